@@ -1,0 +1,165 @@
+//! The file header (spec: "Header"): what a decoder must know before any section.
+
+use super::model_id::ModelId;
+use super::quality::Quality;
+use super::reader::{Reader, write_varint};
+use super::tile::{TILE_UNIT, TileGrid};
+use crate::error::{Error, Result};
+
+/// The first bytes of every file: not text, not UTF-8, and damaged by any newline conversion.
+pub const SIGNATURE: [u8; 6] = *b"\x8aAEC\r\n";
+/// The format version this code writes, and the newest it reads.
+pub const VERSION: u8 = 1;
+/// Largest width and height in pixels.
+pub const MAX_DIMENSION: u32 = 65_535 * 16;
+
+/// Flag bit: the picture is gray.
+const FLAG_GRAY: u8 = 1;
+/// Largest tile size in units of [`TILE_UNIT`] pixels.
+const MAX_TILE_UNITS: u32 = 255;
+
+/// Everything the header says. [`Header::new`] checks the values; a literal does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Width in pixels, as stored (before `orientation` is applied), `1..=MAX_DIMENSION`.
+    pub width: u32,
+    /// Height in pixels, as stored, `1..=MAX_DIMENSION`.
+    pub height: u32,
+    /// Whether the picture is gray: red, green and blue are equal on output.
+    pub is_gray: bool,
+    /// How to turn the picture for display: an Exif orientation, `1..=8`, 1 for as stored.
+    pub orientation: u8,
+    /// Quality the picture was coded with.
+    pub quality: Quality,
+    /// Side of a tile in pixels: a multiple of 64 up to 16320.
+    pub tile_size: u32,
+    /// The model the file needs.
+    pub model: ModelId,
+}
+
+impl Header {
+    /// Makes a header of valid values.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] when a value is outside the range its field states.
+    pub fn new(
+        width: u32,
+        height: u32,
+        is_gray: bool,
+        orientation: u8,
+        quality: Quality,
+        tile_size: u32,
+        model: ModelId,
+    ) -> Result<Self> {
+        let header = Self {
+            width,
+            height,
+            is_gray,
+            orientation,
+            quality,
+            tile_size,
+            model,
+        };
+        header.check().map_err(Error::InvalidOption)?;
+        Ok(header)
+    }
+
+    /// The tiles of the picture.
+    pub fn tile_grid(&self) -> TileGrid {
+        TileGrid::new(self.width, self.height, self.tile_size)
+    }
+
+    /// Appends the signature and the header.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend(SIGNATURE);
+        out.push(VERSION);
+        out.push(if self.is_gray { FLAG_GRAY } else { 0 });
+        out.push(self.orientation);
+        out.extend(self.quality.raw().to_le_bytes());
+        out.push((self.tile_size / TILE_UNIT) as u8);
+        write_varint(out, self.width);
+        write_varint(out, self.height);
+        out.extend(self.model.0);
+        let crc = crc32fast::hash(&out[start..]);
+        out.extend(crc.to_le_bytes());
+    }
+
+    /// Reads the signature and the header.
+    ///
+    /// # Errors
+    /// [`Error::NotAec`] for a wrong signature, [`Error::UnsupportedVersion`] for another version,
+    /// [`Error::Truncated`] and [`Error::Corrupt`] for damage, and [`Error::Unsupported`] for reserved flags.
+    pub fn read(reader: &mut Reader) -> Result<Self> {
+        let start = reader.position();
+        read_signature(reader)?;
+        let version = reader.u8("header")?;
+        if version != VERSION {
+            return Err(Error::UnsupportedVersion {
+                found: version,
+                supported: VERSION,
+            });
+        }
+        let flags = reader.u8("header")?;
+        let orientation = reader.u8("header")?;
+        let quality = reader.u16("header")?;
+        let tile_units = reader.u8("header")?;
+        let width = reader.varint("width")?;
+        let height = reader.varint("height")?;
+        let model = ModelId(reader.array("header")?);
+        let crc = crc32fast::hash(reader.since(start));
+        if reader.u32("header")? != crc {
+            return Err(Error::Corrupt(
+                "the header's checksum does not match".into(),
+            ));
+        }
+        if flags & !FLAG_GRAY != 0 {
+            return Err(Error::Unsupported(format!("header flags {flags:#04x}")));
+        }
+        let is_gray = flags & FLAG_GRAY != 0;
+        let quality = Quality::from_raw(quality)?;
+        let tile_size = u32::from(tile_units) * TILE_UNIT;
+        let header = Self {
+            width,
+            height,
+            is_gray,
+            orientation,
+            quality,
+            tile_size,
+            model,
+        };
+        header.check().map_err(Error::Corrupt)?;
+        Ok(header)
+    }
+
+    /// Says which value is out of range.
+    fn check(&self) -> std::result::Result<(), String> {
+        for (name, value) in [("width", self.width), ("height", self.height)] {
+            if !(1..=MAX_DIMENSION).contains(&value) {
+                return Err(format!("{name} {value} is not in 1..={MAX_DIMENSION}"));
+            }
+        }
+        if !(1..=8).contains(&self.orientation) {
+            return Err(format!("orientation {} is not in 1..=8", self.orientation));
+        }
+        let units = self.tile_size / TILE_UNIT;
+        if !self.tile_size.is_multiple_of(TILE_UNIT) || !(1..=MAX_TILE_UNITS).contains(&units) {
+            let largest = MAX_TILE_UNITS * TILE_UNIT;
+            return Err(format!(
+                "tile size {} is not a multiple of {TILE_UNIT} in {TILE_UNIT}..={largest}",
+                self.tile_size
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the signature; a file that ends inside a right one is truncated, not foreign.
+fn read_signature(reader: &mut Reader) -> Result<()> {
+    let count = reader.remaining().min(SIGNATURE.len());
+    if reader.bytes("signature", count)? != &SIGNATURE[..count] {
+        return Err(Error::NotAec);
+    }
+    let missing = SIGNATURE.len() - count;
+    reader.bytes("signature", missing).map(|_| ())
+}

@@ -1,0 +1,54 @@
+//! The name of a model (spec: "Header").
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// First 8 bytes of the SHA-256 of a model file, written as 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelId(pub [u8; 8]);
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl FromStr for ModelId {
+    type Err = Error;
+
+    /// Reads exactly 16 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self> {
+        // `from_str_radix` would take a sign as well.
+        let is_hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(id) if is_hex => Ok(Self(id.to_be_bytes())),
+            _ => Err(Error::InvalidOption(format!(
+                "model id '{text}' is not 16 hexadecimal digits"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_form_is_the_bytes_in_order() {
+        let id = ModelId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!(id.to_string(), "0123456789abcdef");
+        assert_eq!("0123456789ABCDEF".parse::<ModelId>().unwrap(), id);
+        for text in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdef0",
+            "+123456789abcdef",
+            "0123456789abcdeg",
+            "é123456789abcde",
+        ] {
+            assert!(text.parse::<ModelId>().is_err(), "{text}");
+        }
+    }
+}

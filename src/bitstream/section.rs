@@ -1,0 +1,123 @@
+//! Sections (spec: "Sections"): tag, length, payload, checksum.
+
+use super::reader::{Reader, write_varint};
+use crate::error::{Error, Result};
+
+/// One section of a file, its checksum verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// Four printable ASCII characters, the first one a letter.
+    pub tag: [u8; 4],
+    /// The content.
+    pub payload: &'a [u8],
+    /// Offset of the tag from the start of the file.
+    pub offset: usize,
+    /// CRC-32 of tag and payload.
+    pub crc: u32,
+}
+
+impl<'a> Section<'a> {
+    /// Reads the next section.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] when it does not end, [`Error::Corrupt`] for a malformed tag or length and for a wrong
+    /// checksum.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        let offset = reader.position();
+        let tag: [u8; 4] = reader.array("section")?;
+        if !tag[0].is_ascii_alphabetic() || !tag.iter().all(|b| (0x20..0x7F).contains(b)) {
+            return Err(Error::Corrupt(format!(
+                "no section starts at byte {offset}"
+            )));
+        }
+        let length = reader.varint("section length")?;
+        let payload = reader.bytes("section", length as usize)?;
+        let crc = reader.u32("section")?;
+        let section = Self {
+            tag,
+            payload,
+            offset,
+            crc,
+        };
+        if crc != checksum(tag, payload) {
+            return Err(Error::Corrupt(format!(
+                "the checksum of section {} does not match",
+                section.name()
+            )));
+        }
+        Ok(section)
+    }
+
+    /// The tag as text.
+    pub fn name(&self) -> String {
+        self.tag.iter().map(|&b| char::from(b)).collect()
+    }
+
+    /// Whether a decoder that does not know the section must refuse the file: the first letter is a capital.
+    pub fn is_critical(&self) -> bool {
+        self.tag[0].is_ascii_uppercase()
+    }
+}
+
+/// Iterates over the sections of a file without looking into them; stops after the first error.
+///
+/// What it yields says nothing about their order and number: [`Container::parse`](super::Container::parse) checks those.
+#[derive(Debug, Clone)]
+pub struct SectionReader<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> SectionReader<'a> {
+    /// Starts at `reader`, which must have read the header.
+    pub fn new(reader: Reader<'a>) -> Self {
+        Self { reader }
+    }
+}
+
+impl<'a> Iterator for SectionReader<'a> {
+    type Item = Result<Section<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.remaining() == 0 {
+            return None;
+        }
+        let section = Section::read(&mut self.reader);
+        if section.is_err() {
+            self.reader = Reader::new(&[]);
+        }
+        Some(section)
+    }
+}
+
+/// Appends a section.
+///
+/// # Errors
+/// [`Error::LimitExceeded`] when the payload has more than `u32::MAX` bytes.
+pub fn write_section(out: &mut Vec<u8>, tag: [u8; 4], payload: &[u8]) -> Result<()> {
+    let length = u32::try_from(payload.len()).map_err(|_| Error::LimitExceeded {
+        what: "size of a section",
+        found: payload.len() as u64,
+        limit: u64::from(u32::MAX),
+    })?;
+    out.extend(tag);
+    write_varint(out, length);
+    out.extend(payload);
+    out.extend(checksum(tag, payload).to_le_bytes());
+    Ok(())
+}
+
+/// Turns [`Error::Truncated`] inside a payload into [`Error::Corrupt`]: its section is complete, so more bytes of
+/// the file would not help.
+pub(super) fn payload_error(error: Error) -> Error {
+    if let Error::Truncated { what, .. } = error {
+        return Error::Corrupt(format!("{what} is cut short"));
+    }
+    error
+}
+
+fn checksum(tag: [u8; 4], payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&tag);
+    crc.update(payload);
+    crc.finalize()
+}

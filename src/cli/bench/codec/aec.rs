@@ -1,0 +1,68 @@
+//! aec itself, through the library.
+
+use super::{Codec, Source};
+use crate::bitstream::Quality;
+use crate::cli::options::model_id;
+use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress};
+use crate::image::Image;
+use crate::model::Model;
+
+/// aec with one model.
+pub(in super::super) struct AecCodec {
+    model: Model,
+    options: EncodeOptions,
+    qualities: Vec<f64>,
+    encoder: String,
+}
+
+impl AecCodec {
+    pub(in super::super) fn new(model: Model, options: EncodeOptions, qualities: Vec<f64>) -> Self {
+        let encoder = format!(
+            "aec {}, model {} {}",
+            env!("CARGO_PKG_VERSION"),
+            model.name(),
+            model_id(&model)
+        );
+        Self {
+            model,
+            options,
+            qualities,
+            encoder,
+        }
+    }
+}
+
+impl Codec for AecCodec {
+    fn name(&self) -> &'static str {
+        "aec"
+    }
+
+    fn encoder(&self) -> &str {
+        &self.encoder
+    }
+
+    fn qualities(&self) -> &[f64] {
+        &self.qualities
+    }
+
+    fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>> {
+        let options = EncodeOptions {
+            quality: Quality::from_percent(quality)?,
+            ..self.options.clone()
+        };
+        Ok(codec::encode(
+            source.image(),
+            &self.model,
+            &options,
+            &NoProgress,
+        )?)
+    }
+
+    fn decode(&self, file: &[u8]) -> anyhow::Result<Image> {
+        let options = DecodeOptions {
+            limits: self.options.limits,
+            ..DecodeOptions::default()
+        };
+        Ok(codec::decode(file, &self.model, &options, &NoProgress)?)
+    }
+}

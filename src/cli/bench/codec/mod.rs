@@ -1,0 +1,87 @@
+//! The codecs that a benchmark runs: aec, JPEG, and whatever tools are installed.
+
+mod aec;
+mod jpeg;
+mod tool;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use tempfile::NamedTempFile;
+
+pub(super) use aec::AecCodec;
+pub(super) use jpeg::JpegCodec;
+pub(super) use tool::installed_tools;
+
+use crate::image::{Image, io};
+
+/// A codec with its settings fixed, all but the quality.
+pub(super) trait Codec: Sync {
+    /// Short name for tables and the command line.
+    fn name(&self) -> &str;
+    /// What exactly runs: program, version and settings.
+    fn encoder(&self) -> &str;
+    /// The qualities to run, in the codec's own unit.
+    fn qualities(&self) -> &[f64];
+    /// The bytes of a whole file.
+    fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>>;
+    /// The picture in such a file.
+    fn decode(&self, file: &[u8]) -> anyhow::Result<Image>;
+}
+
+/// A picture to encode: samples only, so that metadata counts for no codec.
+pub(super) struct Source {
+    image: Image,
+    png: OnceLock<NamedTempFile>,
+    ppm: OnceLock<NamedTempFile>,
+}
+
+impl Source {
+    /// Takes the upright samples of a picture.
+    pub(super) fn new(picture: Image) -> crate::error::Result<Self> {
+        let upright = picture.into_upright()?;
+        let mut image = Image::new(upright.width, upright.height, upright.rgb)?;
+        image.is_gray = upright.is_gray;
+        Ok(Self {
+            image,
+            png: OnceLock::new(),
+            ppm: OnceLock::new(),
+        })
+    }
+
+    /// The samples.
+    pub(super) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The picture as a PNG file for tools.
+    fn png(&self) -> anyhow::Result<&Path> {
+        self.file(&self.png, ".png", io::OutputFormat::Png)
+    }
+
+    /// The picture as a PPM or PGM file for tools.
+    fn ppm(&self) -> anyhow::Result<&Path> {
+        self.file(&self.ppm, ".ppm", io::OutputFormat::Ppm)
+    }
+
+    fn file<'a>(
+        &'a self,
+        cell: &'a OnceLock<NamedTempFile>,
+        suffix: &str,
+        format: io::OutputFormat,
+    ) -> anyhow::Result<&'a Path> {
+        if cell.get().is_none() {
+            let mut file = tempfile::Builder::new()
+                .prefix("aec-bench-")
+                .suffix(suffix)
+                .tempfile()?;
+            io::write(&self.image, format, &mut file).context("cannot write a temporary file")?;
+            file.flush()?;
+            // When another thread was faster, its file is kept and this one removed.
+            let _ = cell.set(file);
+        }
+        Ok(cell.get().expect("set above").path())
+    }
+}

@@ -1,0 +1,111 @@
+//! Which pictures a benchmark runs over.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::codec::Source;
+use crate::image::io;
+use crate::limits::Limits;
+
+/// Extensions of pictures inside folders; files named on the command line may have any.
+const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pbm", "pnm"];
+
+/// A picture by its path, read when its turn comes.
+#[derive(Debug, Clone)]
+pub(super) struct Input {
+    /// Name in results: the file name, or the path when file names repeat.
+    pub(super) name: String,
+    path: PathBuf,
+}
+
+impl Input {
+    /// Reads the picture.
+    pub(super) fn read(&self, limits: &Limits) -> anyhow::Result<Source> {
+        let bytes = fs::read(&self.path)?;
+        Ok(Source::new(io::read(&bytes, limits)?)?)
+    }
+}
+
+/// The pictures in the given files and folders (not their sub-folders), by name.
+pub(super) fn collect(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let pictures = pictures_in(path)
+                .with_context(|| format!("cannot read folder '{}'", path.display()))?;
+            found.extend(pictures);
+        } else if path.exists() {
+            found.push(path.clone());
+        } else {
+            bail!("there is no file or folder '{}'", path.display());
+        }
+    }
+    found.sort();
+    found.dedup();
+    if found.is_empty() {
+        let named: Vec<String> = paths
+            .iter()
+            .map(|path| format!("'{}'", path.display()))
+            .collect();
+        bail!("no pictures (PNG, JPEG, WebP, PPM) in {}", named.join(", "));
+    }
+    Ok(named(found))
+}
+
+fn pictures_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut pictures = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let extension = path
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
+        if path.is_file() && EXTENSIONS.contains(&extension.as_str()) {
+            pictures.push(path);
+        }
+    }
+    Ok(pictures)
+}
+
+/// Gives every picture a name of its own.
+fn named(paths: Vec<PathBuf>) -> Vec<Input> {
+    let file_name = |path: &Path| {
+        clean(
+            &path
+                .file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy(),
+        )
+    };
+    let mut uses: HashMap<String, u32> = HashMap::new();
+    for path in &paths {
+        *uses.entry(file_name(path)).or_default() += 1;
+    }
+    let input = |path: PathBuf| {
+        let short = file_name(&path);
+        let name = if uses.get(&short) == Some(&1) {
+            short
+        } else {
+            clean(&path.to_string_lossy())
+        };
+        Input { name, path }
+    };
+    paths.into_iter().map(input).collect()
+}
+
+/// A name that cannot break a table.
+fn clean(name: &str) -> String {
+    name.chars()
+        .map(|character| {
+            if character.is_control() {
+                '_'
+            } else {
+                character
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,285 @@
+//! `aec bench`: rate, quality and speed of aec and other codecs on real files.
+//!
+//! Every picture is encoded, decoded and compared at every quality; curves are means
+//! over the pictures at each quality, rates are of whole files. Rows are written as
+//! they are measured, so that a broken run loses nothing.
+
+mod base64;
+mod codec;
+mod figure;
+mod inputs;
+mod machine;
+pub(super) mod measure;
+mod options;
+mod output;
+mod page;
+mod plot;
+mod record;
+mod reference;
+pub(super) mod report;
+mod session;
+mod summary;
+mod table;
+mod viewer;
+
+use std::io::Write;
+
+use anyhow::bail;
+
+use super::messages::{Complaint, GlobalOptions};
+use super::options::load_model;
+use crate::codec::EncodeOptions;
+use codec::{AecCodec, Codec, JpegCodec, installed_tools};
+use reference::Reference;
+use session::{Findings, Session};
+use summary::{Curve, Summary, bd_rates, complete_pictures};
+
+pub use options::Args;
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is nothing to measure, a result cannot be written, or a picture failed.
+pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    args.resources.install(|| bench(&args, global))
+}
+
+fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let inputs = inputs::collect(&args.images)?;
+    let other_runs = other_runs(args)?;
+    let (codecs, missing) = line_up(args)?;
+    let codecs: Vec<&dyn Codec> = codecs.iter().map(AsRef::as_ref).collect();
+    let references = chosen_references(args, &codecs);
+    let anchor = find_anchor(args, &codecs, &references)?;
+    let session = Session {
+        args,
+        global,
+        inputs: &inputs,
+        codecs: &codecs,
+        limits: args.resources.limits(),
+    };
+    let findings = session.run()?;
+
+    let mut curves = measured_curves(&codecs, &findings);
+    curves.extend(other_runs);
+    curves.extend(references.iter().map(Curve::published));
+    let mut summary = summarize(args, &findings, &missing, &codecs);
+    summary.bd_rates = bd_rates(&curves, &anchor, &summary.metrics);
+    (summary.curves, summary.anchor) = (curves, anchor);
+    summary.remarks.extend(no_number_remarks(&summary));
+    publish(args, &session, &findings, &summary, global)?;
+    match findings.failures.len() {
+        0 => Ok(()),
+        _ if summary.pictures.is_empty() => {
+            bail!("nothing could be measured: {}", findings.failures[0])
+        }
+        count => bail!(
+            "{count} of the measurements failed; the first: {}",
+            findings.failures[0]
+        ),
+    }
+}
+
+/// aec and the peers asked for, and a line for every peer that is missing.
+fn line_up(args: &Args) -> anyhow::Result<(Vec<Box<dyn Codec>>, Vec<String>)> {
+    let model = load_model(args.model.model.as_deref())?;
+    let options = EncodeOptions {
+        limits: args.resources.limits(),
+        ..EncodeOptions::default()
+    };
+    let mut qualities = args.quality.clone();
+    qualities.sort_by(f64::total_cmp);
+    qualities.dedup();
+    let mut codecs: Vec<Box<dyn Codec>> = vec![Box::new(AecCodec::new(model, options, qualities))];
+    let is_wanted = |name: &str| {
+        args.peers
+            .as_ref()
+            .is_none_or(|peers| peers.iter().any(|peer| peer == name))
+    };
+    if is_wanted("jpeg") {
+        codecs.push(Box::new(JpegCodec));
+    }
+    let (tools, missing) = installed_tools();
+    codecs.extend(tools.into_iter().filter(|tool| is_wanted(tool.name())));
+    let missing = missing
+        .into_iter()
+        .filter(|line| line.split(':').next().is_some_and(is_wanted));
+    Ok((
+        codecs,
+        missing
+            .map(|line| format!("not measured: {line}"))
+            .collect(),
+    ))
+}
+
+/// Published curves that the user asked for, with the anchor if it is none of the measured codecs.
+fn chosen_references(args: &Args, codecs: &[&dyn Codec]) -> Vec<Reference> {
+    let is_measured = codecs.iter().any(|codec| codec.name() == args.anchor);
+    let is_wanted = |name: &str| {
+        let is_anchor = args.anchor == name && !is_measured;
+        is_anchor
+            || args
+                .reference
+                .iter()
+                .any(|wanted| wanted == name || wanted == "all")
+    };
+    let names = reference::NAMES.iter().filter(|name| is_wanted(name));
+    names.filter_map(|name| reference::named(name)).collect()
+}
+
+/// aec's curves of the runs named by `--with`.
+fn other_runs(args: &Args) -> anyhow::Result<Vec<Curve>> {
+    let mut curves = Vec::new();
+    for (name, path) in &args.with {
+        let mut rows: Vec<measure::Measurement> = record::read(path)?;
+        rows.retain(|row| row.codec == "aec");
+        if rows.is_empty() {
+            bail!("there are no results of aec in '{}'", path.display());
+        }
+        curves.push(Curve::of_other_run(name, &rows));
+    }
+    Ok(curves)
+}
+
+/// Checks the names of all curves; gives that of the one that BD-rates are against.
+fn find_anchor(
+    args: &Args,
+    codecs: &[&dyn Codec],
+    references: &[Reference],
+) -> anyhow::Result<String> {
+    let measured = codecs.iter().map(|codec| codec.name().to_owned());
+    let others = args.with.iter().map(|(name, _)| name.clone());
+    let published = references.iter().map(|reference| reference.name.clone());
+    let known: Vec<String> = measured.chain(others).chain(published).collect();
+    if !known.contains(&args.anchor) {
+        let message = format!(
+            "there is no curve '{}' to compare with, only {}",
+            args.anchor,
+            known.join(", ")
+        );
+        return Err(Complaint::usage(message, "name one of these with --anchor").into());
+    }
+    if let Some(twice) = known
+        .iter()
+        .enumerate()
+        .find(|(i, name)| known[..*i].contains(name))
+    {
+        let message = format!("two curves would be called '{}'", twice.1);
+        return Err(Complaint::usage(message, "give --with another name").into());
+    }
+    Ok(args.anchor.clone())
+}
+
+fn measured_curves(codecs: &[&dyn Codec], findings: &Findings) -> Vec<Curve> {
+    let complete = complete_pictures(codecs, &findings.rows);
+    codecs
+        .iter()
+        .map(|codec| Curve::measured(*codec, &findings.rows, &findings.timings, &complete))
+        .collect()
+}
+
+/// The summary without its curves.
+fn summarize(
+    args: &Args,
+    findings: &Findings,
+    missing: &[String],
+    codecs: &[&dyn Codec],
+) -> Summary {
+    let complete = complete_pictures(codecs, &findings.rows);
+    let one_codec = findings
+        .rows
+        .iter()
+        .filter(|row| row.codec == "aec" && complete.contains(&row.picture));
+    let sizes: std::collections::BTreeMap<&str, u64> = one_codec
+        .map(|row| {
+            (
+                row.picture.as_str(),
+                u64::from(row.width) * u64::from(row.height),
+            )
+        })
+        .collect();
+    let mut metrics = args.metric.clone();
+    metrics.sort_by_key(|metric| *metric as u8);
+    metrics.dedup();
+    Summary {
+        program: format!("aec {}", env!("CARGO_PKG_VERSION")),
+        command: command_line(),
+        date: machine::today(),
+        machine: machine::Machine::this(),
+        timing_threads: findings.timings.first().map(|timing| timing.threads),
+        notes: args.note.clone(),
+        pixels: sizes.values().sum(),
+        pictures: complete.into_iter().collect(),
+        metrics,
+        curves: Vec::new(),
+        anchor: String::new(),
+        bd_rates: Vec::new(),
+        remarks: missing
+            .iter()
+            .chain(&findings.failures)
+            .chain(&findings.remarks)
+            .cloned()
+            .collect(),
+    }
+}
+
+/// Why BD-rates are missing.
+fn no_number_remarks(summary: &Summary) -> Vec<String> {
+    let remark = |row: &summary::BdRow| {
+        let reason = row.reason.as_ref()?;
+        Some(format!(
+            "no BD-rate of {} on {}: {reason}",
+            row.name,
+            row.metric.name()
+        ))
+    };
+    summary.bd_rates.iter().filter_map(remark).collect()
+}
+
+/// The command line of this process, as a person would type it.
+fn command_line() -> String {
+    let quoted = |argument: String| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument
+        } else {
+            format!("'{argument}'")
+        }
+    };
+    let arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    std::iter::once("aec".to_owned())
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Writes the files of `--out` and prints the summary.
+fn publish(
+    args: &Args,
+    session: &Session,
+    findings: &Findings,
+    summary: &Summary,
+    global: &GlobalOptions,
+) -> anyhow::Result<()> {
+    if summary.pictures.is_empty() {
+        return Ok(());
+    }
+    if let Some(folder) = &args.out {
+        output::write(
+            folder,
+            summary,
+            &session.viewer_pictures(&findings.rows, &summary.pictures)?,
+        )?;
+        global.say(&format!("wrote {}", folder.join("index.html").display()));
+    }
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, summary).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(report::text(summary).as_bytes())?;
+    }
+    Ok(())
+}

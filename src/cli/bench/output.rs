@@ -1,0 +1,32 @@
+//! The files that a benchmark leaves in its folder.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::summary::Summary;
+use super::viewer::ViewerPicture;
+use super::{figure, page, plot, report};
+use crate::cli::stdio::Output;
+
+/// Writes summary, plots and page; files of the same name are replaced.
+pub(super) fn write(
+    folder: &Path,
+    summary: &Summary,
+    pictures: &[ViewerPicture],
+) -> anyhow::Result<()> {
+    let figure = figure::figure(summary);
+    let json =
+        serde_json::to_string_pretty(summary).context("cannot write the summary as JSON")? + "\n";
+    let files = [
+        ("summary.json", json.into_bytes()),
+        ("summary.md", report::markdown(summary).into_bytes()),
+        ("rd.svg", plot::svg(&figure).into_bytes()),
+        ("rd.png", plot::png(&figure)?),
+        ("index.html", page::html(summary, pictures)?.into_bytes()),
+    ];
+    for (name, bytes) in files {
+        Output::prepare(&folder.join(name), false)?.commit(|out| Ok(out.write_all(&bytes)?))?;
+    }
+    Ok(())
+}

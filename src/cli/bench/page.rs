@@ -1,0 +1,100 @@
+//! The HTML page: plots, tables and a viewer in one file that needs no network.
+
+use super::plot::{self, escape};
+use super::report::{bd_table, bd_title, conditions, measured, points_table};
+use super::summary::{Origin, Summary};
+use super::viewer::ViewerPicture;
+
+const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The whole page.
+pub(super) fn html(summary: &Summary, pictures: &[ViewerPicture]) -> anyhow::Result<String> {
+    let embedded: usize = pictures.iter().map(ViewerPicture::count).sum();
+    // "<" inside strings would end the script element.
+    let data = serde_json::to_string(pictures)?.replace('<', "\\u003c");
+    Ok(fill(
+        TEMPLATE,
+        &[
+            ("style", STYLE),
+            ("script", SCRIPT),
+            ("conditions", &escape(&conditions(summary))),
+            ("command", &escape(&summary.command)),
+            ("plots", &plot::svg(&super::figure::figure(summary))),
+            ("bd_title", &escape(&bd_title(summary))),
+            ("bd_table", &bd_table(summary).html()),
+            ("tables", &tables(summary)),
+            ("remarks", &list("Notes", summary.remarks.iter().cloned())),
+            ("sources", &sources(summary)),
+            ("embedded", &embedded.to_string()),
+            ("pictures", &data),
+        ],
+    ))
+}
+
+/// The table of every measured codec.
+fn tables(summary: &Summary) -> String {
+    let section = |curve| {
+        let table = points_table(curve, summary).html();
+        format!(
+            "<h3>{}</h3>\n<p class=\"small\">{}</p>\n{table}",
+            escape(&curve.name),
+            escape(&curve.encoder)
+        )
+    };
+    measured(summary).map(section).collect()
+}
+
+/// Where published curves come from.
+fn sources(summary: &Summary) -> String {
+    let published = summary
+        .curves
+        .iter()
+        .filter(|curve| curve.origin == Origin::Published);
+    list(
+        "Sources of published curves",
+        published.map(|curve| format!("{}: {}", curve.name, curve.encoder)),
+    )
+}
+
+/// A heading and a list; nothing when the list is empty.
+fn list(title: &str, items: impl Iterator<Item = String>) -> String {
+    let items: String = items
+        .map(|item| format!("<li>{}</li>\n", escape(&item)))
+        .collect();
+    if items.is_empty() {
+        items
+    } else {
+        format!("<h2>{title}</h2>\n<ul class=\"small\">\n{items}</ul>\n")
+    }
+}
+
+/// Replaces every `{{name}}` of the template; what is filled in is not looked at again.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        out.push_str(before);
+        let (name, after) = after
+            .split_once("}}")
+            .expect("the template closes what it opens");
+        let value = values.iter().find(|(known, _)| *known == name);
+        out.push_str(value.expect("the template names known values").1);
+        rest = after;
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filled_in_text_is_not_filled_again() {
+        assert_eq!(
+            fill("<{{a}}|{{b}}>", &[("a", "{{b}}"), ("b", "2")]),
+            "<{{b}}|2>"
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! A figure: charts side by side with one legend.
+
+use super::axis::Axis;
+use super::{Anchor, Canvas, Color, Lettering, Point, Stroke};
+
+const CHART_WIDTH: f64 = 580.0;
+const CHART_HEIGHT: f64 = 440.0;
+const LEGEND_ROW: f64 = 22.0;
+const LEGEND_COLUMN: f64 = 290.0;
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 18.0;
+const TOP: f64 = 42.0;
+const BOTTOM: f64 = 58.0;
+const INK: Color = [33, 37, 41];
+const FAINT: Color = [226, 230, 234];
+const GRAY: Color = [90, 98, 106];
+
+/// How a curve looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in super::super) enum Style {
+    /// The codec the figure is about.
+    Main,
+    /// A codec measured in the same run.
+    Measured,
+    /// A curve published elsewhere.
+    Published,
+}
+
+/// One curve.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Series {
+    /// Name in the legend; the same in all charts of a figure.
+    pub name: String,
+    /// Line color.
+    pub color: Color,
+    /// Weight and kind of the line.
+    pub style: Style,
+    /// (bits per pixel, quality) by rising rate.
+    pub points: Vec<Point>,
+}
+
+/// Curves over one quality scale.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Chart {
+    /// Heading.
+    pub title: String,
+    /// Label of the vertical axis.
+    pub label: String,
+    /// The curves.
+    pub series: Vec<Series>,
+}
+
+/// Charts beside each other and a legend below.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Figure {
+    /// The charts, left to right.
+    pub charts: Vec<Chart>,
+}
+
+impl Figure {
+    /// Width and height in pixels.
+    pub(super) fn size(&self) -> (f64, f64) {
+        let rows = self.legend().len().div_ceil(self.legend_columns());
+        (self.width(), CHART_HEIGHT + rows as f64 * LEGEND_ROW + 14.0)
+    }
+
+    /// One sentence for people who cannot see the figure.
+    pub(super) fn description(&self) -> String {
+        let titles: Vec<&str> = self
+            .charts
+            .iter()
+            .map(|chart| chart.title.as_str())
+            .collect();
+        let names: Vec<&str> = self
+            .legend()
+            .iter()
+            .map(|series| series.name.as_str())
+            .collect();
+        format!(
+            "{} over bits per pixel for {}",
+            titles.join(" and "),
+            names.join(", ")
+        )
+    }
+
+    pub(super) fn draw(&self, canvas: &mut dyn Canvas) {
+        for (i, chart) in self.charts.iter().enumerate() {
+            chart.draw(canvas, i as f64 * CHART_WIDTH);
+        }
+        let columns = self.legend_columns();
+        for (i, series) in self.legend().iter().enumerate() {
+            let x = LEFT + (i % columns) as f64 * LEGEND_COLUMN;
+            let y = CHART_HEIGHT + (i / columns) as f64 * LEGEND_ROW + 8.0;
+            series.draw_key(canvas, (x, y));
+        }
+        if self
+            .legend()
+            .iter()
+            .any(|series| series.style == Style::Published)
+        {
+            let at = (self.width() - RIGHT, TOP - 16.0);
+            canvas.text(
+                at,
+                "dashed: published by others",
+                lettering(12.0, GRAY, Anchor::End),
+            );
+        }
+    }
+
+    fn width(&self) -> f64 {
+        CHART_WIDTH * self.charts.len().max(1) as f64
+    }
+
+    /// How many entries fit beside each other.
+    fn legend_columns(&self) -> usize {
+        // Between 2 and 6 for one to three charts.
+        (self.width() / LEGEND_COLUMN) as usize
+    }
+
+    /// Every series once, in the order of first appearance.
+    fn legend(&self) -> Vec<&Series> {
+        let mut legend: Vec<&Series> = Vec::new();
+        for series in self.charts.iter().flat_map(|chart| &chart.series) {
+            if legend.iter().all(|known| known.name != series.name) {
+                legend.push(series);
+            }
+        }
+        legend
+    }
+}
+
+impl Chart {
+    fn draw(&self, canvas: &mut dyn Canvas, left: f64) {
+        let shown = || {
+            self.measured_or_all()
+                .flat_map(|series| series.points.iter().copied())
+        };
+        let x = Axis::logarithmic(
+            shown().map(|point| point.0),
+            left + LEFT,
+            left + CHART_WIDTH - RIGHT,
+        );
+        let y = Axis::linear(shown().map(|point| point.1), CHART_HEIGHT - BOTTOM, TOP);
+        self.draw_frame(canvas, left, &x, &y);
+        // Published curves first, the main one last and on top.
+        for style in [Style::Published, Style::Measured, Style::Main] {
+            for series in self.series.iter().filter(|series| series.style == style) {
+                series.draw(canvas, &x, &y);
+            }
+        }
+    }
+
+    /// The axes follow the measured curves, so that published ones cannot squeeze them.
+    fn measured_or_all(&self) -> impl Iterator<Item = &Series> {
+        let has_measured = self
+            .series
+            .iter()
+            .any(|series| series.style != Style::Published);
+        self.series
+            .iter()
+            .filter(move |series| !has_measured || series.style != Style::Published)
+    }
+
+    fn draw_frame(&self, canvas: &mut dyn Canvas, left: f64, x: &Axis, y: &Axis) {
+        let (right, bottom) = (left + CHART_WIDTH - RIGHT, CHART_HEIGHT - BOTTOM);
+        let left = left + LEFT;
+        for (value, label) in x.ticks() {
+            let at = x.position(value);
+            canvas.line(&[(at, TOP), (at, bottom)], Stroke::solid(FAINT, 1.0));
+            canvas.text(
+                (at, bottom + 19.0),
+                &label,
+                lettering(13.0, GRAY, Anchor::Middle),
+            );
+        }
+        for (value, label) in y.ticks() {
+            let at = y.position(value);
+            canvas.line(&[(left, at), (right, at)], Stroke::solid(FAINT, 1.0));
+            canvas.text(
+                (left - 8.0, at + 4.5),
+                &label,
+                lettering(13.0, GRAY, Anchor::End),
+            );
+        }
+        canvas.line(
+            &[(left, TOP), (left, bottom), (right, bottom)],
+            Stroke::solid(GRAY, 1.2),
+        );
+        let middle = f64::midpoint(left, right);
+        canvas.text(
+            (left, TOP - 16.0),
+            &self.title,
+            lettering(16.0, INK, Anchor::Start),
+        );
+        canvas.text(
+            (middle, bottom + 42.0),
+            "bits per pixel",
+            lettering(13.0, INK, Anchor::Middle),
+        );
+        let upwards = Lettering {
+            is_upright: false,
+            ..lettering(13.0, INK, Anchor::Middle)
+        };
+        canvas.text(
+            (left - 46.0, f64::midpoint(TOP, bottom)),
+            &self.label,
+            upwards,
+        );
+    }
+}
+
+fn lettering(size: f64, color: Color, anchor: Anchor) -> Lettering {
+    Lettering {
+        size,
+        color,
+        anchor,
+        is_upright: true,
+    }
+}
+
+impl Series {
+    fn stroke(&self) -> Stroke {
+        let width = match self.style {
+            Style::Main => 3.0,
+            Style::Measured => 2.0,
+            Style::Published => 1.4,
+        };
+        Stroke {
+            color: self.color,
+            width,
+            is_dashed: self.style == Style::Published,
+        }
+    }
+
+    fn draw(&self, canvas: &mut dyn Canvas, x: &Axis, y: &Axis) {
+        for run in self.visible_runs(x, y) {
+            canvas.line(&run, self.stroke());
+        }
+        if self.style == Style::Published {
+            return;
+        }
+        for &(rate, quality) in self.points.iter().filter(|point| is_inside(**point, x, y)) {
+            canvas.disc(
+                (x.position(rate), y.position(quality)),
+                self.stroke().width + 1.2,
+                self.color,
+            );
+        }
+    }
+
+    /// The curve inside the axes, in canvas positions, cut into runs at the frame.
+    fn visible_runs(&self, x: &Axis, y: &Axis) -> Vec<Vec<Point>> {
+        let place = |(rate, quality): Point| (x.position(rate), y.position(quality));
+        let mut runs: Vec<Vec<Point>> = Vec::new();
+        let mut is_open = false;
+        for pair in self.points.windows(2) {
+            let Some((from, to)) = clip(pair[0], pair[1], x, y) else {
+                is_open = false;
+                continue;
+            };
+            match runs.last_mut() {
+                Some(run) if is_open => run.push(place(to)),
+                _ => runs.push(vec![place(from), place(to)]),
+            }
+            is_open = to == pair[1];
+        }
+        runs
+    }
+
+    fn draw_key(&self, canvas: &mut dyn Canvas, (x, y): Point) {
+        canvas.line(&[(x, y), (x + 30.0, y)], self.stroke());
+        if self.style != Style::Published {
+            canvas.disc((x + 15.0, y), self.stroke().width + 1.2, self.color);
+        }
+        canvas.text(
+            (x + 38.0, y + 4.5),
+            &shorten(&self.name),
+            lettering(13.0, INK, Anchor::Start),
+        );
+    }
+}
+
+/// Names that fit a legend column.
+fn shorten(name: &str) -> String {
+    const LONGEST: usize = 30;
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
+    }
+    name.chars().take(LONGEST - 2).chain("..".chars()).collect()
+}
+
+fn is_inside((rate, quality): Point, x: &Axis, y: &Axis) -> bool {
+    x.contains(rate) && y.contains(quality)
+}
+
+/// The part of a segment inside the axes, found by bisection from its ends.
+fn clip(from: Point, to: Point, x: &Axis, y: &Axis) -> Option<(Point, Point)> {
+    let is_finite = |point: Point| point.0.is_finite() && point.1.is_finite() && point.0 > 0.0;
+    if !is_finite(from) || !is_finite(to) {
+        return None;
+    }
+    match (is_inside(from, x, y), is_inside(to, x, y)) {
+        (true, true) => Some((from, to)),
+        (true, false) => Some((from, border(from, to, x, y))),
+        (false, true) => Some((border(to, from, x, y), to)),
+        (false, false) => None,
+    }
+}
+
+/// The last point inside the axes on the way from `inside` to `outside`.
+fn border(inside: Point, outside: Point, x: &Axis, y: &Axis) -> Point {
+    let (mut near, mut far) = (inside, outside);
+    for _ in 0..40 {
+        // Straight on the logarithmic rate axis.
+        let middle = ((near.0 * far.0).sqrt(), f64::midpoint(near.1, far.1));
+        if is_inside(middle, x, y) {
+            near = middle
+        } else {
+            far = middle
+        }
+    }
+    near
+}

@@ -1,0 +1,248 @@
+//! Results on disk: one TSV row per measured file, appended as soon as it is known.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+
+use super::measure::{Measurement, Timing};
+
+/// A kind of row.
+pub(super) trait Row: Sized {
+    /// Column names with units, separated by tabs.
+    const HEADING: &'static str;
+    /// The row's text, without a line end.
+    fn to_line(&self) -> String;
+    /// Reads a row back.
+    fn from_fields(fields: &[&str]) -> Option<Self>;
+}
+
+impl Row for Measurement {
+    const HEADING: &'static str = "picture\twidth_px\theight_px\tcodec\tencoder\tquality\tsize_bytes\trate_bpp\t\
+                                   psnr_db\tms_ssim\tssimulacra2";
+
+    fn to_line(&self) -> String {
+        let optional = |value: Option<f64>, decimals: usize| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+        };
+        format!(
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.6}\t{}\t{}\t{}",
+            self.picture,
+            self.width,
+            self.height,
+            self.codec,
+            self.encoder,
+            self.quality,
+            self.bytes,
+            self.bits_per_pixel(),
+            optional(self.psnr, 6),
+            optional(self.ms_ssim, 8),
+            optional(self.ssimulacra2, 4),
+        )
+    }
+
+    fn from_fields(fields: &[&str]) -> Option<Self> {
+        let &[
+            picture,
+            width,
+            height,
+            codec,
+            encoder,
+            quality,
+            bytes,
+            _rate,
+            psnr,
+            ms_ssim,
+            ssimulacra2,
+        ] = fields
+        else {
+            return None;
+        };
+        Some(Self {
+            picture: picture.to_owned(),
+            width: width.parse().ok().filter(|&width| width > 0)?,
+            height: height.parse().ok().filter(|&height| height > 0)?,
+            codec: codec.to_owned(),
+            encoder: encoder.to_owned(),
+            quality: quality.parse().ok()?,
+            bytes: bytes.parse().ok()?,
+            psnr: optional_number(psnr)?,
+            ms_ssim: optional_number(ms_ssim)?,
+            ssimulacra2: optional_number(ssimulacra2)?,
+        })
+    }
+}
+
+impl Row for Timing {
+    const HEADING: &'static str = "picture\tcodec\tencoder\tquality\tpixels\tthreads\truns\tencode_s\tdecode_s\tencode_mp_per_s\tdecode_mp_per_s";
+
+    fn to_line(&self) -> String {
+        let megapixels = self.pixels as f64 / 1e6;
+        format!(
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.6}\t{:.6}\t{:.3}\t{:.3}",
+            self.picture,
+            self.codec,
+            self.encoder,
+            self.quality,
+            self.pixels,
+            self.threads,
+            self.runs,
+            self.encode_s,
+            self.decode_s,
+            megapixels / self.encode_s,
+            megapixels / self.decode_s,
+        )
+    }
+
+    fn from_fields(fields: &[&str]) -> Option<Self> {
+        let &[
+            picture,
+            codec,
+            encoder,
+            quality,
+            pixels,
+            threads,
+            runs,
+            encode_s,
+            decode_s,
+            _,
+            _,
+        ] = fields
+        else {
+            return None;
+        };
+        Some(Self {
+            picture: picture.to_owned(),
+            codec: codec.to_owned(),
+            encoder: encoder.to_owned(),
+            quality: quality.parse().ok()?,
+            pixels: pixels.parse().ok()?,
+            threads: threads.parse().ok()?,
+            runs: runs.parse().ok()?,
+            encode_s: encode_s.parse().ok()?,
+            decode_s: decode_s.parse().ok()?,
+        })
+    }
+}
+
+/// `-` or a number; outer `None` when it is neither.
+fn optional_number(text: &str) -> Option<Option<f64>> {
+    if text == "-" {
+        Some(None)
+    } else {
+        text.parse().ok().map(Some)
+    }
+}
+
+/// Reads a results file. A last line cut short by a crash is left out.
+pub(super) fn read<R: Row>(path: &Path) -> anyhow::Result<Vec<R>> {
+    let read = || {
+        let text = fs::read_to_string(path)?;
+        let mut lines = text.split_inclusive('\n');
+        if lines.next().map(str::trim_end) != Some(R::HEADING) {
+            bail!("the heading is not that of this version's results");
+        }
+        let mut rows = Vec::new();
+        for (number, line) in lines.enumerate().filter(|(_, line)| line.ends_with('\n')) {
+            let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).split('\t').collect();
+            rows.push(
+                R::from_fields(&fields)
+                    .with_context(|| format!("line {} is not a result", number + 2))?,
+            );
+        }
+        Ok(rows)
+    };
+    read().with_context(|| format!("cannot read results '{}'", path.display()))
+}
+
+/// A file that rows are appended to, from any thread.
+pub(super) struct Recorder {
+    file: Option<Mutex<File>>,
+}
+
+impl Recorder {
+    /// A recorder that keeps nothing.
+    pub(super) fn none() -> Self {
+        Self { file: None }
+    }
+
+    /// Starts `path` anew with `rows`; an older file is kept with `.old` added to its name.
+    pub(super) fn create<R: Row>(path: &Path, rows: &[R], keep_old: bool) -> anyhow::Result<Self> {
+        let write = || {
+            if keep_old && path.exists() {
+                fs::rename(path, path.with_extension("old.tsv"))?;
+            }
+            let mut text = format!("{}\n", R::HEADING);
+            text.extend(rows.iter().map(|row| row.to_line() + "\n"));
+            // Written aside first: a crash here must not lose the rows that were read.
+            let aside = path.with_extension("new.tsv");
+            fs::write(&aside, text)?;
+            fs::rename(&aside, path)?;
+            OpenOptions::new().append(true).open(path)
+        };
+        let file = write().with_context(|| format!("cannot write '{}'", path.display()))?;
+        Ok(Self {
+            file: Some(Mutex::new(file)),
+        })
+    }
+
+    /// Appends a row.
+    pub(super) fn append<R: Row>(&self, row: &R) -> anyhow::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all((row.to_line() + "\n").as_bytes())
+            .context("cannot append to the results")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(quality: f64) -> Measurement {
+        Measurement {
+            picture: "a.png".into(),
+            width: 3,
+            height: 2,
+            codec: "jpeg".into(),
+            encoder: "test 1.0".into(),
+            quality,
+            bytes: 12,
+            psnr: Some(f64::INFINITY),
+            ms_ssim: None,
+            ssimulacra2: Some(99.5),
+        }
+    }
+
+    #[test]
+    fn rows_survive_a_round_trip_and_a_cut_last_line() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("results.tsv");
+        let recorder = Recorder::create(&path, &[row(10.0)], true).expect("writable");
+        recorder.append(&row(12.5)).expect("writable");
+        let mut text = fs::read_to_string(&path).expect("readable");
+        assert!(text.contains("\tinf\t-\t99.5000\n"), "{text}");
+        text.push_str("a.png\t3\t2\tjp");
+        fs::write(&path, text).expect("writable");
+        assert_eq!(
+            read::<Measurement>(&path).expect("valid"),
+            [row(10.0), row(12.5)]
+        );
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("results.tsv");
+        fs::write(&path, "hello\n").expect("writable");
+        let message = format!("{:#}", read::<Measurement>(&path).expect_err("no heading"));
+        assert!(message.contains("heading"), "{message}");
+        fs::write(&path, format!("{}\nx\ty\n", Measurement::HEADING)).expect("writable");
+        let message = format!("{:#}", read::<Measurement>(&path).expect_err("bad row"));
+        assert!(message.contains("line 2"), "{message}");
+    }
+}

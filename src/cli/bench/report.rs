@@ -1,0 +1,239 @@
+//! The summary as text and Markdown, and the tables that the HTML page shows.
+
+use std::fmt::Write;
+
+use super::measure::Metric;
+use super::summary::{BdRow, Curve, CurvePoint, Origin, Summary};
+use super::table::Table;
+
+/// What the program prints.
+pub(super) fn text(summary: &Summary) -> String {
+    let mut out = format!("{}\n", conditions(summary));
+    for curve in measured(summary) {
+        push(
+            &mut out,
+            format_args!(
+                "\n{}: {}\n{}",
+                curve.name,
+                curve.encoder,
+                points_table(curve, summary).text()
+            ),
+        );
+    }
+    if !summary.bd_rates.is_empty() {
+        push(
+            &mut out,
+            format_args!("\n{}\n{}", bd_title(summary), bd_table(summary).text()),
+        );
+    }
+    for remark in &summary.remarks {
+        push(&mut out, format_args!("\nnote: {remark}"));
+    }
+    if !summary.remarks.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+/// The same as a Markdown document.
+pub(super) fn markdown(summary: &Summary) -> String {
+    let mut out = format!("# Rate-distortion results\n\n{}\n\n", conditions(summary));
+    push(
+        &mut out,
+        format_args!(
+            "Command: `{}`\n\n![Rate-distortion curves](rd.svg)\n",
+            summary.command
+        ),
+    );
+    if !summary.bd_rates.is_empty() {
+        push(
+            &mut out,
+            format_args!(
+                "\n## {}\n\n{}",
+                bd_title(summary),
+                bd_table(summary).markdown()
+            ),
+        );
+    }
+    for curve in measured(summary) {
+        push(
+            &mut out,
+            format_args!("\n## {}\n\n{}\n\n", curve.name, curve.encoder),
+        );
+        out.push_str(&points_table(curve, summary).markdown());
+    }
+    let published = summary
+        .curves
+        .iter()
+        .filter(|curve| curve.origin == Origin::Published);
+    let sources = published.map(|curve| format!("- {}: {}", curve.name, curve.encoder));
+    let remarks = summary.remarks.iter().map(|remark| format!("- {remark}"));
+    for (title, lines) in [
+        ("Sources", sources.collect::<Vec<_>>()),
+        ("Notes", remarks.collect()),
+    ] {
+        if !lines.is_empty() {
+            push(
+                &mut out,
+                format_args!("\n## {title}\n\n{}\n", lines.join("\n")),
+            );
+        }
+    }
+    out
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments) {
+    out.write_fmt(text)
+        .expect("writing to a string cannot fail");
+}
+
+/// Pictures, program, machine and day in one paragraph.
+pub(super) fn conditions(summary: &Summary) -> String {
+    let mut text = format!(
+        "{}: {} pictures, {:.2} MP; {}; {}, {}",
+        summary.program,
+        summary.pictures.len(),
+        summary.pixels as f64 / 1e6,
+        summary.date,
+        summary.machine.cpu,
+        summary.machine.system,
+    );
+    if let Some(threads) = summary.timing_threads {
+        push(
+            &mut text,
+            format_args!(
+                ", timed with {threads} of {} threads",
+                summary.machine.cores
+            ),
+        );
+    }
+    for note in &summary.notes {
+        push(&mut text, format_args!("; {note}"));
+    }
+    text
+}
+
+/// Curves that have files behind them.
+pub(super) fn measured(summary: &Summary) -> impl Iterator<Item = &Curve> {
+    summary
+        .curves
+        .iter()
+        .filter(|curve| curve.origin != Origin::Published)
+}
+
+/// One row per quality.
+pub(super) fn points_table(curve: &Curve, summary: &Summary) -> Table {
+    let mut heading = vec!["quality".to_owned(), "bpp".to_owned()];
+    for &metric in &summary.metrics {
+        heading.push(if metric == Metric::Psnr {
+            "PSNR dB".into()
+        } else {
+            metric.name().into()
+        });
+    }
+    let is_timed = curve
+        .points
+        .iter()
+        .any(|point| point.encode_mp_per_s.is_some());
+    if is_timed {
+        heading.extend(["encode MP/s".into(), "decode MP/s".into()]);
+    }
+    let mut table = Table::new(heading);
+    for point in &curve.points {
+        table.push(point_row(point, summary, is_timed));
+    }
+    table
+}
+
+fn point_row(point: &CurvePoint, summary: &Summary, is_timed: bool) -> Vec<String> {
+    let mut row = vec![
+        number(point.quality, 6)
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
+    ];
+    row.push(number(Some(point.rate_bpp), 3));
+    row.extend(
+        summary
+            .metrics
+            .iter()
+            .map(|&metric| number(point.value(metric), decimals(metric))),
+    );
+    if is_timed {
+        row.extend([
+            number(point.encode_mp_per_s, 2),
+            number(point.decode_mp_per_s, 2),
+        ]);
+    }
+    row
+}
+
+/// Decimals that a metric is printed with.
+pub(in super::super) fn decimals(metric: Metric) -> usize {
+    match metric {
+        Metric::Psnr | Metric::Ssimulacra2 => 2,
+        Metric::MsSsim => 4,
+    }
+}
+
+/// A number, or `-` where there is none.
+fn number(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+/// What the BD-rate table shows.
+pub(super) fn bd_title(summary: &Summary) -> String {
+    format!(
+        "BD-rate against {} (negative: smaller files at equal quality)",
+        summary.anchor
+    )
+}
+
+/// One row per curve, one column per metric.
+pub(super) fn bd_table(summary: &Summary) -> Table {
+    let metrics: Vec<Metric> = summary
+        .metrics
+        .iter()
+        .copied()
+        .filter(|&metric| summary.bd_rates.iter().any(|row| row.metric == metric))
+        .collect();
+    let mut heading = vec!["codec".to_owned()];
+    heading.extend(
+        metrics
+            .iter()
+            .flat_map(|metric| [metric.name().to_owned(), format!("over {}", metric.unit())]),
+    );
+    let mut table = Table::new(heading);
+    for curve in summary
+        .curves
+        .iter()
+        .filter(|curve| curve.name != summary.anchor)
+    {
+        let cell = |metric: &Metric| {
+            let row = summary
+                .bd_rates
+                .iter()
+                .find(|row| row.name == curve.name && row.metric == *metric);
+            bd_cells(row)
+        };
+        let cells = metrics.iter().flat_map(cell);
+        table.push(std::iter::once(curve.title()).chain(cells).collect());
+    }
+    table
+}
+
+/// A BD-rate with its range; the reason for a missing one is among the remarks.
+fn bd_cells(row: Option<&BdRow>) -> [String; 2] {
+    match row {
+        Some(BdRow {
+            percent: Some(percent),
+            low: Some(low),
+            high: Some(high),
+            ..
+        }) => [format!("{percent:+.1} %"), format!("{low:.1} to {high:.1}")],
+        Some(BdRow {
+            reason: Some(_), ..
+        }) => ["none".into(), "see notes".into()],
+        _ => ["-".into(), "-".into()],
+    }
+}

@@ -1,0 +1,344 @@
+//! One run: what is planned, what is known already, measuring the rest.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use rayon::prelude::*;
+
+use super::codec::{Codec, JpegCodec};
+use super::inputs::Input;
+use super::measure::{Measurement, Metric, Timing, measure, time};
+use super::options::Args;
+use super::record::{self, Recorder, Row};
+use super::viewer::{ViewerPicture, ViewerPlan};
+use crate::cli::messages::GlobalOptions;
+use crate::cli::progress::Bar;
+use crate::codec::Progress;
+use crate::limits::Limits;
+
+/// Everything a run needs to know.
+pub(super) struct Session<'a> {
+    pub(super) args: &'a Args,
+    pub(super) global: &'a GlobalOptions,
+    pub(super) inputs: &'a [Input],
+    pub(super) codecs: &'a [&'a dyn Codec],
+    pub(super) limits: Limits,
+}
+
+/// What a run found out.
+pub(super) struct Findings {
+    /// Rows of the plan, known before or measured now.
+    pub(super) rows: Vec<Measurement>,
+    pub(super) timings: Vec<Timing>,
+    /// What went wrong, one line each.
+    pub(super) failures: Vec<String>,
+    /// What is worth knowing: pictures too small for a metric.
+    pub(super) remarks: Vec<String>,
+}
+
+/// What identifies a row: picture, codec, encoder, and the quality's bits.
+type Key = (String, String, String, u64);
+
+impl Session<'_> {
+    /// Measures everything that is planned and not known.
+    pub(super) fn run(&self) -> anyhow::Result<Findings> {
+        if let Some(folder) = &self.args.out {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create folder '{}'", folder.display()))?;
+        }
+        let mut findings = self.measure_all()?;
+        findings.remarks = self.size_remarks(&findings.rows);
+        if !self.args.no_timing {
+            self.time_all(&mut findings)?;
+        }
+        Ok(findings)
+    }
+
+    /// Rate and quality of all pictures, several pictures at a time.
+    fn measure_all(&self) -> anyhow::Result<Findings> {
+        let known: HashMap<Key, Measurement> =
+            self.known("results.tsv", Measurement::key, |row| {
+                self.args.metric.iter().all(|&metric| row.covers(metric))
+            })?;
+        let rows: Vec<Measurement> = self.planned_rows(&known);
+        let recorder = self.recorder("results.tsv", &rows)?;
+        let work = Work {
+            session: self,
+            known: known.into_keys().collect(),
+            recorder,
+            bar: Bar::new("measuring", self.global),
+            done: AtomicU64::new(0),
+            failures: Mutex::new(Vec::new()),
+        };
+        let measured: Vec<Vec<Measurement>> = self
+            .inputs
+            .par_iter()
+            .map(|input| work.measure_picture(input))
+            .collect::<anyhow::Result<_>>()?;
+        let failures = work
+            .failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rows = rows
+            .into_iter()
+            .chain(measured.into_iter().flatten())
+            .collect();
+        Ok(Findings {
+            rows,
+            timings: Vec::new(),
+            failures,
+            remarks: Vec::new(),
+        })
+    }
+
+    /// Speed on some of the pictures, one file at a time.
+    fn time_all(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        let threads = rayon::current_num_threads();
+        let known: HashMap<Key, Timing> =
+            self.known("timing.tsv", Timing::key, |row: &Timing| {
+                row.threads == threads && row.runs == self.args.runs
+            })?;
+        let kept: Vec<Timing> = known.values().cloned().collect();
+        let recorder = self.recorder("timing.tsv", &kept)?;
+        let bar = Bar::new("timing", self.global);
+        let inputs = spread(self.inputs, self.args.timed_pictures);
+        let total = inputs.len() * self.planned();
+        let mut done = 0;
+        for input in inputs {
+            // A picture that cannot be read was reported when it was measured.
+            let Ok(source) = input.read(&self.limits) else {
+                continue;
+            };
+            for (codec, quality) in self.points() {
+                done += 1;
+                bar.report(done, total as u64);
+                if let Some(timing) = known.get(&key(&input.name, codec, quality)) {
+                    findings.timings.push(timing.clone());
+                } else if let Ok(timing) =
+                    time(&input.name, &source, codec, quality, self.args.runs)
+                {
+                    recorder.append(&timing)?;
+                    findings.timings.push(timing);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The viewer's pictures; none when the user wants none.
+    pub(super) fn viewer_pictures(
+        &self,
+        rows: &[Measurement],
+        complete: &[String],
+    ) -> anyhow::Result<Vec<ViewerPicture>> {
+        let inputs: Vec<&Input> = self
+            .inputs
+            .iter()
+            .filter(|input| complete.contains(&input.name))
+            .collect();
+        let plan = ViewerPlan {
+            aec: self.codecs[0],
+            jpeg: &JpegCodec,
+            rows,
+            limits: self.limits,
+            crop: self.args.viewer_crop,
+        };
+        plan.pictures(&inputs, self.args.viewer)
+    }
+
+    /// Rows of an earlier run that `--resume` keeps and `is_usable` accepts.
+    fn known<R: Row>(
+        &self,
+        file: &str,
+        key: fn(&R) -> Key,
+        is_usable: impl Fn(&R) -> bool,
+    ) -> anyhow::Result<HashMap<Key, R>> {
+        let path = self
+            .out_path(file)
+            .filter(|path| self.args.resume && path.exists());
+        let rows: Vec<R> = path.map_or(Ok(Vec::new()), |path| record::read(&path))?;
+        Ok(rows
+            .into_iter()
+            .filter(is_usable)
+            .map(|row| (key(&row), row))
+            .collect())
+    }
+
+    /// Known rows that belong to this run, in the order of the plan.
+    fn planned_rows(&self, known: &HashMap<Key, Measurement>) -> Vec<Measurement> {
+        let planned = |input: &Input| {
+            let row = |(codec, quality): (&dyn Codec, f64)| {
+                known.get(&key(&input.name, codec, quality)).cloned()
+            };
+            self.points().filter_map(row).collect::<Vec<_>>()
+        };
+        self.inputs.iter().flat_map(planned).collect()
+    }
+
+    fn recorder<R: Row>(&self, file: &str, rows: &[R]) -> anyhow::Result<Recorder> {
+        match self.out_path(file) {
+            Some(path) => Recorder::create(&path, rows, !self.args.resume),
+            None => Ok(Recorder::none()),
+        }
+    }
+
+    fn out_path(&self, file: &str) -> Option<PathBuf> {
+        self.args.out.as_ref().map(|folder| folder.join(file))
+    }
+
+    /// All codecs at all of their qualities.
+    fn points(&self) -> impl Iterator<Item = (&dyn Codec, f64)> {
+        self.codecs.iter().flat_map(|codec| {
+            codec
+                .qualities()
+                .iter()
+                .map(move |&quality| (*codec, quality))
+        })
+    }
+
+    /// How many rows a picture has.
+    fn planned(&self) -> usize {
+        self.codecs
+            .iter()
+            .map(|codec| codec.qualities().len())
+            .sum()
+    }
+
+    /// Pictures that are too small for a metric.
+    fn size_remarks(&self, rows: &[Measurement]) -> Vec<String> {
+        let mut small: BTreeSet<String> = BTreeSet::new();
+        for row in rows {
+            for metric in self
+                .args
+                .metric
+                .iter()
+                .filter(|metric| row.value(**metric).is_none())
+            {
+                small.insert(too_small(row, *metric));
+            }
+        }
+        small.into_iter().collect()
+    }
+}
+
+fn too_small(row: &Measurement, metric: Metric) -> String {
+    format!(
+        "{} is {}x{}: too small for {}, which needs {} pixels on each side",
+        row.picture,
+        row.width,
+        row.height,
+        metric.name(),
+        metric.min_side()
+    )
+}
+
+/// `count` items spread over the list.
+fn spread<T>(items: &[T], count: usize) -> Vec<&T> {
+    let count = count.min(items.len());
+    (0..count)
+        .map(|i| &items[i * items.len() / count])
+        .collect()
+}
+
+fn key(picture: &str, codec: &dyn Codec, quality: f64) -> Key {
+    (
+        picture.to_owned(),
+        codec.name().to_owned(),
+        codec.encoder().to_owned(),
+        quality.to_bits(),
+    )
+}
+
+impl Measurement {
+    fn key(&self) -> Key {
+        (
+            self.picture.clone(),
+            self.codec.clone(),
+            self.encoder.clone(),
+            self.quality.to_bits(),
+        )
+    }
+}
+
+impl Timing {
+    fn key(&self) -> Key {
+        (
+            self.picture.clone(),
+            self.codec.clone(),
+            self.encoder.clone(),
+            self.quality.to_bits(),
+        )
+    }
+}
+
+/// What the threads that measure share.
+struct Work<'a> {
+    session: &'a Session<'a>,
+    known: BTreeSet<Key>,
+    recorder: Recorder,
+    bar: Bar,
+    done: AtomicU64,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Work<'_> {
+    /// All unknown rows of a picture. Failures of codecs are noted, those of the recorder end the run.
+    fn measure_picture(&self, input: &Input) -> anyhow::Result<Vec<Measurement>> {
+        let is_missing = |(codec, quality): &(&dyn Codec, f64)| {
+            !self.known.contains(&key(&input.name, *codec, *quality))
+        };
+        let missing: Vec<(&dyn Codec, f64)> = self.session.points().filter(is_missing).collect();
+        self.advance(self.session.planned() - missing.len());
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = match input.read(&self.session.limits) {
+            Ok(source) => source,
+            Err(error) => {
+                self.fail(format!("cannot read '{}': {error:#}", input.name));
+                return Ok(Vec::new());
+            }
+        };
+        let mut rows = Vec::new();
+        for (codec, quality) in missing {
+            match measure(
+                &input.name,
+                &source,
+                codec,
+                quality,
+                &self.session.args.metric,
+            ) {
+                Ok(row) => {
+                    self.recorder.append(&row)?;
+                    rows.push(row);
+                }
+                Err(error) => self.fail(format!(
+                    "{} with {} at {quality}: {error:#}",
+                    input.name,
+                    codec.name()
+                )),
+            }
+            self.advance(1);
+        }
+        Ok(rows)
+    }
+
+    fn advance(&self, steps: usize) {
+        let done = self.done.fetch_add(steps as u64, Ordering::Relaxed) + steps as u64;
+        self.bar.report(
+            done,
+            (self.session.inputs.len() * self.session.planned()) as u64,
+        );
+    }
+
+    fn fail(&self, text: String) {
+        self.session.global.warn(&text);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text);
+    }
+}

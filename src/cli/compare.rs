@@ -1,0 +1,167 @@
+//! `aec compare`: quality and rate of one picture against another.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+use super::bench::measure::{Metric, view};
+use super::bench::report::decimals;
+use super::messages::GlobalOptions;
+use super::options::{ModelOption, Resources, load_model};
+use super::{stdio, text};
+use crate::bitstream::SIGNATURE;
+use crate::codec::{self, DecodeOptions, NoProgress};
+use crate::image::{Image, io};
+use crate::metrics::{ms_ssim_db, mse};
+
+/// Arguments of `aec compare`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Both pictures may be .aec files. The size of DISTORTED's file gives the rate."
+)]
+pub struct Args {
+    /// Picture to compare with ('-' for stdin)
+    reference: PathBuf,
+
+    /// Picture to judge, or an .aec file ('-' for stdin)
+    distorted: PathBuf,
+
+    /// Quality measures, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values = ["psnr", "ms-ssim"])]
+    metric: Vec<Metric>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelOption,
+
+    #[command(flatten)]
+    resources: Resources,
+}
+
+/// A picture and the size of its file.
+struct Loaded {
+    image: Image,
+    bytes: u64,
+}
+
+/// A metric's value, or why it cannot be measured.
+type Outcome = (Metric, Result<f64, String>);
+
+/// Runs the command.
+///
+/// # Errors
+/// When a picture cannot be read, the sizes differ, or no metric can be measured.
+pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let (distorted, outcomes, error) = args.resources.install(|| {
+        let reference = load(&args.reference, &args)?;
+        let distorted = load(&args.distorted, &args)?;
+        let (a, b) = (view(&reference.image)?, view(&distorted.image)?);
+        // Says so when the sizes differ, before any metric does.
+        let error = mse(&a, &b)?;
+        let measure = |&metric: &Metric| {
+            (
+                metric,
+                metric.measure(&a, &b).map_err(|error| error.to_string()),
+            )
+        };
+        let outcomes: Vec<Outcome> = args.metric.iter().map(measure).collect();
+        Ok((distorted, outcomes, error))
+    })?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", to_json(&args, &distorted, &outcomes, error))?;
+    } else {
+        out.write_all(to_text(&distorted, &outcomes).as_bytes())?;
+    }
+    let failures: Vec<&String> = outcomes
+        .iter()
+        .filter_map(|(_, value)| value.as_ref().err())
+        .collect();
+    if failures.len() == outcomes.len() {
+        anyhow::bail!(
+            "nothing could be measured: {}",
+            failures.first().map_or("no metric", |text| text.as_str())
+        );
+    }
+    failures.iter().for_each(|failure| global.warn(failure));
+    Ok(())
+}
+
+/// Reads a picture or decodes an `.aec` file, by its content.
+fn load(path: &Path, args: &Args) -> anyhow::Result<Loaded> {
+    let limits = args.resources.limits();
+    let file = stdio::read_input(path, &limits)?;
+    let name = stdio::input_name(path);
+    let image = if file.starts_with(&SIGNATURE) {
+        let model = load_model(args.model.model.as_deref())?;
+        let options = DecodeOptions {
+            limits,
+            ..DecodeOptions::default()
+        };
+        codec::decode(&file, &model, &options, &NoProgress)
+            .with_context(|| format!("cannot decode {name}"))?
+    } else {
+        io::read(&file, &limits).with_context(|| format!("cannot read {name}"))?
+    };
+    Ok(Loaded {
+        image: image.into_upright()?,
+        bytes: file.len() as u64,
+    })
+}
+
+/// One line for the rate and one per metric.
+fn to_text(distorted: &Loaded, outcomes: &[Outcome]) -> String {
+    let image = &distorted.image;
+    let mut text = format!(
+        "{}x{}, {} bytes, {}\n",
+        image.width,
+        image.height,
+        text::thousands(distorted.bytes),
+        text::bits_per_pixel(distorted.bytes, image.pixels())
+    );
+    for (metric, value) in outcomes {
+        let value = match (metric, value) {
+            (_, Err(_)) => "not measured".to_owned(),
+            (Metric::Psnr, Ok(value)) => format!("{value:.2} dB"),
+            (Metric::MsSsim, Ok(value)) => format!("{value:.5} ({:.2} dB)", ms_ssim_db(*value)),
+            (Metric::Ssimulacra2, Ok(value)) => format!("{value:.*}", decimals(*metric)),
+        };
+        text += &format!("{:<12} {value}\n", metric.name());
+    }
+    text
+}
+
+/// One object; an infinite PSNR is the text `inf`, as JSON has no infinity.
+fn to_json(args: &Args, distorted: &Loaded, outcomes: &[Outcome], error: f64) -> Value {
+    let image = &distorted.image;
+    let mut object = Map::new();
+    object.insert("reference".into(), json!(args.reference.to_string_lossy()));
+    object.insert("distorted".into(), json!(args.distorted.to_string_lossy()));
+    object.insert("width_px".into(), json!(image.width));
+    object.insert("height_px".into(), json!(image.height));
+    object.insert("size_bytes".into(), json!(distorted.bytes));
+    object.insert(
+        "rate_bpp".into(),
+        json!(distorted.bytes as f64 * 8.0 / image.pixels() as f64),
+    );
+    object.insert("mse".into(), json!(error));
+    for (metric, value) in outcomes {
+        let name = match metric {
+            Metric::Psnr => "psnr_db",
+            Metric::MsSsim => "ms_ssim",
+            Metric::Ssimulacra2 => "ssimulacra2",
+        };
+        let value = match value {
+            Ok(value) if value.is_infinite() => json!("inf"),
+            Ok(value) => json!(value),
+            Err(_) => Value::Null,
+        };
+        object.insert(name.into(), value);
+    }
+    Value::Object(object)
+}

@@ -1,0 +1,168 @@
+//! `aec info`: what is in a file, and what is in a model.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+mod report;
+
+use report::Report;
+
+use super::messages::{Complaint, GlobalOptions};
+use super::options::{Resources, StageClock, load_model, model_id};
+use super::{stdio, text};
+use crate::bitstream::Container;
+use crate::codec::{self, DecodeOptions};
+use crate::model::Model;
+
+/// Arguments of `aec info`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// .aec files ('-' for stdin)
+    #[arg(value_name = "FILE", required_unless_present = "model")]
+    files: Vec<PathBuf>,
+
+    /// Describe the built-in model, or the weights in PATH
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
+    model: Option<Option<PathBuf>>,
+
+    /// List every section with offset, length and checksum
+    #[arg(long)]
+    sections: bool,
+
+    /// Also decode the latents and check every checksum
+    #[arg(long)]
+    verify: bool,
+
+    /// Print JSON, one object per line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    resources: Resources,
+}
+
+/// Runs the command.
+pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let model = match &args.model {
+        Some(path) => Some(load_model(path.as_deref())?),
+        None if args.verify => Some(load_model(None)?),
+        None => None,
+    };
+    if let (Some(_), Some(model)) = (&args.model, &model) {
+        let description = describe_model(model);
+        print(&if args.json {
+            model_json(&description)
+        } else {
+            model_text(&description)
+        })?;
+    }
+    let mut failed = 0;
+    for path in &args.files {
+        let shown = describe_file(path, &args, model.as_ref(), global).and_then(|report| {
+            print(&if args.json {
+                report.json()
+            } else {
+                report.text()
+            })
+        });
+        match shown {
+            Err(error) if args.files.len() == 1 => return Err(error),
+            Err(error) => {
+                global.error(&error);
+                failed += 1;
+            }
+            Ok(()) => {}
+        }
+    }
+    if failed > 0 {
+        let message = format!("{failed} of {} files failed", args.files.len());
+        return Err(Complaint::failure(message, "").into());
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+/// What is shown of a model: key, value.
+fn describe_model(model: &Model) -> Vec<(String, String)> {
+    let summary = model.describe();
+    let mut lines = vec![
+        ("model".into(), model.name().into()),
+        ("id".into(), model_id(model).to_string()),
+        ("parameters".into(), text::thousands(summary.parameters)),
+        ("weights bytes".into(), text::thousands(summary.bytes)),
+        (
+            "encoder kMAC/pixel".into(),
+            format!("{:.2}", summary.encoder_macs_per_pixel / 1e3),
+        ),
+        (
+            "decoder kMAC/pixel".into(),
+            format!("{:.2}", summary.decoder_macs_per_pixel / 1e3),
+        ),
+    ];
+    lines.extend(summary.lines);
+    lines
+}
+
+fn model_text(lines: &[(String, String)]) -> String {
+    let width = lines
+        .iter()
+        .map(|(key, _)| key.chars().count())
+        .max()
+        .unwrap_or(0);
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|(key, value)| format!("{key:width$}  {value}"))
+        .collect();
+    lines.join("\n")
+}
+
+fn model_json(lines: &[(String, String)]) -> String {
+    let object: Map<String, Value> = lines
+        .iter()
+        .map(|(key, value)| (key.replace([' ', '/'], "_").to_lowercase(), json!(value)))
+        .collect();
+    Value::Object(object).to_string()
+}
+
+/// Parses, and on request decodes, one file.
+fn describe_file(
+    path: &Path,
+    args: &Args,
+    model: Option<&Model>,
+    global: &GlobalOptions,
+) -> anyhow::Result<Report> {
+    let name = stdio::input_name(path);
+    let limits = args.resources.limits();
+    let bytes = stdio::read_input(path, &limits)?;
+    let container =
+        Container::parse(&bytes, &limits).with_context(|| format!("cannot read {name}"))?;
+    if let Some(model) = model.filter(|_| args.verify) {
+        verify(&bytes, model, args, global).with_context(|| format!("cannot decode {name}"))?;
+    }
+    let mut report = Report::new(name.trim_matches('\''), &bytes, &container)?;
+    report.model_name = model
+        .filter(|model| model_id(model) == container.header.model)
+        .map(|model| model.name().into());
+    report.lists_sections = args.sections;
+    report.is_verified = args.verify;
+    Ok(report)
+}
+
+/// Decodes all latents, which checks every checksum on the way.
+fn verify(bytes: &[u8], model: &Model, args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let mut clock = StageClock::start(global);
+    let options = DecodeOptions {
+        limits: args.resources.limits(),
+        ..DecodeOptions::default()
+    };
+    args.resources
+        .install(|| Ok(codec::decode_latents(bytes, model, &options)?))?;
+    clock.lap("decode latents");
+    Ok(())
+}

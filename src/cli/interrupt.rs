@@ -1,0 +1,87 @@
+//! Ctrl-C: the process ends with status 130 and leaves no unfinished file behind.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::NamedTempFile;
+
+/// The temporary file being written, if there is one. A process writes one file at a time.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Exit status after Ctrl-C, as shells report it: 128 + SIGINT.
+const STATUS: i32 = 130;
+
+fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Installs the handler for Ctrl-C and requests to terminate.
+pub(super) fn install() {
+    // Without a handler the system's default action ends the process, which is good enough.
+    let _ = ctrlc::set_handler(|| {
+        // The lock is never given back: no file can be renamed into place after this line.
+        let path = unfinished();
+        if let Some(path) = path.as_ref() {
+            let _ = std::fs::remove_file(path);
+        }
+        std::process::exit(STATUS);
+    });
+}
+
+/// A temporary file that becomes the target in one step, or disappears.
+pub(super) struct UnfinishedFile {
+    temporary: Option<NamedTempFile>,
+}
+
+impl UnfinishedFile {
+    /// Creates the file in `folder`.
+    pub(super) fn create(folder: &Path) -> io::Result<Self> {
+        let mut registered = unfinished();
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".aec-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As for any new file: read and write for all, less the umask.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let temporary = builder.tempfile_in(folder)?;
+        *registered = Some(temporary.path().to_path_buf());
+        Ok(Self {
+            temporary: Some(temporary),
+        })
+    }
+
+    /// The open file.
+    pub(super) fn file(&mut self) -> &mut NamedTempFile {
+        self.temporary
+            .as_mut()
+            .expect("taken only by persist, which consumes self")
+    }
+
+    /// Renames the file to `target`; without `overwrite` an existing target is an error.
+    pub(super) fn persist(mut self, target: &Path, overwrite: bool) -> io::Result<()> {
+        let registered = unfinished();
+        let Some(temporary) = self.temporary.take() else {
+            return Ok(());
+        };
+        let result = if overwrite {
+            temporary.persist(target)
+        } else {
+            temporary.persist_noclobber(target)
+        };
+        // Dropping `self` takes the lock again.
+        drop(registered);
+        result.map(drop).map_err(|error| error.error)
+    }
+}
+
+impl Drop for UnfinishedFile {
+    fn drop(&mut self) {
+        let mut registered = unfinished();
+        // Removes the file if it was not renamed, while the handler has to wait.
+        self.temporary = None;
+        *registered = None;
+    }
+}

@@ -1,0 +1,155 @@
+//! The command line: one file per subcommand, each with its `Args` and `run`.
+//!
+//! Data goes to stdout, talk to stderr. The exit status is decided in [`main`] alone:
+//! 0 done (also when a reader closed its pipe), 1 the work failed, 2 wrong usage, 130 Ctrl-C.
+
+mod decode;
+mod encode;
+mod info;
+mod interrupt;
+pub mod messages;
+pub mod options;
+pub mod progress;
+mod shell;
+pub mod stdio;
+pub mod text;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+
+pub use messages::GlobalOptions;
+
+use crate::model::Model;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "aec",
+    about = "Learned image compression: encode and decode .aec files",
+    after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
+    arg_required_else_help = true,
+    subcommand_required = false,
+    disable_help_subcommand = true,
+    infer_subcommands = false
+)]
+struct Cli {
+    /// Print version, format version and built-in model
+    #[arg(short = 'V', long, action = ArgAction::SetTrue)]
+    version: bool,
+
+    #[command(flatten)]
+    global: GlobalOptions,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compress an image to .aec
+    Encode(encode::Args),
+    /// Decompress an .aec file to an image
+    Decode(decode::Args),
+    /// Show what an .aec file contains
+    Info(info::Args),
+    /// Print a completion script for a shell
+    #[command(hide = true)]
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or that of a command
+    #[command(hide = true)]
+    Man(shell::ManArgs),
+}
+
+/// Runs the command line of this process and gives its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done when even the terminal is gone.
+            let _ = error.print();
+            return exit_code(error.exit_code());
+        }
+    };
+    interrupt::install();
+    let global = cli.global;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let status = messages::status(&error);
+            if status != 0 {
+                global.error(&error);
+            }
+            exit_code(status)
+        }
+    }
+}
+
+fn exit_code(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let global = &cli.global;
+    if cli.version {
+        return print_version();
+    }
+    match cli.command {
+        Some(Command::Encode(args)) => encode::run(args, global),
+        Some(Command::Decode(args)) => decode::run(args, global),
+        Some(Command::Info(args)) => info::run(args, global),
+        Some(Command::Completions(args)) => shell::completions(&args, Cli::command()),
+        Some(Command::Man(args)) => shell::man(&args, Cli::command()),
+        None => Err(messages::Complaint::usage("a command is required", "see 'aec --help'").into()),
+    }
+}
+
+/// Version of the program, of the format it writes, and the built-in model.
+fn print_version() -> anyhow::Result<()> {
+    let model = Model::embedded().context("cannot load the built-in model")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "aec {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "format version {}", crate::bitstream::VERSION)?;
+    writeln!(
+        out,
+        "built-in model {} ({})",
+        model.name(),
+        options::model_id(&model)
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_are_found_by_the_parser() {
+        for line in [
+            "aec encode a",
+            "aec encode a b -q 101",
+            "aec encode a b -q x",
+            "aec encode a b -j 0",
+            "aec decode a b --format gif",
+            "aec nothing",
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let cli = Cli::try_parse_from("aec encode --quiet a b -v".split(' ')).unwrap();
+        assert!(cli.global.quiet);
+        assert_eq!(cli.global.verbose, 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! Options that several commands share: model, threads, device, limits.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use super::messages::{Complaint, GlobalOptions};
+use crate::kernels::KernelPath;
+use crate::limits::Limits;
+use crate::model::Model;
+
+pub use crate::codec::model_id;
+
+/// What a command may use of the machine.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Resources")]
+pub struct Resources {
+    /// Worker threads [default: all cores]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Where the networks run
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
+
+    /// Refuse larger images
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_pixels: u64,
+
+    /// Force a kernel path: avx512, avx2, neon or portable
+    ///
+    /// Every path gives the same bits; this is for checking that, and for bug reports.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help_heading = "Developer options",
+        hide_short_help = true
+    )]
+    pub kernels: Option<KernelPath>,
+}
+
+/// A device that networks can run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// The processor
+    Cpu,
+    /// An NVIDIA GPU
+    Cuda,
+}
+
+impl Resources {
+    /// The limits for reading pictures and files.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_pixels: self.max_pixels,
+            ..Limits::default()
+        }
+    }
+
+    /// Runs `work` with the chosen kernels on a pool of the chosen number of threads.
+    ///
+    /// # Errors
+    /// When the device or the kernel path is not available here, and those of `work`.
+    pub fn install<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        self.device.check()?;
+        if let Some(path) = self.kernels {
+            crate::kernels::dispatch::force(path).context("cannot use --kernels")?;
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.map_or(0, usize::from))
+            .build()
+            .context("cannot start the worker threads")?;
+        pool.install(work)
+    }
+}
+
+impl Device {
+    /// Refuses a device that this build cannot use.
+    fn check(self) -> anyhow::Result<()> {
+        match self {
+            Self::Cpu => Ok(()),
+            Self::Cuda => Err(Complaint::failure(
+                "cannot use --device cuda: this build runs on the CPU only",
+                "leave the option out; the result is the same",
+            )
+            .into()),
+        }
+    }
+}
+
+/// The weights in `path`, or the built-in ones.
+///
+/// # Errors
+/// When the weights cannot be read or are not valid.
+pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
+    match path {
+        None => Model::embedded().context("cannot load the built-in model"),
+        Some(path) => {
+            Model::load(path).with_context(|| format!("cannot load the model '{}'", path.display()))
+        }
+    }
+}
+
+/// The option that names weights.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ModelOption {
+    /// Weights to use [default: built-in]
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+}
+
+/// Tells `--verbose` users how long each stage took.
+pub struct StageClock<'a> {
+    global: &'a GlobalOptions,
+    last: Instant,
+}
+
+impl<'a> StageClock<'a> {
+    /// Starts the first stage.
+    #[must_use]
+    pub fn start(global: &'a GlobalOptions) -> Self {
+        Self {
+            global,
+            last: Instant::now(),
+        }
+    }
+
+    /// Ends a stage and starts the next.
+    pub fn lap(&mut self, stage: &str) {
+        let now = Instant::now();
+        let milliseconds = (now - self.last).as_secs_f64() * 1e3;
+        self.global
+            .detail(|| format!("{stage}: {milliseconds:.1} ms"));
+        self.last = now;
+    }
+}

@@ -1,0 +1,45 @@
+//! Completion scripts and manual pages, made from the definition of the command line.
+
+use std::io::Write;
+
+use clap_complete::Shell;
+
+use super::messages::Complaint;
+
+/// Arguments of `aec completions`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell that will read the script
+    shell: Shell,
+}
+
+/// Arguments of `aec man`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ManArgs {
+    /// The command to describe [default: aec itself]
+    command: Option<String>,
+}
+
+/// Prints a completion script.
+pub(super) fn completions(
+    args: &CompletionsArgs,
+    mut definition: clap::Command,
+) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut definition, "aec", &mut script);
+    Ok(std::io::stdout().lock().write_all(&script)?)
+}
+
+/// Prints a manual page in roff.
+pub(super) fn man(args: &ManArgs, mut definition: clap::Command) -> anyhow::Result<()> {
+    definition.build();
+    let described = match &args.command {
+        None => definition,
+        Some(name) => definition.find_subcommand(name).cloned().ok_or_else(|| {
+            Complaint::usage(format!("there is no command '{name}'"), "see 'aec --help'")
+        })?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(described).render(&mut page)?;
+    Ok(std::io::stdout().lock().write_all(&page)?)
+}

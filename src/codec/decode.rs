@@ -1,0 +1,151 @@
+//! Decoding: every tile's latents, then the synthesis transform window by window.
+
+use rayon::prelude::*;
+
+use super::tile::{CodedTile, Reader, code_tile};
+use super::window::{Window, windows};
+use super::{DecodeOptions, Progress, Steps, model_id};
+use crate::bitstream::{Container, Header, TilePayload, TileRect};
+use crate::entropy::{ScaleTables, ZeroMap};
+use crate::error::{Error, Result};
+use crate::image::{Image, Metadata};
+use crate::kernels::patches_to_pixels;
+use crate::limits::Limits;
+use crate::model::config::LATENT_STRIDE;
+use crate::model::{Grid, Model, QualityModel};
+
+/// Decodes the bytes of an `.aec` file. The picture is upright: its orientation
+/// has been applied.
+///
+/// # Errors
+/// [`UnknownModel`](Error::UnknownModel) when the file was made with another model;
+/// those of [`Container::parse`]; [`Corrupt`](Error::Corrupt) when a tile's symbols do
+/// not match their checksum; [`Cancelled`](Error::Cancelled) when `progress` says so.
+pub fn decode(bytes: &[u8], model: &Model, options: &DecodeOptions, progress: &dyn Progress) -> Result<Image> {
+    let container = parse(bytes, model, &options.limits)?;
+    let header = &container.header;
+    let quality = model.at_quality(header.quality.raw())?;
+    let grid = header.tile_grid();
+    let (height, width) = (grid.height as usize / LATENT_STRIDE, grid.width as usize / LATENT_STRIDE);
+    let pieces = windows(height, width, model.config().halo());
+    let steps = Steps::new(progress, container.tiles.len() + pieces.len());
+
+    let latent = decode_tiles(&container, model, &quality, &steps)?;
+    let rgb = synthesize(header, &quality, &latent, &pieces, &steps)?;
+    finish_image(&container, rgb, options.strip)
+}
+
+/// Decodes and checks the latents of every tile without the synthesis transform.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<()> {
+    let container = parse(bytes, model, &options.limits)?;
+    let quality = model.at_quality(container.header.quality.raw())?;
+    let steps = Steps::new(&super::NoProgress, container.tiles.len());
+    decode_tiles(&container, model, &quality, &steps).map(drop)
+}
+
+fn parse<'a>(bytes: &'a [u8], model: &Model, limits: &Limits) -> Result<Container<'a>> {
+    let container = Container::parse(bytes, limits)?;
+    if container.header.model != model_id(model) {
+        return Err(Error::UnknownModel(container.header.model.to_string()));
+    }
+    Ok(container)
+}
+
+/// The normalized latent of the whole picture.
+fn decode_tiles(container: &Container, model: &Model, quality: &QualityModel, steps: &Steps) -> Result<Grid> {
+    let tables = ScaleTables::from_words(model.tables())?;
+    let grid = container.header.tile_grid();
+    let (height, width) = (grid.height as usize / LATENT_STRIDE, grid.width as usize / LATENT_STRIDE);
+    let rects: Vec<TileRect> = grid.tiles().collect();
+    let decode_one = |(payload, rect): (&TilePayload, &TileRect)| {
+        let tile = decode_tile(payload, *rect, quality, &tables)
+            .map_err(|error| name_tile(error, rect, rects.len()))?;
+        steps.advance()?;
+        Ok(tile)
+    };
+    let mut latent = Grid::zeros(height, width, model.config().latent_channels);
+    // One row of tiles at a time, so that decoded tiles are not all held twice.
+    for (payloads, rects) in container.tiles.chunks(grid.columns as usize).zip(rects.chunks(grid.columns as usize)) {
+        let tiles: Vec<CodedTile> = payloads.par_iter().zip(rects).map(decode_one).collect::<Result<_>>()?;
+        for (tile, rect) in tiles.iter().zip(rects) {
+            let place = (rect.y as usize / LATENT_STRIDE, rect.x as usize / LATENT_STRIDE);
+            latent.paste_from(&tile.latent, (0, 0), place, (tile.latent.height, tile.latent.width));
+        }
+    }
+    Ok(latent)
+}
+
+fn decode_tile(payload: &TilePayload, rect: TileRect, quality: &QualityModel, tables: &ScaleTables) -> Result<CodedTile> {
+    let channels = quality.config().latent_channels;
+    let map = payload.zero_map.map(|bytes| ZeroMap::from_bytes(bytes, channels)).transpose()?;
+    let mut reader = Reader::new(tables, payload.stream, map)?;
+    let (height, width) = (rect.height as usize / LATENT_STRIDE, rect.width as usize / LATENT_STRIDE);
+    let tile = code_tile(quality, height, width, &mut reader)?;
+    reader.finish()?;
+    if tile.checksum != payload.checksum {
+        return Err(Error::Corrupt("decoded latents do not match their checksum".into()));
+    }
+    Ok(tile)
+}
+
+/// Says which tile of several is damaged.
+fn name_tile(error: Error, rect: &TileRect, tiles: usize) -> Error {
+    match error {
+        Error::Corrupt(what) if tiles > 1 => Error::Corrupt(format!("tile at {},{}: {what}", rect.x, rect.y)),
+        other => other,
+    }
+}
+
+/// The picture's pixels, computed window by window.
+fn synthesize(header: &Header, quality: &QualityModel, latent: &Grid, pieces: &[Window], steps: &Steps) -> Result<Vec<u8>> {
+    let mut rgb = vec![0u8; header.width as usize * header.height as usize * 3];
+    for window in pieces {
+        let (y, x) = window.input_start;
+        let input = latent.crop(y, x, window.input_size.0, window.input_size.1);
+        let patches = quality.synthesis(input)?;
+        paste_pixels(header, window, &patches, &mut rgb);
+        steps.advance()?;
+    }
+    Ok(rgb)
+}
+
+/// Converts a window to pixels and copies what lies inside the picture.
+fn paste_pixels(header: &Header, window: &Window, patches: &Grid, rgb: &mut [u8]) {
+    let pixels = |latents: usize| latents * LATENT_STRIDE;
+    let (height, width) = (patches.height * 8, patches.width * 8);
+    let mut part = vec![0u8; height * width * 3];
+    patches_to_pixels(&patches.values, height, width, &mut part);
+    let (image_height, image_width) = (header.height as usize, header.width as usize);
+    let (top, left) = (pixels(window.start.0), pixels(window.start.1));
+    let (offset_y, offset_x) = (pixels(window.offset().0), pixels(window.offset().1));
+    let rows = pixels(window.size.0).min(image_height.saturating_sub(top));
+    let columns = pixels(window.size.1).min(image_width.saturating_sub(left));
+    for row in 0..rows {
+        let from = ((offset_y + row) * width + offset_x) * 3;
+        let to = ((top + row) * image_width + left) * 3;
+        rgb[to..to + columns * 3].copy_from_slice(&part[from..from + columns * 3]);
+    }
+}
+
+/// Adds metadata, reduces gray pictures to gray, and turns the picture upright.
+fn finish_image(container: &Container, rgb: Vec<u8>, strip: bool) -> Result<Image> {
+    let header = &container.header;
+    let mut image = Image::new(header.width, header.height, rgb)?;
+    if header.is_gray {
+        image.make_gray();
+    }
+    let own = |block: Option<&[u8]>| block.map(<[u8]>::to_vec);
+    let mut metadata = Metadata::default();
+    metadata.icc = own(container.metadata.icc);
+    metadata.exif = own(container.metadata.exif);
+    metadata.xmp = own(container.metadata.xmp);
+    metadata.orientation = header.orientation;
+    if strip {
+        metadata.strip();
+    }
+    image.metadata = metadata;
+    image.into_upright()
+}

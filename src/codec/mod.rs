@@ -1,0 +1,93 @@
+//! The codec: pictures to files and back.
+//!
+//! [`encode()`] and [`decode()`] join the layers below as the specification does:
+//! analysis transform, quantization and entropy coding tile by tile, container;
+//! and back. Both sides run [`tile::code_tile`] for everything that decides a
+//! probability.
+
+mod decode;
+mod encode;
+mod tile;
+mod window;
+
+pub use decode::{decode, decode_latents};
+pub use encode::encode;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::bitstream::{ModelId, Quality};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::model::Model;
+
+/// How to encode a picture.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodeOptions {
+    /// Quality, 0 (smallest) to 100 (best).
+    pub quality: Quality,
+    /// Side of a tile in pixels: a multiple of 64, 64..=16320.
+    pub tile_size: u32,
+    /// Drop Exif and XMP; the ICC profile is kept.
+    pub strip: bool,
+    /// Bounds on the picture.
+    pub limits: Limits,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
+        Self { quality, tile_size: 1024, strip: false, limits: Limits::default() }
+    }
+}
+
+/// How to decode a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DecodeOptions {
+    /// Bounds on the picture.
+    pub limits: Limits,
+    /// Do not return Exif and XMP.
+    pub strip: bool,
+}
+
+/// Told how far a long operation is; may be called from several threads.
+pub trait Progress: Sync {
+    /// `done` of `total` units of work are finished; returning false cancels.
+    fn report(&self, done: u64, total: u64) -> bool;
+}
+
+/// Reports to nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn report(&self, _: u64, _: u64) -> bool {
+        true
+    }
+}
+
+/// The id by which files name `model`: the first 8 bytes of its digest.
+#[must_use]
+pub fn model_id(model: &Model) -> ModelId {
+    let mut id = [0; 8];
+    id.copy_from_slice(&model.digest()[..8]);
+    ModelId(id)
+}
+
+/// Counts finished units of work for a [`Progress`].
+struct Steps<'a> {
+    progress: &'a dyn Progress,
+    done: AtomicU64,
+    total: u64,
+}
+
+impl<'a> Steps<'a> {
+    fn new(progress: &'a dyn Progress, total: usize) -> Self {
+        Self { progress, done: AtomicU64::new(0), total: total as u64 }
+    }
+
+    /// Reports one more unit.
+    fn advance(&self) -> Result<()> {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.progress.report(done, self.total) { Ok(()) } else { Err(Error::Cancelled) }
+    }
+}

@@ -1,0 +1,200 @@
+//! Coding one tile: hyper-latent, then latents in four context steps
+//! (codec-spec.md, Tile decoding).
+//!
+//! [`code_tile`] decides every probability and is the same function on both
+//! sides; a [`SymbolCoder`] supplies the symbols: computed from the latent when
+//! encoding, read from the stream when decoding.
+
+use crate::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap};
+use crate::error::Result;
+use crate::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::model::context::StepMask;
+use crate::model::infer::scale_index;
+use crate::model::{EntropyParams, Features, Grid, QualityModel};
+
+/// Latents per hyper-latent and direction.
+const LATENTS_PER_HYPER: usize = HYPER_STRIDE / LATENT_STRIDE;
+
+/// Where symbols come from.
+pub(super) trait SymbolCoder {
+    /// The hyper-latent symbol at `index` of the tile's `[h, w, Z]` grid.
+    fn hyper(&mut self, index: usize, table: u8) -> Result<i32>;
+    /// The latent symbol at `index` of the tile's `[h, w, M]` grid.
+    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32>;
+}
+
+/// What coding a tile yields on both sides.
+pub(super) struct CodedTile {
+    /// The normalized quantized latent ŷ, `[h, w, M]`.
+    pub latent: Grid,
+    /// Checksum of all symbols in coding order.
+    pub checksum: u32,
+}
+
+/// Codes a tile of `height` x `width` latents (multiples of 4).
+pub(super) fn code_tile(model: &QualityModel, height: usize, width: usize, coder: &mut impl SymbolCoder) -> Result<CodedTile> {
+    let mut checksum = SymbolChecksum::new();
+    let features = code_hyper_latent(model, height / LATENTS_PER_HYPER, width / LATENTS_PER_HYPER, coder, &mut checksum)?;
+    let mut latent = Grid::zeros(height, width, model.config().latent_channels);
+    for step in 0..CONTEXT_STEPS {
+        let params = model.context_step(step, &features, &latent)?;
+        let symbols = code_step(model, step, &params, &mut latent, coder)?;
+        checksum.update(&symbols);
+    }
+    Ok(CodedTile { latent, checksum: checksum.finish() })
+}
+
+/// Hyper-latent symbols in raster order, channels ascending; then hyper-synthesis.
+fn code_hyper_latent(
+    model: &QualityModel,
+    height: usize,
+    width: usize,
+    coder: &mut impl SymbolCoder,
+    checksum: &mut SymbolChecksum,
+) -> Result<Features> {
+    let mut grid = Grid::zeros(height, width, model.config().hyper_channels);
+    let mut symbols = vec![0; grid.values.len()];
+    for (index, (symbol, value)) in symbols.iter_mut().zip(&mut grid.values).enumerate() {
+        let channel = index % grid.channels;
+        let table = model.hyper_indices[channel];
+        if table >= model.config().skip_below {
+            *symbol = coder.hyper(index, table)?;
+        }
+        *value = exact_f32(*symbol) * model.hyper_inverse_gain[channel];
+    }
+    checksum.update(&symbols);
+    model.hyper_synthesis(grid)
+}
+
+/// The latents of one context step, rows, columns and channels ascending.
+fn code_step(
+    model: &QualityModel,
+    step: usize,
+    params: &EntropyParams,
+    latent: &mut Grid,
+    coder: &mut impl SymbolCoder,
+) -> Result<Vec<i32>> {
+    let mask = StepMask::new(step);
+    let group = model.config().group_channels();
+    let skip_below = model.config().skip_below;
+    let mut symbols = Vec::with_capacity(latent.values.len() / CONTEXT_STEPS);
+    for position in 0..latent.height * latent.width {
+        let first = mask.group_at(position / latent.width, position % latent.width) * group;
+        for channel in first..first + group {
+            let index = position * latent.channels + channel;
+            let mean = params.means[index] * model.latent_gain[channel];
+            let table = scale_index(8.0 * params.scales[index] + model.latent_scale[channel]);
+            let symbol = if table < skip_below { 0 } else { coder.latent(index, channel, mean, table)? };
+            latent.values[index] = (exact_f32(symbol) + mean) * model.latent_inverse_gain[channel];
+            symbols.push(symbol);
+        }
+    }
+    Ok(symbols)
+}
+
+/// Symbols are at most 2^20 in size, so the conversion is exact.
+#[allow(clippy::cast_precision_loss)]
+fn exact_f32(symbol: i32) -> f32 {
+    symbol as f32
+}
+
+/// Rounds a value to a symbol, half to even.
+#[allow(clippy::cast_possible_truncation)]
+fn quantize(value: f32) -> i32 {
+    (value.round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+}
+
+/// Marks hyper-latent symbols, which no zero map drops, among recorded symbols.
+const HYPER: u16 = u16::MAX;
+
+/// Computes symbols from a tile's latents and records them.
+pub(super) struct Recorder {
+    /// The hyper-latent in quantization steps.
+    hyper: Vec<f32>,
+    /// The latent in quantization steps.
+    latent: Vec<f32>,
+    /// Table, channel and symbol in coding order.
+    recorded: Vec<(u8, u16, i32)>,
+}
+
+impl Recorder {
+    /// Records the symbols of a tile's hyper-latent and latent, both in quantization steps.
+    pub fn new(hyper: Vec<f32>, latent: Vec<f32>) -> Self {
+        let recorded = Vec::with_capacity(hyper.len() + latent.len() / 4);
+        Self { hyper, latent, recorded }
+    }
+
+    /// The zero map, where it pays, and the rANS stream.
+    pub fn finish(self, tables: &ScaleTables, channels: usize) -> (Option<ZeroMap>, Vec<u8>) {
+        let map = self.zero_map(tables, channels);
+        let mut encoder = SymbolEncoder::new(tables);
+        for (table, channel, symbol) in &self.recorded {
+            if *channel == HYPER || map.as_ref().is_none_or(|map| map.is_coded(usize::from(*channel))) {
+                encoder.push(*table, *symbol);
+            }
+        }
+        (map, encoder.finish())
+    }
+
+    /// A map of the channels with nonzero symbols, if dropping the others saves
+    /// more bits than the map costs.
+    fn zero_map(&self, tables: &ScaleTables, channels: usize) -> Option<ZeroMap> {
+        let mut nonzero = vec![false; channels];
+        let mut cost = vec![0f32; channels];
+        for (table, channel, symbol) in self.recorded.iter().filter(|(_, channel, _)| *channel != HYPER) {
+            nonzero[usize::from(*channel)] |= *symbol != 0;
+            cost[usize::from(*channel)] += tables.bits(*table, *symbol);
+        }
+        let saved: f32 = cost.iter().zip(&nonzero).filter(|(_, nonzero)| !**nonzero).map(|(cost, _)| cost).sum();
+        let map = ZeroMap::new(nonzero);
+        // One byte more for the map's length.
+        let price = 8 * (map.to_bytes().len() + 1);
+        (f64::from(saved) > price as f64).then_some(map)
+    }
+}
+
+impl SymbolCoder for Recorder {
+    fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
+        let symbol = quantize(self.hyper[index]);
+        self.recorded.push((table, HYPER, symbol));
+        Ok(symbol)
+    }
+
+    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
+        let symbol = quantize(self.latent[index] - mean);
+        // At most 1024 latent channels (ModelConfig::validate).
+        self.recorded.push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));
+        Ok(symbol)
+    }
+}
+
+/// Reads symbols from a tile's stream.
+pub(super) struct Reader<'a> {
+    decoder: SymbolDecoder<'a>,
+    map: Option<ZeroMap>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from `stream`, skipping the channels that `map` says are zero.
+    pub fn new(tables: &'a ScaleTables, stream: &[u8], map: Option<ZeroMap>) -> Result<Self> {
+        Ok(Self { decoder: SymbolDecoder::new(tables, stream)?, map })
+    }
+
+    /// Checks that the stream is used up.
+    pub fn finish(self) -> Result<()> {
+        self.decoder.finish()
+    }
+}
+
+impl SymbolCoder for Reader<'_> {
+    fn hyper(&mut self, _: usize, table: u8) -> Result<i32> {
+        self.decoder.pop(table)
+    }
+
+    fn latent(&mut self, _: usize, channel: usize, _: f32, table: u8) -> Result<i32> {
+        match &self.map {
+            Some(map) if !map.is_coded(channel) => Ok(0),
+            _ => self.decoder.pop(table),
+        }
+    }
+}

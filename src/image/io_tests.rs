@@ -1,0 +1,339 @@
+//! Tests of reading and writing: every format, kind of sample and metadata block, in memory.
+
+use ::image::codecs::jpeg::JpegEncoder;
+use ::image::codecs::png::PngEncoder;
+use ::image::codecs::webp::WebPEncoder;
+use ::image::{ExtendedColorType, ImageEncoder};
+
+use super::super::metadata::tests::exif_with_orientation;
+use super::*;
+
+const W: u32 = 5;
+const H: u32 = 3;
+
+/// A smooth color picture of W x H with `channels` samples of 8 bits.
+fn samples(channels: u32) -> Vec<u8> {
+    (0..W * H * channels)
+        .map(|i| (i * 3 + i % channels * 40) as u8)
+        .collect()
+}
+
+fn png(color: ExtendedColorType, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    PngEncoder::new(&mut out)
+        .write_image(data, W, H, color)
+        .unwrap();
+    out
+}
+
+fn jpeg(color: ExtendedColorType, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    JpegEncoder::new_with_quality(&mut out, 95)
+        .write_image(data, W, H, color)
+        .unwrap();
+    out
+}
+
+fn webp(color: ExtendedColorType, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    WebPEncoder::new_lossless(&mut out)
+        .write_image(data, W, H, color)
+        .unwrap();
+    out
+}
+
+fn read_default(bytes: &[u8]) -> Result<Image> {
+    read(bytes, &Limits::default())
+}
+
+fn written(image: &Image, format: OutputFormat) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(image, format, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn lossless_formats_give_the_samples() {
+    let rgb = samples(3);
+    let ppm = [b"P6 5 3 255\n", rgb.as_slice()].concat();
+    let files = [
+        png(ExtendedColorType::Rgb8, &rgb),
+        webp(ExtendedColorType::Rgb8, &rgb),
+        ppm,
+    ];
+    for bytes in files {
+        let image = read_default(&bytes).unwrap();
+        assert_eq!(image, Image::new(W, H, rgb.clone()).unwrap());
+        assert!(!is_lossy_source(&bytes));
+    }
+}
+
+#[test]
+fn jpeg_is_read_and_known_as_lossy() {
+    let rgb = vec![100; (W * H * 3) as usize];
+    let bytes = jpeg(ExtendedColorType::Rgb8, &rgb);
+    let image = read_default(&bytes).unwrap();
+    assert!(image.rgb.iter().all(|&v| v.abs_diff(100) <= 1));
+    assert!(!image.is_gray);
+    assert!(is_lossy_source(&bytes));
+    assert!(
+        read_default(&jpeg(ExtendedColorType::L8, &samples(1)))
+            .unwrap()
+            .is_gray
+    );
+}
+
+#[test]
+fn gray_is_expanded_and_marked() {
+    let gray = samples(1);
+    let pgm = [b"P5\n# note\n5 3\n255\n", gray.as_slice()].concat();
+    for bytes in [png(ExtendedColorType::L8, &gray), pgm] {
+        assert_eq!(
+            read_default(&bytes).unwrap(),
+            Image::from_gray(W, H, &gray).unwrap()
+        );
+    }
+}
+
+#[test]
+fn sixteen_bits_are_rounded() {
+    for (wide, narrow) in [
+        (0, 0),
+        (128, 0),
+        (129, 1),
+        (32767, 127),
+        (32768, 128),
+        (65535, 255),
+    ] {
+        assert_eq!(round_to_8_bits(wide), narrow);
+    }
+    let wide: Vec<u8> = samples(3)
+        .iter()
+        .flat_map(|&v| (u16::from(v) * 257).to_ne_bytes())
+        .collect();
+    let image = read_default(&png(ExtendedColorType::Rgb16, &wide)).unwrap();
+    assert_eq!(image.rgb, samples(3));
+    let ppm = [b"P5 1 1 65535\n".as_slice(), &[0x80, 0x00]].concat();
+    assert_eq!(read_default(&ppm).unwrap().rgb, [128; 3]);
+}
+
+#[test]
+fn alpha_is_dropped_only_where_opaque() {
+    let opaque = |channels: usize, alpha: u8| {
+        let mut data = samples(channels as u32);
+        data.iter_mut()
+            .skip(channels - 1)
+            .step_by(channels)
+            .for_each(|a| *a = 255);
+        *data.last_mut().unwrap() = alpha;
+        data
+    };
+    for (color, channels) in [(ExtendedColorType::La8, 2), (ExtendedColorType::Rgba8, 4)] {
+        let image = read_default(&png(color, &opaque(channels, 255))).unwrap();
+        assert_eq!(image.is_gray, channels == 2);
+        let transparent = read_default(&png(color, &opaque(channels, 254)));
+        assert!(matches!(transparent, Err(Error::Unsupported(_))));
+    }
+    let lossless = webp(ExtendedColorType::Rgba8, &opaque(4, 255));
+    assert!(read_default(&lossless).is_ok());
+    // 65534 of 65535 is not opaque although it rounds to 255.
+    let mut wide = vec![0xff; (W * H * 8) as usize];
+    assert!(read_default(&png(ExtendedColorType::Rgba16, &wide)).is_ok());
+    wide[6..8].copy_from_slice(&65534_u16.to_ne_bytes());
+    let refused = read_default(&png(ExtendedColorType::Rgba16, &wide));
+    assert!(matches!(refused, Err(Error::Unsupported(_))));
+}
+
+/// A picture with all three blocks and an orientation that turns it.
+fn with_metadata() -> Image {
+    let mut image = Image::new(W, H, samples(3)).unwrap();
+    image.metadata.icc = Some(b"not really a profile".to_vec());
+    image.metadata.exif = Some(exif_with_orientation(true, 6));
+    image.metadata.xmp = Some("<x:xmpmeta tiff:Orientation=\"6\">\u{e9}</x:xmpmeta>".into());
+    image.metadata.orientation = 6;
+    image
+}
+
+#[test]
+fn png_carries_metadata_and_turns_once() {
+    let image = with_metadata();
+    let back = read_default(&written(&image, OutputFormat::Png)).unwrap();
+    assert_eq!(back, image.clone().into_upright().unwrap());
+    assert_eq!((back.width, back.height), (H, W));
+    assert_eq!(back.metadata.exif, Some(exif_with_orientation(true, 1)));
+    assert_eq!(back.metadata.icc, image.metadata.icc);
+    let again = read_default(&written(&back, OutputFormat::Png)).unwrap();
+    assert_eq!(again, back);
+}
+
+#[test]
+fn reading_keeps_the_stored_order_of_samples() {
+    let mut out = Vec::new();
+    let mut encoder = PngEncoder::new(&mut out);
+    encoder
+        .set_exif_metadata(exif_with_orientation(false, 8))
+        .unwrap();
+    encoder
+        .write_image(&samples(3), W, H, ExtendedColorType::Rgb8)
+        .unwrap();
+    let image = read_default(&out).unwrap();
+    assert_eq!((image.width, image.height), (W, H));
+    assert_eq!((image.metadata.orientation, image.rgb), (8, samples(3)));
+}
+
+#[test]
+fn exif_is_reset_even_if_it_disagrees_with_the_orientation() {
+    let mut image = with_metadata();
+    image.metadata.orientation = 1;
+    let back = read_default(&written(&image, OutputFormat::Png)).unwrap();
+    assert_eq!(back.metadata.orientation, 1);
+    assert_eq!(back.rgb, image.rgb);
+}
+
+#[test]
+fn jpeg_and_webp_metadata_are_read() {
+    let exif = exif_with_orientation(true, 3);
+    let mut out = Vec::new();
+    let mut encoder = JpegEncoder::new(&mut out);
+    encoder.set_icc_profile(vec![7; 200]).unwrap();
+    encoder.set_exif_metadata(exif.clone()).unwrap();
+    encoder
+        .write_image(&samples(3), W, H, ExtendedColorType::Rgb8)
+        .unwrap();
+    let mut lossless = Vec::new();
+    let mut encoder = WebPEncoder::new_lossless(&mut lossless);
+    encoder.set_icc_profile(vec![7; 200]).unwrap();
+    encoder.set_exif_metadata(exif.clone()).unwrap();
+    encoder
+        .write_image(&samples(3), W, H, ExtendedColorType::Rgb8)
+        .unwrap();
+    for bytes in [out, lossless] {
+        let metadata = read_default(&bytes).unwrap().metadata;
+        assert_eq!(metadata.icc, Some(vec![7; 200]));
+        assert_eq!(metadata.exif.as_ref(), Some(&exif));
+        assert_eq!(metadata.orientation, 3);
+    }
+}
+
+#[test]
+fn xmp_that_png_text_cannot_hold_is_left_out() {
+    for xmp in [b"a\0b".to_vec(), vec![0xff, 0xfe]] {
+        let mut image = Image::new(W, H, samples(3)).unwrap();
+        image.metadata.xmp = Some(xmp);
+        let back = read_default(&written(&image, OutputFormat::Png)).unwrap();
+        assert_eq!(back.metadata.xmp, None);
+    }
+}
+
+#[test]
+fn ppm_and_pgm_are_written_byte_by_byte() {
+    let image = Image::new(1, 2, vec![1, 2, 3, 4, 5, 6]).unwrap();
+    assert_eq!(
+        written(&image, OutputFormat::Ppm),
+        b"P6\n1 2\n255\n\x01\x02\x03\x04\x05\x06"
+    );
+    let gray = Image::from_gray(2, 1, &[8, 9]).unwrap();
+    assert_eq!(written(&gray, OutputFormat::Ppm), b"P5\n2 1\n255\n\x08\x09");
+}
+
+#[test]
+fn gray_is_written_as_gray_png() {
+    let gray = Image::from_gray(W, H, &samples(1)).unwrap();
+    let bytes = written(&gray, OutputFormat::Png);
+    // The color type in IHDR: 0 is gray.
+    assert_eq!(bytes[25], 0);
+    assert_eq!(read_default(&bytes).unwrap(), gray);
+}
+
+#[test]
+fn limits_hold_before_memory_is_asked_for() {
+    let limits = Limits {
+        max_pixels: u64::from(W * H) - 1,
+        max_metadata_bytes: 10,
+    };
+    let files = [
+        png(ExtendedColorType::Rgb8, &samples(3)),
+        jpeg(ExtendedColorType::Rgb8, &samples(3)),
+        webp(ExtendedColorType::Rgb8, &samples(3)),
+        b"P6 4000000000 4000000000 255\n".to_vec(),
+        b"P5 65536 65536 255\n".to_vec(),
+    ];
+    for bytes in files {
+        let found = read(&bytes, &limits);
+        assert!(
+            matches!(
+                found,
+                Err(Error::LimitExceeded { .. } | Error::Unsupported(_))
+            ),
+            "{found:?}"
+        );
+    }
+    let large = written(&with_metadata(), OutputFormat::Png);
+    let limits = Limits {
+        max_metadata_bytes: 10,
+        ..Limits::default()
+    };
+    assert!(matches!(
+        read(&large, &limits),
+        Err(Error::LimitExceeded { .. })
+    ));
+}
+
+#[test]
+fn animations_are_refused() {
+    let mut bytes = png(ExtendedColorType::Rgb8, &samples(3));
+    let body = b"acTL\0\0\0\x02\0\0\0\0";
+    let chunk = [
+        &8_u32.to_be_bytes()[..],
+        body,
+        &crc32fast::hash(body).to_be_bytes(),
+    ]
+    .concat();
+    bytes.splice(33..33, chunk);
+    assert!(matches!(read_default(&bytes), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn damaged_files_give_one_line_and_never_a_panic() {
+    let files = [
+        written(&with_metadata(), OutputFormat::Png),
+        jpeg(ExtendedColorType::Rgb8, &samples(3)),
+        webp(ExtendedColorType::Rgb8, &samples(3)),
+        b"P6 2 2 255\n012345678901".to_vec(),
+        b"P3 1 1 255\n1 2 3".to_vec(),
+    ];
+    for bytes in &files {
+        for length in 0..bytes.len() {
+            if let Err(error) = read_default(&bytes[..length]) {
+                assert!(!error.to_string().contains('\n'), "{error}");
+            }
+        }
+        let mut flipped = bytes.clone();
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                flipped[at] ^= flip;
+                let limits = Limits {
+                    max_pixels: 1 << 20,
+                    ..Limits::default()
+                };
+                let _ = read(&flipped, &limits);
+                flipped[at] ^= flip;
+            }
+        }
+    }
+    for bytes in [&files[0], &files[1], &files[2], &files[3]] {
+        let cut = read_default(&bytes[..bytes.len() - 5]).unwrap_err();
+        assert!(matches!(cut, Error::Image(_)), "{cut}");
+    }
+}
+
+#[test]
+fn other_files_are_refused() {
+    for bytes in [&b""[..], b"GIF89a", b"\x8aAEC\r\n"] {
+        let error = read_default(bytes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid image: not a PNG, JPEG, WebP or PPM picture"
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! Pictures in memory: 8-bit RGB samples and the metadata that travels along.
+//!
+//! Knows nothing of codecs, models or file paths. Reading and writing picture
+//! formats is in [`io`], metadata blocks are in [`metadata`].
+
+pub mod io;
+pub mod metadata;
+mod png;
+mod sniff;
+
+pub use metadata::Metadata;
+
+use crate::error::{Error, Result};
+
+/// Samples per pixel in [`Image::rgb`].
+pub const CHANNELS: usize = 3;
+
+/// A picture: 8-bit RGB samples in raster order, as stored (not rotated).
+///
+/// Build one with [`Image::new`], which checks the sizes; the fields are public for reading
+/// and for changing samples in place. More kinds of samples may be added later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Image {
+    /// Width in pixels, at least 1.
+    pub width: u32,
+    /// Height in pixels, at least 1.
+    pub height: u32,
+    /// Interleaved R, G, B samples, row by row: `width * height * 3` bytes.
+    pub rgb: Vec<u8>,
+    /// The picture is gray: all three samples of a pixel are equal, and it is written as gray.
+    pub is_gray: bool,
+    /// Color profile, Exif, XMP and orientation.
+    pub metadata: Metadata,
+}
+
+impl Image {
+    /// A picture from interleaved RGB samples, without metadata.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when a side is 0 or `rgb` does not hold `width * height * 3` bytes.
+    pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
+        if width == 0 || height == 0 {
+            return Err(Error::Image(format!(
+                "the size is {width}x{height}, but neither side may be 0"
+            )));
+        }
+        let wanted = (u64::from(width) * u64::from(height)).saturating_mul(CHANNELS as u64);
+        if rgb.len() as u64 != wanted {
+            return Err(Error::Image(format!(
+                "{width}x{height} pixels need {wanted} bytes, found {}",
+                rgb.len()
+            )));
+        }
+        Ok(Self {
+            width,
+            height,
+            rgb,
+            is_gray: false,
+            metadata: Metadata::default(),
+        })
+    }
+
+    /// A gray picture from one sample per pixel.
+    ///
+    /// # Errors
+    /// As [`Image::new`], for `width * height` bytes.
+    pub fn from_gray(width: u32, height: u32, gray: &[u8]) -> Result<Self> {
+        let rgb = gray.iter().flat_map(|&v| [v; CHANNELS]).collect();
+        let mut image = Self::new(width, height, rgb)?;
+        image.is_gray = true;
+        Ok(image)
+    }
+
+    /// Number of pixels.
+    #[must_use]
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Replaces every pixel by the rounded mean of its samples and marks the picture as gray.
+    pub fn make_gray(&mut self) {
+        for pixel in self.rgb.as_chunks_mut::<CHANNELS>().0 {
+            *pixel = [mean(*pixel); CHANNELS];
+        }
+        self.is_gray = true;
+    }
+
+    /// One sample per pixel: the rounded mean of R, G and B.
+    #[must_use]
+    pub fn to_gray(&self) -> Vec<u8> {
+        let (pixels, _) = self.rgb.as_chunks::<CHANNELS>();
+        pixels.iter().map(|&pixel| mean(pixel)).collect()
+    }
+
+    /// The picture as it is meant to be seen: rotated and flipped by its orientation, which
+    /// becomes 1 in [`Metadata::orientation`], in the Exif block and in the XMP block.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the fields were changed so that their sizes disagree.
+    pub fn into_upright(self) -> Result<Self> {
+        let orientation = self.metadata.orientation;
+        let mut metadata = self.metadata;
+        metadata.reset_orientation();
+        let mut upright = if orientation == 1 {
+            Self::new(self.width, self.height, self.rgb)?
+        } else {
+            reorient(self.width, self.height, self.rgb, orientation)?
+        };
+        upright.is_gray = self.is_gray;
+        upright.metadata = metadata;
+        Ok(upright)
+    }
+}
+
+/// `round((r + g + b) / 3)`; equal samples stay as they are.
+fn mean([r, g, b]: [u8; CHANNELS]) -> u8 {
+    let sum = u16::from(r) + u16::from(g) + u16::from(b);
+    u8::try_from((sum + 1) / 3).expect("(3 * 255 + 1) / 3 = 255")
+}
+
+/// Applies an Exif orientation (1..=8) to the samples.
+fn reorient(width: u32, height: u32, rgb: Vec<u8>, orientation: u8) -> Result<Image> {
+    let transform = ::image::metadata::Orientation::from_exif(orientation)
+        .ok_or_else(|| Error::Image(format!("orientation is {orientation}, not 1 to 8")))?;
+    let Image {
+        width, height, rgb, ..
+    } = Image::new(width, height, rgb)?;
+    let buffer = ::image::RgbImage::from_raw(width, height, rgb)
+        .ok_or_else(|| Error::Image("the samples do not fit the size".into()))?;
+    let mut picture = ::image::DynamicImage::ImageRgb8(buffer);
+    picture.apply_orientation(transform);
+    let turned = picture.into_rgb8();
+    Image::new(turned.width(), turned.height(), turned.into_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(width: u32, height: u32) -> Image {
+        let rgb = (0..width * height).flat_map(|i| [i as u8, 100 + i as u8, 7]);
+        Image::new(width, height, rgb.collect()).unwrap()
+    }
+
+    #[test]
+    fn new_checks_the_sizes() {
+        assert!(Image::new(2, 2, vec![0; 12]).is_ok());
+        for (w, h, n) in [(0, 1, 0), (1, 0, 0), (2, 2, 11), (2, 2, 13)] {
+            assert!(matches!(Image::new(w, h, vec![0; n]), Err(Error::Image(_))));
+        }
+        assert!(matches!(
+            Image::new(u32::MAX, u32::MAX, vec![]),
+            Err(Error::Image(_))
+        ));
+    }
+
+    #[test]
+    fn gray_is_the_rounded_mean() {
+        let mut image = Image::new(3, 1, vec![9, 9, 9, 255, 255, 254, 0, 0, 1]).unwrap();
+        assert_eq!(image.to_gray(), [9, 255, 0]);
+        image.make_gray();
+        assert!(image.is_gray);
+        assert_eq!(image.rgb, [9, 9, 9, 255, 255, 255, 0, 0, 0]);
+        assert_eq!(Image::from_gray(3, 1, &[9, 255, 0]).unwrap(), image);
+    }
+
+    /// Where pixel (x, y) of the upright picture comes from in a stored picture of w x h,
+    /// from the Exif standard's table of "row 0, column 0" sides.
+    fn source(orientation: u8, x: u32, y: u32, w: u32, h: u32) -> (u32, u32) {
+        match orientation {
+            2 => (w - 1 - x, y),
+            3 => (w - 1 - x, h - 1 - y),
+            4 => (x, h - 1 - y),
+            5 => (y, x),
+            6 => (y, h - 1 - x),
+            7 => (w - 1 - y, h - 1 - x),
+            8 => (w - 1 - y, x),
+            _ => (x, y),
+        }
+    }
+
+    #[test]
+    fn upright_follows_the_exif_table() {
+        let (w, h) = (3, 2);
+        for orientation in 1..=8 {
+            let mut image = numbered(w, h);
+            image.metadata.orientation = orientation;
+            let stored = image.clone();
+            let upright = image.into_upright().unwrap();
+            assert_eq!(upright.metadata.orientation, 1);
+            let expected = if orientation < 5 { (w, h) } else { (h, w) };
+            assert_eq!((upright.width, upright.height), expected);
+            for y in 0..upright.height {
+                for x in 0..upright.width {
+                    let (sx, sy) = source(orientation, x, y, w, h);
+                    let to = 3 * (y * upright.width + x) as usize;
+                    let from = 3 * (sy * w + sx) as usize;
+                    assert_eq!(
+                        upright.rgb[to..to + 3],
+                        stored.rgb[from..from + 3],
+                        "{orientation}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn upright_refuses_an_impossible_orientation() {
+        let mut image = numbered(3, 2);
+        image.metadata.orientation = 9;
+        assert!(matches!(image.into_upright(), Err(Error::Image(_))));
+    }
+}

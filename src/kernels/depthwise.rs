@@ -1,0 +1,228 @@
+//! The depthwise 3x3 convolution (spec: Arithmetic).
+//!
+//! `out[y][x][c]` is `bias[c]`, then `fma(tap, input, acc)` for the nine taps
+//! in raster order. Pixels outside the picture are +0.0 and their taps are
+//! executed like the others.
+
+use super::aligned::AlignedBuffer;
+use super::dispatch::{self, Kernel, KernelPath};
+use super::lanes::Lanes;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Pixels of a row computed together, so that a tap is loaded once for all.
+const PIXELS: usize = 4;
+
+/// The taps and bias of a depthwise 3x3 convolution.
+#[derive(Debug, Clone)]
+pub struct PackedDepthwise {
+    channels: usize,
+    /// `[9, channels]`.
+    taps: AlignedBuffer,
+    bias: AlignedBuffer,
+    /// One pixel of zeros: what lies outside the picture.
+    outside: AlignedBuffer,
+}
+
+impl PackedDepthwise {
+    /// Packs `taps` (`[9, channels]`, taps in raster order) and `bias` (`[channels]`).
+    ///
+    /// # Panics
+    /// When `channels` is zero or a slice has another length.
+    pub fn new(channels: usize, taps: &[f32], bias: &[f32]) -> Self {
+        assert!(channels > 0, "depthwise: no channels");
+        assert_eq!(taps.len(), 9 * channels, "depthwise: taps length");
+        assert_eq!(bias.len(), channels, "depthwise: bias length");
+        Self {
+            channels,
+            taps: AlignedBuffer::from(taps),
+            bias: AlignedBuffer::from(bias),
+            outside: AlignedBuffer::zeros(channels),
+        }
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+}
+
+/// A depthwise 3x3 convolution of the picture `x` (`[height, width, channels]`)
+/// into `out` of the same shape. Parallel over rows.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn depthwise3x3(
+    x: &[f32],
+    height: usize,
+    width: usize,
+    weights: &PackedDepthwise,
+    out: &mut [f32],
+) {
+    depthwise_on(dispatch::active(), x, height, width, weights, out);
+}
+
+/// [`depthwise3x3`] on a given path.
+pub(super) fn depthwise_on(
+    path: KernelPath,
+    x: &[f32],
+    height: usize,
+    width: usize,
+    weights: &PackedDepthwise,
+    out: &mut [f32],
+) {
+    let row = width * weights.channels;
+    assert_eq!(x.len(), height * row, "depthwise: input length");
+    assert_eq!(out.len(), height * row, "depthwise: output length");
+    if out.is_empty() {
+        return;
+    }
+    let window = Window {
+        data: x,
+        top: 0,
+        left: 0,
+        height,
+        width,
+    };
+    let rows = out.par_chunks_mut(row).enumerate();
+    rows.for_each(|(y, out)| depthwise_rows(path, window, weights, y..y + 1, 0..width, out));
+}
+
+/// A rectangle of a picture, `[height, width, channels]`, that starts at row
+/// `top` and column `left` of it. What lies outside the rectangle counts as
+/// outside the picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) top: usize,
+    pub(super) left: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+}
+
+/// Computes rows `rows` and columns `columns` of the picture into `out`
+/// (`[rows, columns, channels]`) on this thread.
+pub(super) fn depthwise_rows(
+    path: KernelPath,
+    window: Window<'_>,
+    weights: &PackedDepthwise,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: &mut [f32],
+) {
+    let channels = weights.channels;
+    assert!(
+        window.data.len() >= window.height * window.width * channels,
+        "depthwise: window length"
+    );
+    assert_eq!(
+        out.len(),
+        rows.len() * columns.len() * channels,
+        "depthwise: output length"
+    );
+    dispatch::run(
+        path,
+        Rows {
+            window,
+            weights,
+            rows,
+            columns,
+            out,
+        },
+    );
+}
+
+/// Some rows of a depthwise convolution; lengths agree (checked above).
+struct Rows<'a> {
+    window: Window<'a>,
+    weights: &'a PackedDepthwise,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: &'a mut [f32],
+}
+
+/// Where the inputs of [`PIXELS`] neighboring output pixels start.
+type Inputs = [[*const f32; PIXELS + 2]; 3];
+
+impl Kernel for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        let channels = self.weights.channels;
+        let whole = channels / V::COUNT * V::COUNT;
+        let groups = self.out.chunks_mut((self.columns.len() * channels).max(1));
+        for (y, row) in self.rows.clone().zip(groups) {
+            for (group, out) in row.chunks_mut(PIXELS * channels).enumerate() {
+                let x = self.columns.start + group * PIXELS;
+                let inputs = self.window.inputs(y, x, self.weights);
+                // SAFETY: `inputs` point to whole pixels, `out` holds one to
+                // PIXELS of them, the ranges end at `channels`, and the CPU
+                // has the instruction set of `V` (contract).
+                unsafe {
+                    pixels::<V>(&inputs, self.weights, 0..whole, out);
+                    pixels::<f32>(&inputs, self.weights, whole..channels, out);
+                }
+            }
+        }
+    }
+}
+
+impl Window<'_> {
+    /// The inputs of the output pixels in row `y` from column `x` on: pointers
+    /// to `channels` values each.
+    #[inline(always)]
+    fn inputs(&self, y: usize, x: usize, weights: &PackedDepthwise) -> Inputs {
+        let mut inputs = [[weights.outside.values().as_ptr(); PIXELS + 2]; 3];
+        for (dy, inputs) in inputs.iter_mut().enumerate() {
+            // Above or left of the window wraps to a number beyond its size.
+            let row = (y + dy).wrapping_sub(self.top + 1);
+            for (dx, input) in inputs.iter_mut().enumerate() {
+                let column = (x + dx).wrapping_sub(self.left + 1);
+                if row < self.height && column < self.width {
+                    let pixel = row * self.width + column;
+                    *input = self.data[pixel * weights.channels..].as_ptr();
+                }
+            }
+        }
+        inputs
+    }
+}
+
+/// Computes the channels `range` of the pixels in `out` (at most [`PIXELS`]).
+///
+/// # Safety
+/// Every input is readable for `weights.channels` values, `range` ends at most
+/// there and its length is a multiple of the lanes of `V`; the CPU has the
+/// instruction set of `V`.
+#[inline(always)]
+unsafe fn pixels<V: Lanes>(
+    inputs: &Inputs,
+    weights: &PackedDepthwise,
+    range: Range<usize>,
+    out: &mut [f32],
+) {
+    let channels = weights.channels;
+    let count = out.len() / channels;
+    for channel in range.step_by(V::COUNT) {
+        // SAFETY: `channel + COUNT <= channels` (contract), which bounds the
+        // inputs, each of the nine taps, the bias, and each pixel of `out`.
+        unsafe {
+            let bias = V::load(weights.bias.values().as_ptr().add(channel));
+            let mut sums = [bias; PIXELS];
+            for (dy, inputs) in inputs.iter().enumerate() {
+                for dx in 0..3 {
+                    let tap = (dy * 3 + dx) * channels + channel;
+                    let tap = V::load(weights.taps.values().as_ptr().add(tap));
+                    for (pixel, sum) in sums.iter_mut().enumerate() {
+                        let input = V::load(inputs[pixel + dx].add(channel));
+                        *sum = tap.fused(input, *sum);
+                    }
+                }
+            }
+            for (pixel, sum) in sums.into_iter().enumerate().take(count) {
+                sum.store(out.as_mut_ptr().add(pixel * channels + channel));
+            }
+        }
+    }
+}

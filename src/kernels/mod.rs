@@ -1,0 +1,33 @@
+//! The exact arithmetic of the codec on the CPU (spec: Arithmetic).
+//!
+//! Every function here computes IEEE-754 binary32 operations in one fixed
+//! order, so its result has the same bits on every machine, for every number
+//! of threads and every instruction set. Nothing here knows the tensor
+//! library: data is plain slices in `[height, width, channels]` order.
+//!
+//! Inputs are finite: with NaN or infinity the order is still fixed, but the
+//! bits of a NaN are not.
+#![allow(unsafe_code)]
+
+pub mod activation;
+mod aligned;
+pub mod block;
+pub mod depthwise;
+pub mod dispatch;
+mod lanes;
+mod peak;
+pub mod pixels;
+pub mod pointwise;
+pub mod rearrange;
+#[cfg(test)]
+mod tests;
+pub mod train;
+
+pub use activation::{activate, activation};
+pub use block::{PackedBlock, block};
+pub use depthwise::{PackedDepthwise, depthwise3x3};
+pub use dispatch::KernelPath;
+pub use peak::fma_peak;
+pub use pixels::{patches_to_pixels, pixels_to_patches};
+pub use pointwise::{PackedPointwise, pointwise};
+pub use rearrange::{depth_to_space, space_to_depth};

@@ -1,0 +1,37 @@
+//! Kernels for training: the depth-conv block, the pointwise layer, the depthwise convolution and the activation, each
+//! with its gradient, on plain slices and in parallel.
+//!
+//! Products take bf16 operands and sum in binary32; on processors with matrix tiles (AMX) they run at several times the
+//! speed of binary32. Results are not exact in the sense of the codec: only inference has to be, and it uses the
+//! kernels beside this module. This module knows nothing of tensors or graphs.
+
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod block;
+mod block_backward;
+mod depthwise;
+mod engine;
+mod epilogue;
+mod gemm;
+mod lanes;
+mod pack;
+mod pointwise;
+mod portable;
+mod scratch;
+#[cfg(target_arch = "x86_64")]
+mod zmm;
+
+pub use activation::{activation_backward, activation_backward_on, activation_forward, activation_forward_on};
+pub use block::{BlockLayout, block_forward, block_forward_on, block_param_len};
+pub use block_backward::{block_backward, block_backward_on};
+pub use depthwise::{
+    depthwise_backward, depthwise_backward_on, depthwise_forward, depthwise_forward_on, depthwise_param_len,
+};
+pub use engine::Engine;
+pub use pointwise::{
+    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32, pointwise_param_len,
+};
+
+#[cfg(test)]
+mod tests;

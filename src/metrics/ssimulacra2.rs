@@ -1,0 +1,45 @@
+//! SSIMULACRA2 through the `ssimulacra2` crate; pictures are taken as sRGB.
+
+use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
+
+use super::RgbView;
+use crate::error::{Error, Result};
+
+/// Shortest picture side that SSIMULACRA2 is defined for.
+pub const SSIMULACRA2_MIN_SIDE: usize = 8;
+
+/// SSIMULACRA2 score of `distorted`: 100 is identical, 90 visually lossless, 70 high,
+/// 50 medium, 30 low quality; it may be negative.
+///
+/// # Errors
+/// [`Error::Image`] when the sizes differ or a side is shorter than [`SSIMULACRA2_MIN_SIDE`].
+pub fn ssimulacra2(reference: &RgbView, distorted: &RgbView) -> Result<f64> {
+    reference.check_same_size(distorted)?;
+    if reference.short_side() < SSIMULACRA2_MIN_SIDE {
+        return Err(Error::Image(format!(
+            "{}x{} is too small for SSIMULACRA2, which needs {SSIMULACRA2_MIN_SIDE} pixels on each side",
+            reference.width(),
+            reference.height()
+        )));
+    }
+    compute_frame_ssimulacra2(frame(reference)?, frame(distorted)?)
+        .map_err(|error| Error::Image(error.to_string()))
+}
+
+/// The picture as the crate takes it: samples 0 to 1 with the sRGB transfer function.
+fn frame(picture: &RgbView) -> Result<Rgb> {
+    let unit = |sample: u8| f32::from(sample) / 255.0;
+    let pixels = picture
+        .samples()
+        .chunks_exact(3)
+        .map(|p| [unit(p[0]), unit(p[1]), unit(p[2])])
+        .collect();
+    Rgb::new(
+        pixels,
+        picture.width(),
+        picture.height(),
+        TransferCharacteristic::SRGB,
+        ColorPrimaries::BT709,
+    )
+    .map_err(|error| Error::Image(error.to_string()))
+}

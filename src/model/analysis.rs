@@ -1,0 +1,54 @@
+//! The analysis transform g_a: picture to normalized latent y.
+//!
+//! `y = P · patch16(x) + f(x)`: a linear transform of 16 x 16 patches that starts
+//! as their principal components, and a network that learns corrections to it.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Module, VarBuilder};
+
+use super::config::{ModelConfig, PATCH8, PATCH16};
+use super::layers::{Blocks, Mode, Pointwise};
+use super::ops::rearrange::space_to_depth;
+use super::ops::train::{Precision, ScaleChannels};
+use super::quality::Gains;
+
+/// The analysis transform's layers.
+pub struct Analysis {
+    linear: Pointwise,
+    conv_in: Pointwise,
+    stage8: Blocks,
+    down: Pointwise,
+    stage16: Blocks,
+    conv_out: Pointwise,
+}
+
+impl Analysis {
+    /// Reads the layers under `vb`.
+    ///
+    /// # Errors
+    /// When weights are missing or of another size.
+    pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
+        let (c8, c16, m) = (config.stage8_channels, config.stage16_channels, config.latent_channels);
+        Ok(Self {
+            linear: Pointwise::with_precision(&vb.pp("linear"), PATCH16, m, mode, Precision::F32)?.without_input_gradient(),
+            conv_in: Pointwise::new(&vb.pp("conv_in"), PATCH8, c8, mode)?.without_input_gradient(),
+            stage8: Blocks::new(&vb.pp("stage8"), config.stage8_blocks, c8, mode)?,
+            down: Pointwise::new(&vb.pp("down"), 4 * c8, c16, mode)?,
+            stage16: Blocks::new(&vb.pp("stage16"), config.stage16_blocks, c16, mode)?,
+            conv_out: Pointwise::new(&vb.pp("conv_out"), c16, m, mode)?,
+        })
+    }
+
+    /// `[b, h, w, 192]` patches of 8 x 8 pixels in -0.5..=0.5 to the normalized
+    /// latent `[b, h/2, w/2, M]`.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn forward(&self, patches: &Tensor, gains: &Gains) -> Result<Tensor> {
+        let x = self.conv_in.forward(patches)?.apply_op2(&gains.analysis8, ScaleChannels)?;
+        let x = self.stage8.forward(&x)?;
+        let x = self.down.forward(&space_to_depth(&x, 2)?)?.apply_op2(&gains.analysis16, ScaleChannels)?;
+        let x = self.stage16.forward(&x)?;
+        self.linear.forward(&space_to_depth(patches, 2)?)? + self.conv_out.forward(&x)?
+    }
+}

@@ -1,0 +1,408 @@
+//! The architecture as data: sizes, the list of layers they imply, and costs.
+//!
+//! Everything that must agree about the network's shape (building it, counting
+//! its arithmetic, initializing, validating and storing its weights) walks the
+//! one list returned by [`ModelConfig::layers`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Latents are grouped into this many channel groups and coded in as many steps.
+pub const CONTEXT_STEPS: usize = 4;
+/// Picture pixels per latent, horizontally and vertically.
+pub const LATENT_STRIDE: usize = 16;
+/// Picture pixels per hyper-latent, horizontally and vertically.
+pub const HYPER_STRIDE: usize = 64;
+/// Channels of a picture rearranged to 1/8 of its size (8 x 8 pixels of RGB).
+pub const PATCH8: usize = 192;
+/// Values in a 16 x 16 patch of RGB pixels: the input of the linear path.
+pub const PATCH16: usize = 768;
+
+/// Sizes of the network. Stored with the weights, so that another size needs no code.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Human-readable name, shown by `aec info`.
+    pub name: String,
+    /// Channels of the latent y at 1/16 of the picture's size (multiple of 4).
+    pub latent_channels: usize,
+    /// Channels of the hyper-latent z at 1/64.
+    pub hyper_channels: usize,
+    /// Channels of the transforms' stage at 1/8.
+    pub stage8_channels: usize,
+    /// Blocks of the transforms' stage at 1/8.
+    pub stage8_blocks: usize,
+    /// Channels of the transforms' stage at 1/16.
+    pub stage16_channels: usize,
+    /// Blocks of the transforms' stage at 1/16.
+    pub stage16_blocks: usize,
+    /// Channels of the hyperprior's stage at 1/32.
+    pub hyper_stage_channels: usize,
+    /// Channels of the hyperprior's features and of the context model.
+    pub context_channels: usize,
+    /// Rows of the quality tables; quality 0 is the first, 100 the last.
+    pub quality_rows: usize,
+    /// Lagrange multiplier of quality 0 (training only).
+    pub lambda_min: f64,
+    /// Lagrange multiplier of quality 100 (training only).
+    pub lambda_max: f64,
+    /// Symbols whose scale index is below this are zero and not coded.
+    pub skip_below: u8,
+}
+
+impl ModelConfig {
+    /// The shipped size: 31 kMAC/pixel to decode, 9.8 million parameters.
+    #[must_use]
+    pub fn base() -> Self {
+        Self {
+            name: "base".into(),
+            latent_channels: 320,
+            hyper_channels: 128,
+            stage8_channels: 160,
+            stage8_blocks: 4,
+            stage16_channels: 256,
+            stage16_blocks: 4,
+            hyper_stage_channels: 160,
+            context_channels: 256,
+            quality_rows: 16,
+            lambda_min: 0.0005,
+            lambda_max: 0.6,
+            skip_below: 2,
+        }
+    }
+
+    /// A very small size for tests: a few thousand parameters.
+    #[must_use]
+    pub fn tiny() -> Self {
+        Self {
+            name: "tiny".into(),
+            latent_channels: 16,
+            hyper_channels: 8,
+            stage8_channels: 8,
+            stage8_blocks: 1,
+            stage16_channels: 16,
+            stage16_blocks: 1,
+            hyper_stage_channels: 8,
+            context_channels: 8,
+            quality_rows: 4,
+            ..Self::base()
+        }
+    }
+
+    /// Checks every size against the format's limits.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] naming the field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        let bounded = [
+            ("latent_channels", self.latent_channels, 4, 1024),
+            ("hyper_channels", self.hyper_channels, 1, 1024),
+            ("stage8_channels", self.stage8_channels, 1, 1024),
+            ("stage8_blocks", self.stage8_blocks, 0, 16),
+            ("stage16_channels", self.stage16_channels, 1, 1024),
+            ("stage16_blocks", self.stage16_blocks, 0, 16),
+            ("hyper_stage_channels", self.hyper_stage_channels, 1, 1024),
+            ("context_channels", self.context_channels, 1, 1024),
+            ("quality_rows", self.quality_rows, 2, 64),
+        ];
+        for (name, value, low, high) in bounded {
+            if !(low..=high).contains(&value) {
+                return Err(Error::Weights(format!("{name} is {value}, expected {low} to {high}")));
+            }
+        }
+        if !self.latent_channels.is_multiple_of(CONTEXT_STEPS) {
+            return Err(Error::Weights("latent_channels must be a multiple of 4".into()));
+        }
+        let lambdas = self.lambda_min > 0.0 && self.lambda_max > self.lambda_min;
+        if !lambdas || !self.lambda_max.is_finite() {
+            return Err(Error::Weights("lambda_min and lambda_max must be positive and increasing".into()));
+        }
+        if self.skip_below > 63 {
+            return Err(Error::Weights(format!("skip_below is {}, expected 0 to 63", self.skip_below)));
+        }
+        Ok(())
+    }
+
+    /// Latent channels per context group.
+    #[must_use]
+    pub fn group_channels(&self) -> usize {
+        self.latent_channels / CONTEXT_STEPS
+    }
+
+    /// Rows of latents around a band that its transforms depend on, from the
+    /// 3x3 kernels of both stages (two positions at 1/8 are one at 1/16).
+    #[must_use]
+    pub fn halo(&self) -> usize {
+        self.stage16_blocks + self.stage8_blocks.div_ceil(2)
+    }
+
+    /// Every layer of the network in storage order.
+    #[must_use]
+    pub fn layers(&self) -> Vec<LayerSpec> {
+        let mut list = Vec::new();
+        self.analysis_layers(&mut list);
+        self.hyperprior_layers(&mut list);
+        self.context_layers(&mut list);
+        self.synthesis_layers(&mut list);
+        self.quality_tables(&mut list);
+        list
+    }
+
+    fn analysis_layers(&self, list: &mut Vec<LayerSpec>) {
+        let (c8, c16, m) = (self.stage8_channels, self.stage16_channels, self.latent_channels);
+        let mut add = |path: String, kind, stride| list.push(LayerSpec::new(format!("analysis.{path}"), kind, stride, Side::Encoder));
+        add("linear".into(), pointwise(PATCH16, m), 16);
+        add("conv_in".into(), pointwise(PATCH8, c8), 8);
+        for i in 0..self.stage8_blocks {
+            add(format!("stage8.{i}"), LayerKind::Block { channels: c8 }, 8);
+        }
+        add("down".into(), pointwise(4 * c8, c16), 16);
+        for i in 0..self.stage16_blocks {
+            add(format!("stage16.{i}"), LayerKind::Block { channels: c16 }, 16);
+        }
+        add("conv_out".into(), pointwise(c16, m), 16);
+    }
+
+    fn hyperprior_layers(&self, list: &mut Vec<LayerSpec>) {
+        let (m, z, h, f) = (self.latent_channels, self.hyper_channels, self.hyper_stage_channels, self.context_channels);
+        let mut add = |path: &str, kind, stride, side| list.push(LayerSpec::new(path.to_string(), kind, stride, side));
+        add("hyper_analysis.conv_in", pointwise(m, f), 16, Side::Encoder);
+        add("hyper_analysis.down1", pointwise(4 * f, h), 32, Side::Encoder);
+        add("hyper_analysis.block", LayerKind::Block { channels: h }, 32, Side::Encoder);
+        add("hyper_analysis.down2", pointwise(4 * h, z), 64, Side::Encoder);
+        add("hyper_synthesis.up1", pointwise(z, 4 * h), 64, Side::Decoder);
+        add("hyper_synthesis.block1", LayerKind::Block { channels: h }, 32, Side::Decoder);
+        add("hyper_synthesis.up2", pointwise(h, 4 * f), 32, Side::Decoder);
+        add("hyper_synthesis.block2", LayerKind::Block { channels: f }, 16, Side::Decoder);
+    }
+
+    fn context_layers(&self, list: &mut Vec<LayerSpec>) {
+        let (m, f) = (self.latent_channels, self.context_channels);
+        for step in 0..CONTEXT_STEPS {
+            let mut add = |path: &str, kind| list.push(LayerSpec::new(format!("context.{step}.{path}"), kind, 16, Side::Decoder));
+            add("conv_in", pointwise(f + m, f));
+            add("block", LayerKind::Block { channels: f });
+            add("mean", pointwise(f, m));
+            add("scale", pointwise(f, m));
+        }
+    }
+
+    fn synthesis_layers(&self, list: &mut Vec<LayerSpec>) {
+        let (c8, c16, m) = (self.stage8_channels, self.stage16_channels, self.latent_channels);
+        let mut add = |path: String, kind, stride| list.push(LayerSpec::new(format!("synthesis.{path}"), kind, stride, Side::Decoder));
+        add("linear".into(), pointwise(m, PATCH16), 16);
+        add("conv_in".into(), pointwise(m, c16), 16);
+        for i in 0..self.stage16_blocks {
+            add(format!("stage16.{i}"), LayerKind::Block { channels: c16 }, 16);
+        }
+        add("up".into(), pointwise(c16, 4 * c8), 16);
+        for i in 0..self.stage8_blocks {
+            add(format!("stage8.{i}"), LayerKind::Block { channels: c8 }, 8);
+        }
+        add("conv_out".into(), pointwise(c8, PATCH8), 8);
+    }
+
+    fn quality_tables(&self, list: &mut Vec<LayerSpec>) {
+        use Unit::{Gain, PositiveGain, ScaleIndex};
+        let tables = [
+            ("quality.analysis8", self.stage8_channels, Gain, Side::Encoder),
+            ("quality.analysis16", self.stage16_channels, Gain, Side::Encoder),
+            ("quality.latent_gain", self.latent_channels, PositiveGain, Side::Decoder),
+            ("quality.latent_inverse_gain", self.latent_channels, PositiveGain, Side::Decoder),
+            ("quality.latent_scale", self.latent_channels, ScaleIndex, Side::Decoder),
+            ("quality.hyper_gain", self.hyper_channels, PositiveGain, Side::Encoder),
+            ("quality.hyper_inverse_gain", self.hyper_channels, PositiveGain, Side::Decoder),
+            ("quality.hyper_scale", self.hyper_channels, ScaleIndex, Side::Decoder),
+            ("quality.context", self.context_channels, Gain, Side::Decoder),
+            ("quality.synthesis16", self.stage16_channels, Gain, Side::Decoder),
+            ("quality.synthesis8", self.stage8_channels, Gain, Side::Decoder),
+        ];
+        for (path, columns, unit, side) in tables {
+            let kind = LayerKind::Table { rows: self.quality_rows, columns, unit };
+            list.push(LayerSpec::new(path.to_string(), kind, 0, side));
+        }
+    }
+
+    /// Multiply-accumulates per picture pixel of one side.
+    ///
+    /// The encoder runs the entropy model too, so its cost includes the
+    /// decoder's layers up to the context model.
+    #[must_use]
+    pub fn macs_per_pixel(&self, side: Side) -> f64 {
+        let layers = self.layers();
+        let counted = layers.iter().filter(|layer| match side {
+            Side::Decoder => layer.side == Side::Decoder,
+            Side::Encoder => !layer.path.starts_with("synthesis."),
+        });
+        counted.map(LayerSpec::macs_per_pixel).sum()
+    }
+
+    /// Number of stored parameters.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.layers().iter().map(|layer| layer.kind.len()).sum()
+    }
+}
+
+fn pointwise(inputs: usize, outputs: usize) -> LayerKind {
+    LayerKind::Pointwise { inputs, outputs }
+}
+
+/// Which side of the codec needs a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Needed to encode only.
+    Encoder,
+    /// Needed to decode (the encoder runs the entropy layers among them too).
+    Decoder,
+}
+
+/// How a quality table is read and trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A factor near one, trained as it is.
+    Gain,
+    /// A positive factor of any size, trained as its logarithm.
+    PositiveGain,
+    /// A scale index in table steps, trained as an eighth of it.
+    ScaleIndex,
+}
+
+/// What a layer computes and which parameters it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// A 1x1 convolution with bias.
+    Pointwise {
+        /// Input channels.
+        inputs: usize,
+        /// Output channels.
+        outputs: usize,
+    },
+    /// A depth-conv block with expansion 2 (see [`crate::kernels`]).
+    Block {
+        /// Channels in and out.
+        channels: usize,
+    },
+    /// One vector per quality row.
+    Table {
+        /// Quality rows.
+        rows: usize,
+        /// Channels.
+        columns: usize,
+        /// Meaning of the values.
+        unit: Unit,
+    },
+}
+
+impl LayerKind {
+    /// The layer's tensors in flat order: name suffix and shape.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(&'static str, Vec<usize>)> {
+        match *self {
+            Self::Pointwise { inputs, outputs } => vec![("weight", vec![outputs, inputs]), ("bias", vec![outputs])],
+            Self::Block { channels: c } => vec![
+                ("conv1.weight", vec![c, c]),
+                ("conv1.bias", vec![c]),
+                ("depthwise.weight", vec![9, c]),
+                ("depthwise.bias", vec![c]),
+                ("conv2.weight", vec![c, c]),
+                ("conv2.bias", vec![c]),
+                ("conv3.weight", vec![2 * c, c]),
+                ("conv3.bias", vec![2 * c]),
+                ("conv4.weight", vec![c, 2 * c]),
+                ("conv4.bias", vec![c]),
+            ],
+            Self::Table { rows, columns, .. } => vec![("table", vec![rows, columns])],
+        }
+    }
+
+    /// Number of parameters.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    /// Always false: every layer has parameters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Multiply-accumulates per position of the layer's own grid.
+    #[must_use]
+    pub fn macs_per_position(&self) -> usize {
+        match *self {
+            Self::Pointwise { inputs, outputs } => inputs * outputs,
+            Self::Block { channels: c } => 6 * c * c + 9 * c,
+            Self::Table { .. } => 0,
+        }
+    }
+}
+
+/// One layer of the network: where it is, what it is, what it costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSpec {
+    /// Path of the layer, the prefix of its weights' names.
+    pub path: String,
+    /// Kind and sizes.
+    pub kind: LayerKind,
+    /// Picture pixels per position of its grid, in each direction (0: no grid).
+    pub stride: usize,
+    /// The side that needs it.
+    pub side: Side,
+}
+
+impl LayerSpec {
+    fn new(path: String, kind: LayerKind, stride: usize, side: Side) -> Self {
+        Self { path, kind, stride, side }
+    }
+
+    /// Multiply-accumulates per picture pixel.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn macs_per_pixel(&self) -> f64 {
+        if self.stride == 0 {
+            return 0.0;
+        }
+        self.kind.macs_per_position() as f64 / (self.stride * self.stride) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_stays_within_the_decoder_budget() {
+        let base = ModelConfig::base();
+        let decoder = base.macs_per_pixel(Side::Decoder);
+        assert!(decoder > 20_000.0 && decoder <= 45_000.0, "{decoder}");
+        assert!(base.macs_per_pixel(Side::Encoder) <= 2.0 * decoder);
+        assert!(base.parameters() <= 10_000_000, "{}", base.parameters());
+    }
+
+    #[test]
+    fn counts_a_known_network() {
+        // One block of C channels: two CxC, one 9xC, one Cx2C and one 2CxC product.
+        let block = LayerKind::Block { channels: 10 };
+        assert_eq!(block.macs_per_position(), 100 + 90 + 100 + 200 + 200);
+        assert_eq!(block.len(), 100 + 10 + 90 + 10 + 100 + 10 + 200 + 20 + 200 + 10);
+    }
+
+    #[test]
+    fn refuses_sizes_outside_the_limits() {
+        for change in [
+            |c: &mut ModelConfig| c.latent_channels = 6,
+            |c: &mut ModelConfig| c.latent_channels = 1 << 20,
+            |c: &mut ModelConfig| c.quality_rows = 1,
+            |c: &mut ModelConfig| c.lambda_min = f64::NAN,
+            |c: &mut ModelConfig| c.skip_below = 64,
+        ] {
+            let mut config = ModelConfig::tiny();
+            change(&mut config);
+            assert!(config.validate().is_err());
+        }
+        assert!(ModelConfig::tiny().validate().is_ok() && ModelConfig::base().validate().is_ok());
+    }
+}

@@ -1,0 +1,247 @@
+//! Exact inference with a loaded model: the codec's view of the network.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+
+use super::config::{ModelConfig, Side};
+use super::grid::Grid;
+use super::layers::Mode;
+use super::network::Network;
+use super::quality::{Gains, RowPosition};
+use super::scales::SCALE_LEVELS;
+use super::weights::{FlatTensors, MAX_MODEL_BYTES, Weights};
+use crate::error::{Error, Result};
+
+/// The weights that the binary carries.
+static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
+
+/// A model ready to encode and decode. Cheap to share between threads.
+pub struct Model {
+    config: ModelConfig,
+    digest: [u8; 32],
+    bytes: u64,
+    tables: Vec<u16>,
+    network: Network,
+}
+
+/// What `aec info --model` shows.
+#[derive(Debug, Clone)]
+pub struct ModelSummary {
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Size of the model file.
+    pub bytes: u64,
+    /// Multiply-accumulates per pixel to encode.
+    pub encoder_macs_per_pixel: f64,
+    /// Multiply-accumulates per pixel to decode.
+    pub decoder_macs_per_pixel: f64,
+    /// Further properties, as name and text.
+    pub lines: Vec<(String, String)>,
+}
+
+impl Model {
+    /// The model that the binary carries.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the library was built with a broken model file.
+    pub fn embedded() -> Result<Self> {
+        Self::from_bytes(EMBEDDED)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::LimitExceeded`] over 256 MiB,
+    /// [`Error::Weights`] when it is malformed.
+    pub fn load(path: &Path) -> Result<Self> {
+        let found = std::fs::metadata(path)?.len();
+        if found > MAX_MODEL_BYTES {
+            return Err(Error::LimitExceeded { what: "model size", found, limit: MAX_MODEL_BYTES });
+        }
+        Self::from_bytes(&std::fs::read(path)?)
+    }
+
+    /// Builds the model of a model file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when they are malformed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let weights = Weights::from_bytes(bytes)?;
+        let digest = weights.digest()?;
+        let mut tensors = BTreeMap::new();
+        for (path, values) in weights.layers {
+            tensors.insert(path, Tensor::new(values, &Device::Cpu)?);
+        }
+        let vb = VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, Device::Cpu);
+        let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
+        drop(vb);
+        Ok(Self { config: weights.config, digest, bytes: bytes.len() as u64, tables: weights.tables, network })
+    }
+
+    /// SHA-256 of the model; its first 8 bytes identify it in files.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The model's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The network's sizes.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The serialized integer scale tables.
+    #[must_use]
+    pub fn tables(&self) -> &[u16] {
+        &self.tables
+    }
+
+    /// Sizes and costs.
+    #[must_use]
+    pub fn describe(&self) -> ModelSummary {
+        let c = &self.config;
+        let line = |name: &str, text: String| (name.to_string(), text);
+        ModelSummary {
+            parameters: c.parameters() as u64,
+            bytes: self.bytes,
+            encoder_macs_per_pixel: c.macs_per_pixel(Side::Encoder),
+            decoder_macs_per_pixel: c.macs_per_pixel(Side::Decoder),
+            lines: vec![
+                line("latent channels", c.latent_channels.to_string()),
+                line("hyper-latent channels", c.hyper_channels.to_string()),
+                line("stage at 1/8", format!("{} blocks of {} channels", c.stage8_blocks, c.stage8_channels)),
+                line("stage at 1/16", format!("{} blocks of {} channels", c.stage16_blocks, c.stage16_channels)),
+                line("context channels", c.context_channels.to_string()),
+                line("quality rows", c.quality_rows.to_string()),
+            ],
+        }
+    }
+
+    /// The model at one stored quality (0..=50000).
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when the backend fails.
+    pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
+        let gains = self.network.gains(&[RowPosition::new(stored, self.config.quality_rows)])?;
+        let vector = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let indices = vector(&gains.hyper_scale)?.into_iter().map(scale_index).collect();
+        Ok(QualityModel {
+            model: self,
+            latent_gain: vector(&gains.latent_gain)?,
+            latent_inverse_gain: vector(&gains.latent_inverse_gain)?,
+            latent_scale: vector(&gains.latent_scale)?,
+            hyper_gain: vector(&gains.hyper_gain)?,
+            hyper_inverse_gain: vector(&gains.hyper_inverse_gain)?,
+            hyper_indices: indices,
+            gains,
+        })
+    }
+}
+
+/// Clamps and floors a real scale index to a table index (codec-spec.md, Scale index).
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn scale_index(scale: f32) -> u8 {
+    // In 0..=63 after the clamp, so the conversion truncates a small positive number.
+    scale.max(0.0).min((SCALE_LEVELS - 1) as f32) as u8
+}
+
+/// A model at one quality.
+pub struct QualityModel<'a> {
+    model: &'a Model,
+    gains: Gains,
+    /// Normalized latent to quantization steps, per channel.
+    pub latent_gain: Vec<f32>,
+    /// Quantization steps to normalized latent, per channel.
+    pub latent_inverse_gain: Vec<f32>,
+    /// Added to the scale index, per channel.
+    pub latent_scale: Vec<f32>,
+    /// Normalized hyper-latent to quantization steps, per channel.
+    pub hyper_gain: Vec<f32>,
+    /// Quantization steps to normalized hyper-latent, per channel.
+    pub hyper_inverse_gain: Vec<f32>,
+    /// Table index of each hyper-latent channel.
+    pub hyper_indices: Vec<u8>,
+}
+
+/// Hyper-synthesis output: the features that every context step reads.
+pub struct Features(Tensor);
+
+/// Entropy parameters of every latent after one context step, `[h, w, M]`.
+pub struct EntropyParams {
+    /// Means of the normalized latent.
+    pub means: Vec<f32>,
+    /// Raw scale outputs; the index is `8 * raw + latent_scale[channel]`, clamped and floored.
+    pub scales: Vec<f32>,
+}
+
+impl QualityModel<'_> {
+    /// Sizes of the network.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    /// Analysis transform: patches of 8 x 8 pixels `[h, w, 192]` (sides even) to the
+    /// normalized latent `[h/2, w/2, M]`.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when the backend fails.
+    pub fn analysis(&self, patches: Grid) -> Result<Grid> {
+        to_grid(&self.model.network.analysis.forward(&to_tensor(patches)?, &self.gains)?)
+    }
+
+    /// Hyper-analysis: normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when the backend fails.
+    pub fn hyper_analysis(&self, latent: Grid) -> Result<Grid> {
+        to_grid(&self.model.network.hyper_analysis.forward(&to_tensor(latent)?)?)
+    }
+
+    /// Hyper-synthesis: normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when the backend fails.
+    pub fn hyper_synthesis(&self, hyper_latent: Grid) -> Result<Features> {
+        Ok(Features(self.model.network.hyper_synthesis.forward(&to_tensor(hyper_latent)?, &self.gains)?))
+    }
+
+    /// One step of the context model: `latent` holds the normalized latents decoded
+    /// so far and zeros elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when the backend fails.
+    pub fn context_step(&self, step: usize, features: &Features, latent: &Grid) -> Result<EntropyParams> {
+        let latent = to_tensor(latent.clone())?;
+        let (means, scales) = self.model.network.context[step].forward(&features.0, &latent)?;
+        Ok(EntropyParams { means: means.flatten_all()?.to_vec1()?, scales: scales.flatten_all()?.to_vec1()? })
+    }
+
+    /// Synthesis transform: normalized latent `[h, w, M]` to patches of 8 x 8 pixels `[2h, 2w, 192]`.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when the backend fails.
+    pub fn synthesis(&self, latent: Grid) -> Result<Grid> {
+        to_grid(&self.model.network.synthesis.forward(&to_tensor(latent)?, &self.gains)?)
+    }
+}
+
+fn to_tensor(grid: Grid) -> Result<Tensor> {
+    let shape = (1, grid.height, grid.width, grid.channels);
+    Ok(Tensor::from_vec(grid.values, shape, &Device::Cpu)?)
+}
+
+fn to_grid(tensor: &Tensor) -> Result<Grid> {
+    let (_, height, width, channels) = tensor.dims4()?;
+    Ok(Grid { height, width, channels, values: tensor.flatten_all()?.to_vec1()? })
+}

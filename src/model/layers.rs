@@ -1,0 +1,152 @@
+//! The layers that the transforms are made of. The same definition trains and
+//! infers: [`Mode`] chooses between operations with gradients and exact kernels.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Module, VarBuilder};
+
+use super::config::LayerKind;
+use super::ops::exact::{ExactBlock, ExactPointwise};
+use super::ops::sink::GradientSink;
+use super::ops::train::{Precision, TrainBlocks, TrainPointwise};
+use crate::kernels::{PackedBlock, PackedDepthwise, PackedPointwise};
+
+/// How the network is run.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// Exact kernels, no gradients (encoding and decoding).
+    Exact,
+    /// Fast approximate products; gradients of the layers' parameters go to the sink.
+    Train(GradientSink),
+}
+
+/// Path component under which a layer's flat parameters are looked up.
+pub(super) const FLAT: &str = "flat";
+
+/// Reads a layer's parameters as one flat vector (see [`LayerKind::parts`] for its order).
+fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
+    vb.get(kind.len(), FLAT)
+}
+
+/// A 1x1 convolution with bias.
+pub struct Pointwise(PointwiseExec);
+
+enum PointwiseExec {
+    Exact { weights: Arc<PackedPointwise>, outputs: usize },
+    Train { params: Tensor, op: TrainPointwise },
+}
+
+impl Pointwise {
+    /// Reads `inputs` to `outputs` channels from `vb`.
+    ///
+    /// # Errors
+    /// When the weights are missing or of another size.
+    pub fn new(vb: &VarBuilder, inputs: usize, outputs: usize, mode: &Mode) -> Result<Self> {
+        Self::with_precision(vb, inputs, outputs, mode, Precision::Bf16)
+    }
+
+    /// As [`Pointwise::new`], trained in the given precision.
+    ///
+    /// # Errors
+    /// When the weights are missing or of another size.
+    pub fn with_precision(vb: &VarBuilder, inputs: usize, outputs: usize, mode: &Mode, precision: Precision) -> Result<Self> {
+        let params = flat(vb, LayerKind::Pointwise { inputs, outputs })?;
+        if let Mode::Train(sink) = mode {
+            let op = TrainPointwise { inputs, outputs, precision, input_gradient: true, sink: sink.clone() };
+            return Ok(Self(PointwiseExec::Train { params, op }));
+        }
+        let values = params.to_vec1::<f32>()?;
+        let (weight, bias) = values.split_at(inputs * outputs);
+        Ok(Self(PointwiseExec::Exact { weights: Arc::new(PackedPointwise::new(inputs, outputs, weight, bias)), outputs }))
+    }
+
+    /// Skips the gradient of the layer's input: for layers that read the picture.
+    #[must_use]
+    pub fn without_input_gradient(mut self) -> Self {
+        if let PointwiseExec::Train { op, .. } = &mut self.0 {
+            op.input_gradient = false;
+        }
+        self
+    }
+}
+
+impl Module for Pointwise {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            PointwiseExec::Exact { weights, outputs } => {
+                x.apply_op1_no_bwd(&ExactPointwise { weights: weights.clone(), outputs: *outputs })
+            }
+            PointwiseExec::Train { params, op } => x.apply_op2(params, op.clone()),
+        }
+    }
+}
+
+/// Depth-conv blocks one after another. A block is `x += W2 · dw3x3(act(W1 · x))`,
+/// then `x += W4 · act(W3 · x)` (Jia et al., "Towards Practical Real-Time Neural
+/// Video Compression", without normalization).
+pub struct Blocks(BlocksExec);
+
+enum BlocksExec {
+    Exact(Vec<Arc<PackedBlock>>),
+    Train { params: Vec<Tensor>, sink: GradientSink },
+}
+
+impl Blocks {
+    /// Reads `count` blocks of `channels` channels named `0`, `1`, … under `vb`.
+    ///
+    /// # Errors
+    /// When the weights are missing or of another size.
+    pub fn new(vb: &VarBuilder, count: usize, channels: usize, mode: &Mode) -> Result<Self> {
+        Self::read((0..count).map(|i| vb.pp(i)), channels, mode)
+    }
+
+    /// Reads the one block at `vb`.
+    ///
+    /// # Errors
+    /// When the weights are missing or of another size.
+    pub fn single(vb: VarBuilder, channels: usize, mode: &Mode) -> Result<Self> {
+        Self::read([vb].into_iter(), channels, mode)
+    }
+
+    fn read<'a>(builders: impl Iterator<Item = VarBuilder<'a>>, channels: usize, mode: &Mode) -> Result<Self> {
+        let kind = LayerKind::Block { channels };
+        let params: Vec<Tensor> = builders.map(|vb| flat(&vb, kind)).collect::<Result<_>>()?;
+        if let Mode::Train(sink) = mode {
+            return Ok(Self(BlocksExec::Train { params, sink: sink.clone() }));
+        }
+        let pack = |params: &Tensor| Ok(Arc::new(pack_block(channels, kind, &params.to_vec1()?)));
+        Ok(Self(BlocksExec::Exact(params.iter().map(pack).collect::<Result<_>>()?)))
+    }
+}
+
+fn pack_block(c: usize, kind: LayerKind, values: &[f32]) -> PackedBlock {
+    let mut rest = values;
+    let mut parts = kind.parts().into_iter().map(|(_, shape)| {
+        let (part, tail) = rest.split_at(shape.iter().product());
+        rest = tail;
+        part
+    });
+    let mut next = || parts.next().unwrap_or(&[]);
+    PackedBlock {
+        w1: PackedPointwise::new(c, c, next(), next()),
+        dw: PackedDepthwise::new(c, next(), next()),
+        w2: PackedPointwise::new(c, c, next(), next()),
+        w3: PackedPointwise::new(c, 2 * c, next(), next()),
+        w4: PackedPointwise::new(2 * c, c, next(), next()),
+    }
+}
+
+impl Module for Blocks {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            BlocksExec::Exact(blocks) => {
+                blocks.iter().try_fold(x.clone(), |x, weights| x.apply_op1_no_bwd(&ExactBlock(weights.clone())))
+            }
+            BlocksExec::Train { params, .. } if params.is_empty() => Ok(x.clone()),
+            BlocksExec::Train { params, sink } => {
+                x.apply_op1(TrainBlocks { params: params.clone(), sink: sink.clone(), inputs: Mutex::default() })
+            }
+        }
+    }
+}

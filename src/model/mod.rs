@@ -1,0 +1,37 @@
+//! The model: networks, their configuration and weights, and exact inference.
+//!
+//! Tensors stay inside this layer and `train`: [`QualityModel`] takes and returns
+//! plain grids of numbers, so that `codec` reads like the specification.
+
+mod analysis;
+pub mod config;
+pub mod context;
+pub mod grid;
+mod hyperprior;
+pub mod infer;
+mod layers;
+mod network;
+mod ops;
+pub mod quality;
+pub mod scales;
+mod synthesis;
+pub mod weights;
+
+pub use config::{ModelConfig, Side};
+pub use grid::Grid;
+pub use infer::{EntropyParams, Features, Model, ModelSummary, QualityModel};
+pub(crate) use layers::Mode;
+pub(crate) use network::Network;
+pub(crate) use ops::sink::GradientSink;
+pub(crate) use ops::train as train_ops;
+pub(crate) use ops::rearrange::space_to_depth;
+pub(crate) use ops::{context as context_ops, with_values};
+pub use weights::Weights;
+
+impl From<candle_core::Error> for crate::Error {
+    fn from(error: candle_core::Error) -> Self {
+        // candle's errors may span lines (backtraces); the first says what happened.
+        let text = error.to_string();
+        Self::Compute(text.lines().next().unwrap_or("unknown error").to_string())
+    }
+}

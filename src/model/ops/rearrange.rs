@@ -1,0 +1,109 @@
+//! Space-to-depth and depth-to-space: pure data movement, each the other's gradient.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use super::{dims4, values};
+
+/// `[b, h, w, c]` to `[b, h/s, w/s, s*s*c]`, channels ordered (dy, dx, c).
+#[derive(Debug, Clone, Copy)]
+pub struct SpaceToDepth(pub usize);
+
+/// `[b, h, w, s*s*c]` to `[b, h*s, w*s, c]`: the inverse of [`SpaceToDepth`].
+#[derive(Debug, Clone, Copy)]
+pub struct DepthToSpace(pub usize);
+
+/// Rearranges by `s` (see [`SpaceToDepth`]).
+///
+/// # Errors
+/// When the sides are no multiples of `s`.
+pub fn space_to_depth(x: &Tensor, s: usize) -> Result<Tensor> {
+    x.apply_op1(SpaceToDepth(s))
+}
+
+/// Rearranges back by `s` (see [`DepthToSpace`]).
+///
+/// # Errors
+/// When the channels are no multiple of `s * s`.
+pub fn depth_to_space(x: &Tensor, s: usize) -> Result<Tensor> {
+    x.apply_op1(DepthToSpace(s))
+}
+
+impl CustomOp1 for SpaceToDepth {
+    fn name(&self) -> &'static str {
+        "space-to-depth"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (b, h, w, c) = dims4(layout)?;
+        let s = self.0;
+        if h % s != 0 || w % s != 0 {
+            bail!("space-to-depth by {s} of {h}x{w}");
+        }
+        let x = values(storage, layout)?;
+        let mut out = vec![0f32; x.len()];
+        // One task per output row: s input rows of w*c values.
+        out.par_chunks_mut((s * w * c).max(1)).zip(x.par_chunks((s * w * c).max(1))).for_each(|(out, x)| {
+            for (dy, row) in x.chunks_exact(w * c).enumerate() {
+                for (position, run) in row.chunks_exact(s * c).enumerate() {
+                    let start = position * s * s * c + dy * s * c;
+                    out[start..start + s * c].copy_from_slice(run);
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), Shape::from((b, h / s, w / s, s * s * c))))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&DepthToSpace(self.0))?))
+    }
+}
+
+impl CustomOp1 for DepthToSpace {
+    fn name(&self) -> &'static str {
+        "depth-to-space"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (b, h, w, channels) = dims4(layout)?;
+        let s = self.0;
+        if channels % (s * s) != 0 {
+            bail!("depth-to-space by {s} of {channels} channels");
+        }
+        let c = channels / (s * s);
+        let x = values(storage, layout)?;
+        let mut out = vec![0f32; x.len()];
+        let row_len = (w * channels).max(1);
+        out.par_chunks_mut(row_len).zip(x.par_chunks(row_len)).for_each(|(out, x)| {
+            for (dy, row) in out.chunks_exact_mut(w * s * c).enumerate() {
+                for (position, run) in row.chunks_exact_mut(s * c).enumerate() {
+                    let start = position * channels + dy * s * c;
+                    run.copy_from_slice(&x[start..start + s * c]);
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), Shape::from((b, h * s, w * s, c))))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&SpaceToDepth(self.0))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn rearranges_in_the_documented_order_and_back() -> Result<()> {
+        let x = Tensor::arange(0f32, 2. * 4. * 6. * 3., &Device::Cpu)?.reshape((2, 4, 6, 3))?;
+        let y = space_to_depth(&x, 2)?;
+        assert_eq!(y.dims(), [2, 2, 3, 12]);
+        // Position (0, 1) of picture 0: pixels (0, 2), (0, 3), (1, 2), (1, 3).
+        let first: Vec<f32> = y.get(0)?.get(0)?.get(1)?.to_vec1()?;
+        assert_eq!(first, [6., 7., 8., 9., 10., 11., 24., 25., 26., 27., 28., 29.]);
+        assert_eq!(depth_to_space(&y, 2)?.flatten_all()?.to_vec1::<f32>()?, x.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
+    }
+}

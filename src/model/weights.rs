@@ -1,0 +1,222 @@
+//! Weights in memory and as a safetensors file, and the model id.
+//!
+//! A model file is hostile input: every name, shape and value is checked before
+//! a network is built from it (codec-spec.md, Model).
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::Init;
+use candle_nn::var_builder::SimpleBackend;
+use half::f16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+
+use super::config::{LayerKind, LayerSpec, ModelConfig};
+use super::layers::FLAT;
+use crate::error::{Error, Result};
+
+/// Largest model file that is read.
+pub const MAX_MODEL_BYTES: u64 = 256 << 20;
+/// Name of the tensor that holds the integer scale tables.
+const TABLES: &str = "entropy.tables";
+/// Metadata key of the configuration.
+const CONFIG: &str = "config";
+
+/// A model's configuration and parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// Sizes of the network.
+    pub config: ModelConfig,
+    /// Flat parameters by layer path, in the order of [`LayerKind::parts`].
+    pub layers: BTreeMap<String, Vec<f32>>,
+    /// The serialized integer scale tables.
+    pub tables: Vec<u16>,
+}
+
+/// Matrices are stored as binary16, everything else as binary32.
+fn stored_dtype(kind: LayerKind, part: &str) -> Dtype {
+    let is_matrix = part.ends_with("weight") && part != "depthwise.weight";
+    if is_matrix && !matches!(kind, LayerKind::Table { .. }) { Dtype::F16 } else { Dtype::F32 }
+}
+
+impl Weights {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the file is malformed, lacks a tensor, has one of
+    /// another shape, or holds a value that is not finite.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let config = read_config(bytes)?;
+        let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+        let mut layers = BTreeMap::new();
+        let mut names = 1;
+        for LayerSpec { path, kind, .. } in config.layers() {
+            let mut flat = Vec::with_capacity(kind.len());
+            for (part, shape) in kind.parts() {
+                read_part(&file, &format!("{path}.{part}"), &shape, stored_dtype(kind, part), &mut flat)?;
+                names += 1;
+            }
+            layers.insert(path, flat);
+        }
+        if file.len() != names {
+            return Err(Error::Weights(format!("{} tensors, expected {names}", file.len())));
+        }
+        Ok(Self { config, layers, tables: read_tables(&file)? })
+    }
+
+    /// The model file: safetensors with the configuration in its metadata.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when a value is not finite as stored.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let parts = self.stored_parts()?;
+        let views: Vec<(&str, TensorView)> = parts
+            .iter()
+            .map(|(name, part)| Ok((name.as_str(), TensorView::new(part.dtype, part.shape.clone(), &part.bytes).map_err(malformed)?)))
+            .collect::<Result<_>>()?;
+        let metadata = HashMap::from([(CONFIG.to_string(), self.config_json()?)]);
+        safetensors::serialize(views, Some(metadata)).map_err(malformed)
+    }
+
+    fn config_json(&self) -> Result<String> {
+        serde_json::to_string(&self.config).map_err(|error| Error::Weights(error.to_string()))
+    }
+
+    /// SHA-256 over the configuration and every tensor in the order of their names
+    /// (codec-spec.md, Model id).
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when a value is not finite as stored.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        hash.update(self.config_json()?);
+        for (name, part) in self.stored_parts()? {
+            hash.update(name);
+            hash.update([0, part.tag()]);
+            for side in &part.shape {
+                hash.update((*side as u64).to_le_bytes());
+            }
+            hash.update(&part.bytes);
+        }
+        Ok(hash.finalize().into())
+    }
+
+    /// Every tensor as it is stored, by name.
+    fn stored_parts(&self) -> Result<BTreeMap<String, StoredPart>> {
+        let mut parts = BTreeMap::new();
+        for LayerSpec { path, kind, .. } in self.config.layers() {
+            let mut rest = self.layers.get(&path).map_or(&[][..], Vec::as_slice);
+            for (part, shape) in kind.parts() {
+                let len = shape.iter().product();
+                let values = rest.split_off(..len).ok_or_else(|| Error::Weights(format!("{path} is too short")))?;
+                let name = format!("{path}.{part}");
+                let part = StoredPart::new(&name, values, shape, stored_dtype(kind, part))?;
+                parts.insert(name, part);
+            }
+        }
+        let bytes = self.tables.iter().flat_map(|word| word.to_le_bytes()).collect();
+        parts.insert(TABLES.into(), StoredPart { dtype: Dtype::U16, shape: vec![self.tables.len()], bytes });
+        Ok(parts)
+    }
+
+    /// Values as they will be after a trip through the file (binary16 rounding).
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when a value is not finite as stored.
+    pub fn rounded(&self) -> Result<Self> {
+        Self::from_bytes(&self.to_bytes()?)
+    }
+}
+
+struct StoredPart {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl StoredPart {
+    fn new(name: &str, values: &[f32], shape: Vec<usize>, dtype: Dtype) -> Result<Self> {
+        let as_stored = |v: f32| if dtype == Dtype::F16 { f16::from_f32(v).to_f32() } else { v };
+        if !values.iter().all(|v| as_stored(*v).is_finite()) {
+            return Err(Error::Weights(format!("{name} has a value that cannot be stored")));
+        }
+        let bytes = match dtype {
+            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        Ok(Self { dtype, shape, bytes })
+    }
+
+    /// One byte per type in the digest.
+    fn tag(&self) -> u8 {
+        match self.dtype {
+            Dtype::F16 => 1,
+            Dtype::F32 => 2,
+            _ => 3,
+        }
+    }
+}
+
+fn malformed(error: impl std::fmt::Display) -> Error {
+    Error::Weights(error.to_string())
+}
+
+fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
+    if bytes.len() as u64 > MAX_MODEL_BYTES {
+        return Err(Error::LimitExceeded { what: "model size", found: bytes.len() as u64, limit: MAX_MODEL_BYTES });
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+    let metadata = header.metadata().as_ref();
+    let json = metadata.and_then(|map| map.get(CONFIG)).ok_or_else(|| malformed("no configuration"))?;
+    let config: ModelConfig = serde_json::from_str(json).map_err(malformed)?;
+    config.validate()?;
+    Ok(config)
+}
+
+fn read_part(file: &SafeTensors, name: &str, shape: &[usize], dtype: Dtype, flat: &mut Vec<f32>) -> Result<()> {
+    let view = file.tensor(name).map_err(|_| Error::Weights(format!("{name} is missing")))?;
+    if view.shape() != shape || view.dtype() != dtype {
+        let (found, kind) = (view.shape(), view.dtype());
+        return Err(Error::Weights(format!("{name} is {kind:?} {found:?}, expected {dtype:?} {shape:?}")));
+    }
+    let start = flat.len();
+    match dtype {
+        Dtype::F16 => flat.extend(view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())),
+        _ => flat.extend(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+    }
+    if flat[start..].iter().any(|v| !v.is_finite()) {
+        return Err(Error::Weights(format!("{name} has a value that is not finite")));
+    }
+    Ok(())
+}
+
+fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
+    let view = file.tensor(TABLES).map_err(|_| Error::Weights(format!("{TABLES} is missing")))?;
+    if view.dtype() != Dtype::U16 {
+        return Err(Error::Weights(format!("{TABLES} is {:?}, expected U16", view.dtype())));
+    }
+    Ok(view.data().chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect())
+}
+
+/// Looks layers up by path for candle's `VarBuilder`.
+pub struct FlatTensors<'a>(pub &'a BTreeMap<String, Tensor>);
+
+impl SimpleBackend for FlatTensors<'_> {
+    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let tensor = self.get_unchecked(name, dtype, device)?;
+        if tensor.shape() != &shape {
+            candle_core::bail!("{name} has shape {:?}, expected {shape:?}", tensor.shape());
+        }
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let path = name.strip_suffix(FLAT).and_then(|path| path.strip_suffix('.')).unwrap_or(name);
+        self.0.get(path).cloned().ok_or_else(|| candle_core::Error::Msg(format!("no layer {path}")))
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.get_unchecked(name, DType::F32, &Device::Cpu).is_ok()
+    }
+}

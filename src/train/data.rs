@@ -1,0 +1,188 @@
+//! Pictures in memory as bytes, and random crops of them.
+
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::image::{Image, io};
+use crate::limits::Limits;
+
+/// Pictures to draw crops from.
+pub struct Pictures {
+    pictures: Vec<Image>,
+    /// Cumulative number of pixels, to draw pictures by area.
+    areas: Vec<u64>,
+}
+
+/// Files below `folder`, sorted by path; at most 16 levels deep.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            // Links are not followed: a link to a parent would never end.
+            let kind = entry.file_type()?;
+            if kind.is_dir() && depth < 16 {
+                walk(&entry.path(), depth + 1, files)?;
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+        Ok(())
+    }
+    let mut files = Vec::new();
+    walk(folder, 0, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+impl Pictures {
+    /// Reads every picture below `folder` that is at least `min_side` pixels wide
+    /// and high. `warn` is told of each file that is left out, and why.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be read, [`Error::Image`] when it
+    /// holds no usable picture.
+    pub fn load(folder: &Path, min_side: u32, warn: &(dyn Fn(&Path, &str) + Sync)) -> Result<Self> {
+        let files = files_below(folder)?;
+        let read = |path: &PathBuf| match read_picture(path, min_side) {
+            Ok(picture) => Some(picture),
+            Err(error) => {
+                warn(path, &error.to_string());
+                None
+            }
+        };
+        let pictures: Vec<Image> = files.par_iter().filter_map(read).collect();
+        if pictures.is_empty() {
+            let message = format!("no picture of at least {min_side}x{min_side} pixels in '{}'", folder.display());
+            return Err(Error::Image(message));
+        }
+        Ok(Self::new(pictures))
+    }
+
+    /// Uses pictures that are in memory already (at least one).
+    #[must_use]
+    pub fn new(pictures: Vec<Image>) -> Self {
+        let mut total = 0;
+        let areas = pictures
+            .iter()
+            .map(|picture| {
+                total += u64::from(picture.width) * u64::from(picture.height);
+                total
+            })
+            .collect();
+        Self { pictures, areas }
+    }
+
+    /// Number of pictures.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    /// Whether there are no pictures.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pictures.is_empty()
+    }
+
+    /// Pixels in all.
+    #[must_use]
+    pub fn pixels(&self) -> u64 {
+        self.areas.last().copied().unwrap_or(0)
+    }
+
+    /// Splits off every `n`-th picture (for validation when there is no folder of its own).
+    #[must_use]
+    pub fn split_every(self, n: usize) -> (Self, Self) {
+        let mut parts = (Vec::new(), Vec::new());
+        for (i, picture) in self.pictures.into_iter().enumerate() {
+            if i % n == n - 1 { parts.1.push(picture) } else { parts.0.push(picture) }
+        }
+        (Self::new(parts.0), Self::new(parts.1))
+    }
+
+    /// A random `side` x `side` crop, mirrored half of the time: interleaved RGB.
+    pub fn random_crop(&self, side: usize, rng: &mut impl Rng) -> Vec<u8> {
+        let pixel = rng.random_range(0..self.pixels());
+        let picture = &self.pictures[self.areas.partition_point(|area| *area <= pixel)];
+        let (w, h) = (picture.width as usize, picture.height as usize);
+        let x = rng.random_range(0..=w - side);
+        let y = rng.random_range(0..=h - side);
+        let mut crop = crop(picture, x, y, side);
+        if rng.random::<bool>() {
+            mirror(&mut crop, side);
+        }
+        crop
+    }
+
+    /// The crop in the middle of picture `i`.
+    #[must_use]
+    pub fn center_crop(&self, i: usize, side: usize) -> Vec<u8> {
+        let picture = &self.pictures[i];
+        crop(picture, (picture.width as usize - side) / 2, (picture.height as usize - side) / 2, side)
+    }
+}
+
+fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
+    let picture = io::read(&std::fs::read(path)?, &Limits::default())?;
+    if picture.width < min_side || picture.height < min_side {
+        let (width, height) = (picture.width, picture.height);
+        return Err(Error::Image(format!("{width}x{height} is smaller than the {min_side}x{min_side} crop")));
+    }
+    Ok(picture)
+}
+
+fn crop(picture: &Image, x: usize, y: usize, side: usize) -> Vec<u8> {
+    let stride = picture.width as usize * 3;
+    let rows = picture.rgb.chunks_exact(stride).skip(y).take(side);
+    rows.flat_map(|row| &row[x * 3..(x + side) * 3]).copied().collect()
+}
+
+fn mirror(crop: &mut [u8], side: usize) {
+    for row in crop.chunks_exact_mut(side * 3) {
+        row.reverse();
+        // Reversing the bytes reversed each pixel's channels too.
+        for pixel in row.chunks_exact_mut(3) {
+            pixel.reverse();
+        }
+    }
+}
+
+/// Interleaved RGB rows to patches of 8 x 8 pixels, `[side/8, side/8, 192]` in
+/// -0.5..=0.5, appended to `out`.
+pub fn append_patches(rgb: &[u8], side: usize, out: &mut Vec<f32>) {
+    for py in 0..side / 8 {
+        for px in 0..side / 8 {
+            for dy in 0..8 {
+                let start = ((py * 8 + dy) * side + px * 8) * 3;
+                out.extend(rgb[start..start + 24].iter().map(|v| f32::from(*v).mul_add(1.0 / 255.0, -0.5)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirroring_keeps_channels_in_order() {
+        let mut row = vec![1, 2, 3, 4, 5, 6];
+        mirror(&mut row, 2);
+        assert_eq!(row, [4, 5, 6, 1, 2, 3]);
+    }
+
+    #[test]
+    fn patches_are_ordered_row_column_channel() {
+        let side = 16;
+        let rgb: Vec<u8> = (0..side * side * 3).map(|i| u8::try_from(i % 251).unwrap_or(0)).collect();
+        let mut patches = Vec::new();
+        append_patches(&rgb, side, &mut patches);
+        assert_eq!(patches.len(), rgb.len());
+        // Patch (0, 1), row 2, column 3, channel 1.
+        let want = f32::from(rgb[(2 * side + 8 + 3) * 3 + 1]).mul_add(1.0 / 255.0, -0.5);
+        assert_eq!(patches[192 + (2 * 8 + 3) * 3 + 1], want);
+    }
+}

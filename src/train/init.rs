@@ -1,0 +1,166 @@
+//! Weights before training: the codec as a block transform, and networks that
+//! start as small corrections to it.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::batch::lambda;
+use super::config::TrainConfig;
+use super::data::{Pictures, append_patches};
+use super::principal::eigenvectors;
+use crate::entropy::ScaleTables;
+use crate::error::Result;
+use crate::model::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16};
+use crate::model::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
+use crate::model::{ModelConfig, Weights};
+
+/// Crops of 64 x 64 pixels from which the components are measured.
+const SAMPLE_CROPS: usize = 4000;
+
+/// Initial weights: the linear path from the principal components of `pictures`'
+/// 16 x 16 patches, gains from high-rate theory, networks drawn from `seed`.
+///
+/// # Errors
+/// When a product of the backend fails.
+pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weights> {
+    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+    let mut layers: BTreeMap<String, Vec<f32>> =
+        config.model.layers().into_iter().map(|layer| (layer.path.clone(), random_layer(&layer, &mut rng))).collect();
+    let transform = linear_transform(&config.model, pictures, &mut rng)?;
+    layers.insert("analysis.linear".into(), transform.analysis);
+    layers.insert("synthesis.linear".into(), transform.synthesis);
+    insert_quality_tables(config, &transform.deviations, &mut layers);
+    Ok(Weights { config: config.model.clone(), layers, tables: ScaleTables::gaussian().to_words() })
+}
+
+/// Uniform values of standard deviation `gain / sqrt(inputs)`.
+fn uniform(count: usize, inputs: usize, gain: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    #[allow(clippy::cast_precision_loss)]
+    let bound = gain * (3.0 / inputs as f32).sqrt();
+    (0..count).map(|_| rng.random_range(-bound..=bound)).collect()
+}
+
+/// Networks start small: outputs that add to the linear path or to entropy
+/// parameters at a fiftieth, outputs that add to a block's input at 0.3.
+fn random_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let mut flat = Vec::with_capacity(layer.kind.len());
+    for (part, shape) in layer.kind.parts() {
+        let count = shape.iter().product();
+        let inputs = *shape.last().unwrap_or(&1);
+        flat.extend(match part {
+            "weight" => uniform(count, inputs, pointwise_gain(&layer.path), rng),
+            "conv1.weight" | "conv3.weight" => uniform(count, inputs, 1.4, rng),
+            "conv2.weight" | "conv4.weight" => uniform(count, inputs, 0.3, rng),
+            "depthwise.weight" => uniform(count, 9, 1.0, rng),
+            // Quality tables without values of their own are neutral gains.
+            "table" => vec![1.0; count],
+            _ => vec![0.0; count],
+        });
+    }
+    flat
+}
+
+fn pointwise_gain(path: &str) -> f32 {
+    match path.rsplit('.').next() {
+        Some("conv_out" | "mean" | "scale") => 0.02,
+        _ => 1.0,
+    }
+}
+
+struct LinearTransform {
+    /// `P [M, 768] | bias`.
+    analysis: Vec<f32>,
+    /// `Q [768, M] | bias`.
+    synthesis: Vec<f32>,
+    /// Standard deviation of each latent channel's component.
+    deviations: Vec<f64>,
+}
+
+/// Whitened principal components: every latent channel starts with unit variance.
+/// Component i goes to context group i mod 4, so that each group holds large and small ones.
+#[allow(clippy::cast_possible_truncation)]
+fn linear_transform(model: &ModelConfig, pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<LinearTransform> {
+    let (vectors, values) = eigenvectors(&covariance(pictures, rng)?, PATCH16);
+    let m = model.latent_channels;
+    let mut analysis = vec![0f32; m * PATCH16 + m];
+    let mut synthesis = vec![0f32; PATCH16 * m + PATCH16];
+    let mut deviations = vec![1f64; m];
+    for (rank, (vector, value)) in vectors.iter().zip(&values).take(m).enumerate() {
+        let channel = rank % CONTEXT_STEPS * model.group_channels() + rank / CONTEXT_STEPS;
+        let deviation = value.sqrt().max(1e-4);
+        deviations[channel] = deviation;
+        for (k, v) in vector.iter().enumerate() {
+            analysis[channel * PATCH16 + k] = (v / deviation) as f32;
+            synthesis[k * m + channel] = (v * deviation) as f32;
+        }
+    }
+    Ok(LinearTransform { analysis, synthesis, deviations })
+}
+
+/// Mean of `x xᵀ` over 16 x 16 patches in the network's order of values.
+#[allow(clippy::cast_precision_loss)]
+fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
+    let mut sum = vec![0f64; PATCH16 * PATCH16];
+    let per_round = 500;
+    for _ in 0..SAMPLE_CROPS / per_round {
+        let mut patches = Vec::new();
+        for _ in 0..per_round {
+            append_patches(&pictures.random_crop(64, rng), 64, &mut patches);
+        }
+        let x = Tensor::from_vec(patches, (per_round, 8, 8, 192), &Device::Cpu)?;
+        let x = crate::model::space_to_depth(&x, 2)?.reshape(((), PATCH16))?;
+        let product = x.t()?.matmul(&x)?.flatten_all()?.to_vec1::<f32>()?;
+        for (sum, value) in sum.iter_mut().zip(product) {
+            *sum += f64::from(value);
+        }
+    }
+    let count = (SAMPLE_CROPS * 16) as f64;
+    sum.iter_mut().for_each(|v| *v /= count);
+    Ok(sum)
+}
+
+/// Gains of each quality row. High-rate theory for `R + λ 255² MSE` with three
+/// samples a pixel gives the step `1 / (255 sqrt(λ ln2 / 18))` for components of
+/// an orthonormal transform; whitening multiplies the gain by the deviation.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+fn insert_quality_tables(config: &TrainConfig, deviations: &[f64], layers: &mut BTreeMap<String, Vec<f32>>) {
+    let index_of = |sigma: f64| ((sigma / SIGMA_MIN).ln() / LOG_STEP + 0.5).clamp(-4.0, SCALE_LEVELS as f64);
+    let (mut gains, mut inverse, mut scales) = (Vec::new(), Vec::new(), Vec::new());
+    let rows = config.model.quality_rows;
+    for row in 0..rows {
+        let lambda = lambda(config, row as f64 / (rows - 1) as f64);
+        let inverse_step = 255.0 * (lambda * std::f64::consts::LN_2 / 18.0).sqrt();
+        for deviation in deviations {
+            let gain = inverse_step * deviation;
+            gains.push(gain as f32);
+            inverse.push((1.0 / gain) as f32);
+            scales.push(index_of(gain) as f32);
+        }
+    }
+    layers.insert("quality.latent_gain".into(), gains);
+    layers.insert("quality.latent_inverse_gain".into(), inverse);
+    layers.insert("quality.latent_scale".into(), scales);
+    let hyper = rows * config.model.hyper_channels;
+    layers.insert("quality.hyper_gain".into(), vec![2.0; hyper]);
+    layers.insert("quality.hyper_inverse_gain".into(), vec![0.5; hyper]);
+    layers.insert("quality.hyper_scale".into(), vec![index_of(1.5) as f32; hyper]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_gets_its_size() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for layer in ModelConfig::tiny().layers() {
+            assert_eq!(random_layer(&layer, &mut rng).len(), layer.kind.len(), "{}", layer.path);
+            if !matches!(layer.kind, LayerKind::Table { .. }) {
+                assert!(random_layer(&layer, &mut rng).iter().any(|v| *v != 0.0));
+            }
+        }
+    }
+}

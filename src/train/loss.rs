@@ -1,0 +1,94 @@
+//! The rate-distortion loss: the codec's path from picture to picture, with the
+//! rate of its symbols under the entropy model.
+//!
+//! Mixed quantization (Minnen and Singh, "Channel-wise autoregressive entropy
+//! models for learned image compression"): additive uniform noise in the rate
+//! term, straight-through rounding in what the other networks see.
+
+use candle_core::{Result, Tensor};
+
+use super::batch::{Batch, Noise};
+use crate::model::context_ops::{MergeStep, QuantizeStep};
+use crate::model::quality::Gains;
+use crate::model::train_ops::{Rate, RoundStraightThrough, ScaleChannels, ScaleIndex, SquaredError};
+use crate::model::Network;
+
+/// What one pass over a batch gives.
+pub struct Losses {
+    /// The scalar that is minimized.
+    pub loss: Tensor,
+    /// Bits per pixel of each sample.
+    pub bpp: Tensor,
+    /// Mean squared error of each sample, in units of 8-bit sample values.
+    pub mse: Tensor,
+    /// The reconstruction, as patches of 8 x 8 pixels.
+    pub reconstruction: Tensor,
+}
+
+/// Runs the codec's networks over a batch.
+///
+/// # Errors
+/// When an operation fails.
+pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
+    let gains = network.gains(&batch.positions)?;
+    let latent = network.analysis.forward(&batch.patches, &gains)?;
+    let y = latent.apply_op2(&gains.latent_gain, ScaleChannels)?;
+    let (features, hyper_bits) = code_hyper_latent(network, batch, &gains, &latent)?;
+    let (quantized, latent_bits) = code_latent(network, batch, &gains, &y, &features)?;
+    let normalized = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
+    let reconstruction = network.synthesis.forward(&normalized, &gains)?;
+
+    #[allow(clippy::cast_precision_loss)]
+    let pixels = batch.pixels as f64;
+    let bpp = ((hyper_bits + latent_bits)? / pixels)?;
+    let mse = (reconstruction.apply_op2(&batch.patches, SquaredError)? * (255.0 * 255.0 / (3.0 * pixels)))?;
+    let loss = weighted_sum(batch, &bpp, &mse)?;
+    Ok(Losses { loss, bpp, mse, reconstruction })
+}
+
+/// Mean over the samples of `(bpp + λ mse) / sqrt(λ)`: the division keeps the
+/// gradients of both ends of the quality range of the same size.
+fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor) -> Result<Tensor> {
+    #[allow(clippy::cast_possible_truncation)]
+    let weights = |power: f64| {
+        let values: Vec<f32> = batch.lambdas.iter().map(|l| l.powf(power) as f32).collect();
+        Tensor::new(values, bpp.device())
+    };
+    ((bpp * weights(-0.5)?)? + (mse * weights(0.5)?)?)?.mean_all()
+}
+
+/// Hyper-latent: features for the context model, and bits of each sample.
+fn code_hyper_latent(network: &Network, batch: &Batch, gains: &Gains, latent: &Tensor) -> Result<(Tensor, Tensor)> {
+    let z = network.hyper_analysis.forward(latent)?.apply_op2(&gains.hyper_gain, ScaleChannels)?;
+    let rounded = z.apply_op1(RoundStraightThrough)?;
+    let scale = z.zeros_like()?.apply_op2(&gains.hyper_scale, ScaleIndex)?;
+    let symbols = match &batch.noise {
+        Noise::Uniform { hyper, .. } => (&z + hyper)?,
+        Noise::Rounding => rounded.clone(),
+    };
+    let bits = symbols.apply_op2(&scale, Rate)?;
+    let normalized = rounded.apply_op2(&gains.hyper_inverse_gain, ScaleChannels)?;
+    Ok((network.hyper_synthesis.forward(&normalized, gains)?, bits))
+}
+
+/// Latent: ŷ in quantization steps, and bits of each sample.
+fn code_latent(network: &Network, batch: &Batch, gains: &Gains, y: &Tensor, features: &Tensor) -> Result<(Tensor, Tensor)> {
+    let gain_values = gains.latent_gain.flatten_all()?.to_vec1::<f32>()?;
+    let zeros = y.zeros_like()?;
+    let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
+    for (step, context) in network.context.iter().enumerate() {
+        let so_far = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
+        let (mean, scale) = context.forward(features, &so_far)?;
+        quantized = quantized.apply_op3(y, &mean, QuantizeStep { step, gains: gain_values.clone() })?;
+        means = means.apply_op2(&mean, MergeStep(step))?;
+        scales = scales.apply_op2(&scale, MergeStep(step))?;
+    }
+    let means = means.apply_op2(&gains.latent_gain, ScaleChannels)?;
+    let scales = scales.apply_op2(&gains.latent_scale, ScaleIndex)?;
+    let residual = match &batch.noise {
+        Noise::Uniform { latent, .. } => ((y + latent)? - means)?,
+        Noise::Rounding => (y - means)?.apply_op1(RoundStraightThrough)?,
+    };
+    let bits = residual.apply_op2(&scales, Rate)?;
+    Ok((quantized, bits))
+}

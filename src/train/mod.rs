@@ -1,0 +1,18 @@
+//! Training: data, loss, optimizer, checkpoints and the loop that joins them.
+//!
+//! Everything random is drawn from a named generator by (seed, step), so a run
+//! that was interrupted goes on with the numbers it would have had.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod init;
+pub mod loss;
+pub mod optimizer;
+pub mod parameters;
+pub mod principal;
+pub mod run;
+
+pub use config::TrainConfig;
+pub use run::{Event, Run, RunOptions};

@@ -1,0 +1,103 @@
+//! The built binary as a person uses it: files, pipes, exit statuses, error text.
+
+mod outputs;
+mod round_trips;
+mod talk;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aec::image::{Image, io};
+use aec::limits::Limits;
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A folder of its own for each test.
+struct Workspace {
+    folder: TempDir,
+}
+
+impl Workspace {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `aec` with the folder as its working directory.
+    fn aec(&self, args: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("aec").unwrap();
+        command
+            .current_dir(self.folder.path())
+            .env_remove("NO_COLOR")
+            .args(args);
+        command
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn image(&self, name: &str) -> Image {
+        io::read(&self.read(name), &Limits::default()).unwrap()
+    }
+
+    /// Every name in the folder, hidden ones too, sorted.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Writes `name`, a PNG, and `a.aec` made from it.
+    fn with_encoded(image: &Image) -> Self {
+        let here = Self::new();
+        here.write("a.png", &png(image));
+        here.aec(&["encode", "a.png", "a.aec"]).assert().success();
+        here
+    }
+}
+
+/// A smooth color picture.
+fn gradient(width: u32, height: u32) -> Image {
+    let mut rgb = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            let wave = (f64::from(x) * 0.3).sin() * 20.0 + 128.0;
+            rgb.extend([(x * 2 % 256) as u8, (y * 3 % 256) as u8, wave as u8]);
+        }
+    }
+    Image::new(width, height, rgb).unwrap()
+}
+
+fn png(image: &Image) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    io::write(image, io::OutputFormat::Png, &mut bytes).unwrap();
+    bytes
+}
+
+fn psnr(a: &Image, b: &Image) -> f64 {
+    assert_eq!((a.width, a.height), (b.width, b.height));
+    let squares = a
+        .rgb
+        .iter()
+        .zip(&b.rgb)
+        .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2));
+    let mse = squares.sum::<f64>() / a.rgb.len() as f64;
+    10.0 * (255.0_f64.powi(2) / mse.max(1e-9)).log10()
+}
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/scene.png")
+}

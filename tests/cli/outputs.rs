@@ -1,0 +1,105 @@
+//! What happens to files: replaced whole, or left alone.
+
+use std::fs;
+
+use predicates::str::contains;
+
+use super::{Workspace, gradient};
+
+#[test]
+fn a_failed_run_keeps_the_old_output() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    here.write("cut.aec", &here.read("a.aec")[..30]);
+    let old = here.read("a.png");
+    here.aec(&["decode", "cut.aec", "a.png"]).assert().code(1);
+    assert_eq!(here.read("a.png"), old);
+}
+
+#[test]
+fn no_clobber_and_overwriting() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    here.write("old.png", b"old");
+    here.aec(&["decode", "a.aec", "old.png", "--no-clobber"])
+        .assert()
+        .code(1)
+        .stderr(contains("cannot write 'old.png': it exists already"));
+    assert_eq!(here.read("old.png"), b"old");
+    here.aec(&["decode", "a.aec", "new.png", "--no-clobber"])
+        .assert()
+        .success();
+    here.aec(&["decode", "a.aec", "old.png"]).assert().success();
+    assert_eq!(here.read("old.png"), here.read("new.png"));
+}
+
+#[test]
+fn input_and_output_may_be_the_same_file() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    let encoded = here.read("a.aec");
+    here.aec(&["encode", "a.png", "a.png"]).assert().success();
+    assert_eq!(here.read("a.png"), encoded);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_devices_and_permissions_survive() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    here.write("real.png", b"old");
+    fs::set_permissions(here.path("real.png"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real.png", here.path("link.png")).unwrap();
+    here.aec(&["decode", "a.aec", "link.png"])
+        .assert()
+        .success();
+    assert!(here.path("link.png").is_symlink());
+    assert!(here.read("real.png").starts_with(b"\x89PNG"));
+    let mode = fs::metadata(here.path("real.png"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+    here.aec(&["decode", "a.aec", "/dev/null", "--format", "png"])
+        .assert()
+        .success();
+    assert!(
+        fs::metadata("/dev/null")
+            .unwrap()
+            .file_type()
+            .is_char_device()
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_success() {
+    let here = Workspace::with_encoded(&gradient(600, 400));
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+        .current_dir(here.folder.path())
+        .args(["decode", "--quiet", "--format", "ppm", "a.aec", "-"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_and_leaves_nothing() {
+    let here = Workspace::new();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+        .current_dir(here.folder.path())
+        .args(["encode", "-", "a.aec"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It waits for its input; the handler is in place long before.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let pid = child.id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(here.names().is_empty());
+}
