@@ -6,7 +6,7 @@ use crate::vector::{Vec3, smoothstep, vec3};
 /// Rays that get so far see only sky.
 pub const FAR: f32 = 90.0;
 /// No summit is higher.
-const TOP: f32 = 22.0;
+const TOP: f32 = 14.0;
 /// Altitude of the lake.
 pub const LAKE: f32 = 0.0;
 
@@ -60,19 +60,22 @@ fn ground(x: f32, z: f32, octaves: u32) -> f32 {
     let back = smoothstep(shore, shore + 26.0, z);
     let sides = smoothstep(9.0, 34.0, x.abs() + 0.12 * z);
     let rise = (back + 0.7 * sides).min(1.25);
-    rise * (11.0 * sum - 0.8) + 0.9 * smoothstep(shore - 1.0, shore + 5.0, z) - 0.7 + 0.5 * rise
+    let shelf = 0.9 * smoothstep(shore - 1.0, shore + 5.0, z);
+    let raised = rise * (11.0 * sum - 0.8) + shelf - 0.7 + 0.5 * rise;
+    // Summits are pressed down to half, which takes the needles out of the ridges.
+    raised.min(6.0) + 0.5 * (raised - 6.0).max(0.0)
 }
 
 /// How far along a ray the ground is met.
 pub fn hit(origin: Vec3, direction: Vec3) -> Option<f32> {
     let mut t = 0.2;
-    for _ in 0..400 {
+    for _ in 0..600 {
         let p = origin + direction * t;
         let above = p.y - height(p.x, p.z, WITH_TREES);
         if above < 0.0008 * t {
             return Some(t);
         }
-        t += (0.42 * above).max(0.0015 * t);
+        t += (0.30 * above).clamp(0.0015 * t, 0.05 + 0.008 * t);
         if t > FAR || (p.y > TOP && direction.y > 0.0) {
             return None;
         }

@@ -25,7 +25,7 @@ pub(crate) use network::Network;
 pub(crate) use ops::sink::GradientSink;
 pub(crate) use ops::train as train_ops;
 pub(crate) use ops::rearrange::space_to_depth;
-pub(crate) use ops::{context as context_ops, with_values};
+pub(crate) use ops::context as context_ops;
 pub use weights::Weights;
 
 impl From<candle_core::Error> for crate::Error {

@@ -80,6 +80,43 @@ impl Batch {
         Self::new(config, crops, &vec![quality; crops.len()], Noise::Rounding, device)
     }
 
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether there are no samples.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Cuts the batch into `parts` (at most one per sample) of nearly equal size.
+    ///
+    /// # Errors
+    /// When a tensor cannot be cut.
+    pub fn split(&self, parts: usize) -> Result<Vec<Self>> {
+        let parts = parts.clamp(1, self.len().max(1));
+        let bounds = (0..parts).map(|i| (i * self.len() / parts, (i + 1) * self.len() / parts));
+        bounds.map(|(start, end)| self.part(start, end)).collect()
+    }
+
+    fn part(&self, start: usize, end: usize) -> Result<Self> {
+        let cut = |tensor: &Tensor| tensor.narrow(0, start, end - start);
+        let noise = match &self.noise {
+            Noise::Uniform { latent, hyper } => Noise::Uniform { latent: cut(latent)?, hyper: cut(hyper)? },
+            Noise::Rounding => Noise::Rounding,
+        };
+        Ok(Self {
+            patches: cut(&self.patches)?,
+            positions: self.positions[start..end].to_vec(),
+            lambdas: self.lambdas[start..end].to_vec(),
+            noise,
+            pixels: self.pixels,
+        })
+    }
+
     fn new(config: &TrainConfig, crops: &[Vec<u8>], qualities: &[f64], noise: Noise, device: &Device) -> Result<Self> {
         let side = config.crop;
         let mut patches = Vec::with_capacity(crops.len() * side * side * 3);

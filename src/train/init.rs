@@ -13,7 +13,7 @@ use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::model::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16};
+use crate::model::config::{CONTEXT_STEPS, LayerSpec, PATCH16};
 use crate::model::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
 use crate::model::{ModelConfig, Weights};
 
@@ -152,6 +152,7 @@ fn insert_quality_tables(config: &TrainConfig, deviations: &[f64], layers: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::config::LayerKind;
 
     #[test]
     fn every_layer_gets_its_size() {

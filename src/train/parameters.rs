@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Var};
 use candle_nn::VarBuilder;
+use rayon::prelude::*;
 
 use super::optimizer::{Gradients, Optimizer};
 use crate::error::{Error, Result};
@@ -12,23 +13,29 @@ use crate::model::config::LayerKind;
 use crate::model::weights::FlatTensors;
 use crate::model::{GradientSink, Mode, ModelConfig, Network, Weights};
 
-/// Variables of every layer and the network that reads them.
+/// Variables of every layer and the networks that read them.
 pub struct Parameters {
     /// Flat parameters by layer path.
     pub variables: BTreeMap<String, Var>,
-    /// The network over these variables.
-    pub network: Network,
-    sink: GradientSink,
+    /// Replicas of the network over the same variables, one per worker.
+    pub replicas: Vec<Replica>,
     config: ModelConfig,
     tables: Vec<u16>,
 }
 
+/// A network and the place where its layers leave their gradients.
+pub struct Replica {
+    /// The network.
+    pub network: Network,
+    sink: GradientSink,
+}
+
 impl Parameters {
-    /// Makes variables of `weights`.
+    /// Makes variables of `weights` and `replicas` networks over them.
     ///
     /// # Errors
     /// When a layer is missing or a tensor cannot be made.
-    pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
+    pub fn new(weights: &Weights, device: &Device, replicas: usize) -> Result<Self> {
         let mut variables = BTreeMap::new();
         for layer in weights.config.layers() {
             let stored = weights.layers.get(&layer.path).map_or(&[][..], Vec::as_slice);
@@ -40,28 +47,30 @@ impl Parameters {
         }
         let tensors: BTreeMap<_, _> = variables.iter().map(|(path, var)| (path.clone(), var.as_tensor().clone())).collect();
         let vb = VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, device.clone());
-        let sink = GradientSink::default();
-        let network = Network::new(&weights.config, &vb, &Mode::Train(sink.clone()))?;
+        let replica = |_| {
+            let sink = GradientSink::default();
+            let network = Network::new(&weights.config, &vb, &Mode::Train(sink.clone()))?;
+            Ok(Replica { network, sink })
+        };
+        let replicas = (0..replicas).map(replica).collect::<Result<_>>()?;
         drop(vb);
-        Ok(Self { variables, network, sink, config: weights.config.clone(), tables: weights.tables.clone() })
+        Ok(Self { variables, replicas, config: weights.config.clone(), tables: weights.tables.clone() })
     }
 
-    /// Every variable's gradient after a backward pass, from the layers' sink or
-    /// from candle's store.
+    /// Every variable's gradient, summed over the replicas in their order.
     ///
     /// # Errors
     /// When a variable has no gradient (a bug in an operation's backward).
-    pub fn gradients(&self, store: &GradStore) -> Result<Gradients> {
-        let mut gradients = BTreeMap::new();
-        for (path, var) in &self.variables {
-            let gradient = match (self.sink.take(var.id()), store.get(var)) {
-                (Some(gradient), _) => gradient,
-                (None, Some(gradient)) => gradient.flatten_all()?.to_vec1()?,
-                (None, None) => return Err(Error::Compute(format!("layer {path} has no gradient"))),
-            };
-            gradients.insert(path.clone(), gradient);
-        }
-        Ok(gradients)
+    pub fn gradients(&self, stores: &[GradStore]) -> Result<Gradients> {
+        let of_variable = |(path, var): (&String, &Var)| {
+            let mut parts = self.replicas.iter().zip(stores).map(|(replica, store)| replica.gradient(path, var, store));
+            let mut sum = parts.next().unwrap_or_else(|| Ok(Vec::new()))?;
+            for part in parts {
+                sum.iter_mut().zip(part?).for_each(|(sum, g)| *sum += g);
+            }
+            Ok((path.clone(), sum))
+        };
+        self.variables.par_iter().map(of_variable).collect()
     }
 
     /// The running average of the weights, in their stored form.
@@ -77,5 +86,16 @@ impl Parameters {
             layers.insert(layer.path, stored);
         }
         Weights { config: self.config.clone(), layers, tables: self.tables.clone() }
+    }
+}
+
+impl Replica {
+    /// A variable's gradient, from the layers' sink or from candle's store.
+    fn gradient(&self, path: &str, var: &Var, store: &GradStore) -> Result<Vec<f32>> {
+        match (self.sink.take(var.id()), store.get(var)) {
+            (Some(gradient), _) => Ok(gradient),
+            (None, Some(gradient)) => Ok(gradient.flatten_all()?.to_vec1()?),
+            (None, None) => Err(Error::Compute(format!("layer {path} has no gradient"))),
+        }
     }
 }

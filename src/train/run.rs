@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
+use candle_core::backprop::GradStore;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::batch::Batch;
 use super::checkpoint;
@@ -15,7 +17,7 @@ use super::data::Pictures;
 use super::init::initial_weights;
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, StepOutcome};
-use super::parameters::Parameters;
+use super::parameters::{Parameters, Replica};
 use crate::error::{Error, Result};
 use crate::model::Weights;
 
@@ -74,6 +76,7 @@ pub enum Event {
 pub struct Run {
     config: TrainConfig,
     parameters: Parameters,
+    workers: Vec<ThreadPool>,
     optimizer: Optimizer,
     step: u64,
     out: PathBuf,
@@ -98,7 +101,8 @@ impl Run {
             None => initial_weights(&config, pictures)?,
         };
         let device = Device::Cpu;
-        let parameters = Parameters::new(&weights, &device)?;
+        let workers = workers(config.batch)?;
+        let parameters = Parameters::new(&weights, &device, workers.len())?;
         let mut optimizer = Optimizer::new(&parameters.variables)?;
         let mut step = 0;
         if options.resume {
@@ -107,7 +111,7 @@ impl Run {
         let text = toml::to_string(&config).map_err(|error| Error::InvalidOption(error.to_string()))?;
         checkpoint::write_atomically(&options.out.join("config.toml"), text.as_bytes())?;
         let log = open_log(&options.out, options.resume)?;
-        Ok(Self { config, parameters, optimizer, step, out: options.out, log, device })
+        Ok(Self { config, parameters, workers, optimizer, step, out: options.out, log, device })
     }
 
     /// Steps done so far.
@@ -171,15 +175,38 @@ impl Run {
     /// One optimizer step; none when it was skipped.
     fn one_step(&mut self, pictures: &Pictures) -> Result<Option<StepSums>> {
         let batch = Batch::random(&self.config, pictures, self.step, &self.device)?;
-        let losses = rate_distortion(&self.parameters.network, &batch)?;
-        let grads = self.parameters.gradients(&losses.loss.backward()?)?;
-        let outcome = self.optimizer.step(&self.parameters.variables, &grads, &self.config, self.step)?;
-        let StepOutcome::Updated(norm) = outcome else { return Ok(None) };
-        let mse: Vec<f32> = losses.mse.to_vec1()?;
-        #[allow(clippy::cast_precision_loss)]
-        let psnr = mse.iter().map(|mse| psnr(f64::from(*mse))).sum::<f64>() / mse.len() as f64;
-        let bpp = f64::from(losses.bpp.mean_all()?.to_scalar::<f32>()?);
-        Ok(Some(StepSums { loss: f64::from(losses.loss.to_scalar::<f32>()?), bpp, psnr, norm }))
+        let (stores, mut sums) = self.forward_backward(&batch)?;
+        let gradients = self.parameters.gradients(&stores)?;
+        drop(stores);
+        match self.optimizer.step(&self.parameters.variables, &gradients, &self.config, self.step)? {
+            StepOutcome::Updated(norm) => sums.norm = norm,
+            StepOutcome::Skipped => return Ok(None),
+        }
+        Ok(Some(sums))
+    }
+
+    /// Loss and gradients of a batch, its samples shared out over the workers.
+    /// Whole passes run side by side because much of one is not parallel in itself.
+    fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, StepSums)> {
+        let parts = batch.split(self.workers.len())?;
+        let results: Vec<Result<(GradStore, StepSums)>> = std::thread::scope(|scope| {
+            let replicas = parts.iter().zip(&self.parameters.replicas).zip(&self.workers);
+            let threads: Vec<_> = replicas
+                .map(|((part, replica), worker)| {
+                    scope.spawn(move || worker.install(|| part_gradients(replica, part, batch.len())))
+                })
+                .collect();
+            let lost = || Err(Error::Compute("a training worker panicked".into()));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+        });
+        let mut stores = Vec::new();
+        let mut sums = StepSums::default();
+        for result in results {
+            let (store, part) = result?;
+            stores.push(store);
+            sums.add(part);
+        }
+        Ok((stores, sums))
     }
 
     fn log_progress(&mut self, window: &mut Window) -> Result<Event> {
@@ -205,11 +232,12 @@ impl Run {
     /// Measures the averaged weights on the middle crops of the validation pictures.
     fn validate(&mut self, pictures: &Pictures) -> Result<Event> {
         let averaged = self.parameters.averaged(&self.optimizer);
-        let network = Parameters::new(&averaged, &self.device)?.network;
+        let parameters = Parameters::new(&averaged, &self.device, 1)?;
+        let network = &parameters.replicas[0].network;
         let crops: Vec<Vec<u8>> = (0..pictures.len()).map(|i| pictures.center_crop(i, self.config.crop)).collect();
         let (mut points, mut total) = (Vec::new(), 0.0);
         for quality in VALIDATION_QUALITIES {
-            let point = validate_at(&network, &self.config, &crops, quality, &self.device)?;
+            let point = validate_at(network, &self.config, &crops, quality, &self.device)?;
             writeln!(self.log, "valid\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t", self.step, point.loss, point.bpp, point.psnr)?;
             total += point.loss;
             points.push((point.bpp, point.psnr));
@@ -218,6 +246,19 @@ impl Run {
         let loss = total / VALIDATION_QUALITIES.len() as f64;
         Ok(Event::Validation { step: self.step, loss, points })
     }
+}
+
+/// Gradients of a part of a batch of `total` samples, and its share of the means.
+#[allow(clippy::cast_precision_loss)]
+fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<(GradStore, StepSums)> {
+    let losses = rate_distortion(&replica.network, part)?;
+    let share = part.len() as f64 / total as f64;
+    let loss = (&losses.loss * share)?;
+    let store = loss.backward()?;
+    let mse: Vec<f32> = losses.mse.to_vec1()?;
+    let psnr = mse.iter().map(|mse| psnr(f64::from(*mse))).sum::<f64>() / total as f64;
+    let bpp = f64::from(losses.bpp.mean_all()?.to_scalar::<f32>()?) * share;
+    Ok((store, StepSums { loss: f64::from(loss.to_scalar::<f32>()?), bpp, psnr, norm: 0.0 }))
 }
 
 /// Means over all crops at one quality.
@@ -240,6 +281,13 @@ fn psnr(mse: f64) -> f64 {
     10.0 * (255.0 * 255.0 / mse.max(1e-9)).log10()
 }
 
+/// One pool of one thread per worker: at most one per sample and core.
+fn workers(batch: usize) -> Result<Vec<ThreadPool>> {
+    let count = rayon::current_num_threads().min(batch);
+    let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|error| Error::Compute(error.to_string()));
+    (0..count).map(pool).collect()
+}
+
 fn open_log(out: &Path, resume: bool) -> Result<File> {
     let path = out.join("log.tsv");
     if resume {
@@ -258,6 +306,15 @@ struct StepSums {
     norm: f64,
 }
 
+impl StepSums {
+    fn add(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.bpp += other.bpp;
+        self.psnr += other.psnr;
+        self.norm += other.norm;
+    }
+}
+
 /// Sums since the last log line.
 struct Window {
     sums: StepSums,
@@ -273,10 +330,7 @@ impl Default for Window {
 
 impl Window {
     fn add(&mut self, step: StepSums) {
-        self.sums.loss += step.loss;
-        self.sums.bpp += step.bpp;
-        self.sums.psnr += step.psnr;
-        self.sums.norm += step.norm;
+        self.sums.add(step);
         self.count += 1.0;
     }
 }

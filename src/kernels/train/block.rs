@@ -18,7 +18,7 @@ use super::pack::{Direction, Matrix, Precision, pack_rows, pack_weights, packed_
 use super::scratch::{Buffer, with_kept};
 
 /// Pixels that the forward pass takes through the second half of the block at a time (at least one row).
-const FORWARD_PIXELS: usize = 64;
+pub(super) const FORWARD_PIXELS: usize = 64;
 
 /// Numbers in the parameters of a block of `c` channels.
 pub const fn block_param_len(c: usize) -> usize {
@@ -186,23 +186,23 @@ thread_local! {
     static WEIGHTS_KEPT: Cell<PackedWeights> = Cell::default();
 }
 
-/// First pointwise layer of the block over a whole sample: `hidden`, and its derivative where wanted.
+/// First layer of the block over some pixels `x [pixels, c]`: `hidden = act(W1 x + b1)`, and the derivative of the
+/// activation where wanted. `rows` is scratch for a piece of `x`.
 #[inline(always)]
 pub(super) fn expand<L: Lanes>(
     lanes: L,
     x: &[f32],
-    shape: Shape,
     w1: Panels<'_>,
     b1: &[f32],
     rows: &mut [Bf16],
     hidden: &mut [Bf16],
     mut slope: Option<&mut [Bf16]>,
 ) {
-    let cp = w1.depth;
-    for (i, x) in x.chunks(FORWARD_PIXELS * shape.c).enumerate() {
-        let pixels = x.len() / shape.c;
+    let (c, cp) = (w1.columns, w1.depth);
+    for (i, x) in x.chunks(FORWARD_PIXELS * c).enumerate() {
+        let pixels = x.len() / c;
         let start = i * FORWARD_PIXELS * cp;
-        pack_rows(lanes, Matrix::dense(x, pixels, shape.c), rows, cp);
+        pack_rows(lanes, Matrix::dense(x, pixels, c), rows, cp);
         let slope = slope.as_deref_mut().map(|slope| &mut slope[start..]);
         let out = &mut hidden[start..];
         product(lanes, rows, pixels, w1, &mut Activate { bias: b1, out, slope, stride: cp });
@@ -244,33 +244,18 @@ impl Forward<'_> {
         let spatial = self.scratch.spatial.bf16(most * cp);
         let wide = self.scratch.wide.bf16(most * wide_stride);
         let hidden = self.scratch.hidden.bf16(h * w * cp);
-        expand(lanes, x, self.shape, w1, b1, rows, hidden, None);
+        expand(lanes, x, w1, b1, rows, hidden, None);
         let plane = Plane { data: hidden, h, w, stride: cp };
         let pieces = x.chunks(step * w * c).zip(y.chunks_mut(step * w * c));
         for (i, (x, y)) in pieces.enumerate() {
             let pixels = x.len() / c;
             convolve_rows(lanes, plane, i * step, dw, bd, &mut spatial[..pixels * cp]);
-            let mut residual = Affine {
-                bias: b2,
-                base: Base::Tensor(x),
-                columns: c,
-                wide: Some(y),
-                narrow: Some(rows),
-                stride: cp,
-                sums: None,
-            };
+            let mut residual =
+                Affine { wide: Some(y), narrow: Some(rows), ..Affine::new(b2, Base::Tensor(x), c) };
             product(lanes, spatial, pixels, w2, &mut residual);
             let mut activate = Activate { bias: b3, out: wide, slope: None, stride: wide_stride };
             product(lanes, rows, pixels, w3, &mut activate);
-            let mut residual = Affine {
-                bias: b4,
-                base: Base::Output,
-                columns: c,
-                wide: Some(y),
-                narrow: None,
-                stride: cp,
-                sums: None,
-            };
+            let mut residual = Affine { wide: Some(y), ..Affine::new(b4, Base::Output, c) };
             product(lanes, wide, pixels, w4, &mut residual);
         }
     }

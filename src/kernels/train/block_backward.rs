@@ -1,30 +1,38 @@
 //! Backward pass of the depth-conv block. The inner tensors are computed again, sample by sample.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::block::{
-    Biases, BlockLayout, PackedWeights, SCRATCH, Scratch, Shape, block_param_len, expand,
+    Biases, BlockLayout, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, block_param_len, expand,
 };
 use super::depthwise::{Plane, Sums, TAPS, convolve_backward, convolve_rows};
 use super::engine::{Engine, Task};
 use super::epilogue::{Activate, Affine, Base, Chain, add_column_sums};
 use super::gemm::{Panels, product, product_into};
-use super::lanes::{Bf16, Element, Lanes, padded};
+use super::lanes::{BLOCK, Bf16, Element, Lanes, padded};
 use super::pack::{Direction, Matrix, pack_pairs, pack_rows, pack_transposed};
 use super::pointwise::add_tasks;
 use super::scratch::{Buffer, with_kept};
 
 /// Pixels in one product for the gradient of weights (at least one row of the image).
-const PIECE_PIXELS: usize = 256;
+const STRIP_PIXELS: usize = 256;
+
+/// Gradient of a weight matrix, `[padded(outputs), padded(inputs)]`.
+struct WeightSum<'a> {
+    sums: &'a mut [f32],
+    /// Nothing was added yet; what `sums` holds is left over from another call.
+    is_empty: bool,
+}
 
 /// Parameter gradients of one task, with padded rows.
 struct Gradients<'a> {
-    w1: &'a mut [f32],
-    w2: &'a mut [f32],
-    w3: &'a mut [f32],
-    w4: &'a mut [f32],
+    w1: WeightSum<'a>,
+    w2: WeightSum<'a>,
+    w3: WeightSum<'a>,
+    w4: WeightSum<'a>,
     /// `[9, padded(c)]`
     dw: &'a mut [f32],
     bd: &'a mut [f32],
@@ -41,28 +49,25 @@ fn gradient_lens(c: usize) -> [usize; 10] {
 }
 
 impl<'a> Gradients<'a> {
-    fn split(mut sums: &'a mut [f32], c: usize) -> Self {
-        let [w1, w2, w3, w4, dw, bd, b1, b2, b3, b4] = gradient_lens(c).map(|len| {
-            let (part, rest) = std::mem::take(&mut sums).split_at_mut(len);
-            sums = rest;
+    /// Starts new sums in a slice of the total length.
+    fn new(sums: &'a mut [f32], c: usize) -> Self {
+        let lens = gradient_lens(c);
+        let weights = lens[..4].iter().sum();
+        sums[weights..].fill(0.0);
+        let mut rest = sums;
+        let [w1, w2, w3, w4, dw, bd, b1, b2, b3, b4] = lens.map(|len| {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = tail;
             part
         });
+        let [w1, w2, w3, w4] = [w1, w2, w3, w4].map(|sums| WeightSum { sums, is_empty: true });
         Self { w1, w2, w3, w4, dw, bd, b1, b2, b3, b4 }
-    }
-
-    /// Clears what is added to; weights are overwritten by the first product.
-    fn clear(&mut self) {
-        for part in [&mut self.dw, &mut self.bd, &mut self.b1, &mut self.b2, &mut self.b3, &mut self.b4] {
-            part.fill(0.0);
-        }
     }
 }
 
 /// The backward pass of some samples.
 struct Backward<'a> {
-    x: &'a [f32],
-    gy: &'a [f32],
-    gx: &'a mut [f32],
+    tensors: Tensors<'a>,
     shape: Shape,
     weights: &'a [Panels<'a>; 4],
     back: &'a [Panels<'a>; 4],
@@ -71,63 +76,59 @@ struct Backward<'a> {
     scratch: &'a mut Scratch,
 }
 
+/// Input, gradient of the output and gradient of the input over the same pixels.
+struct Tensors<'a> {
+    x: &'a [f32],
+    gy: &'a [f32],
+    gx: &'a mut [f32],
+}
+
 impl Task for Backward<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let len = self.shape.len();
-        let mut gradients = Gradients::split(self.sums, self.shape.c);
-        gradients.clear();
         let mut sample = Sample {
             shape: self.shape,
             weights: self.weights,
             back: self.back,
             biases: self.biases,
-            gradients,
-            is_first: true,
+            gradients: Gradients::new(self.sums, self.shape.c),
         };
-        let inputs = self.x.chunks_exact(len).zip(self.gy.chunks_exact(len));
-        for ((x, gy), gx) in inputs.zip(self.gx.chunks_exact_mut(len)) {
-            sample.run(lanes, x, gy, gx, self.scratch);
+        let Tensors { x, gy, gx } = self.tensors;
+        let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
+        for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
+            sample.run(lanes, Tensors { x, gy, gx }, self.scratch);
         }
     }
 }
 
-/// Rows of two operands of a weight gradient, and buffers to pack them into.
+/// Buffers to pack the operands of a weight gradient into.
 struct Operands<'a> {
     left: &'a mut [Bf16],
     right: &'a mut [Bf16],
 }
 
 impl Operands<'_> {
-    /// `sums += gradient^T input`, sums over rows.
+    /// `sum += gradient^T input`, over the rows of both.
     #[inline(always)]
     fn add<L: Lanes, G: Element, X: Element>(
         &mut self,
         lanes: L,
         gradient: Matrix<'_, G>,
         input: Matrix<'_, X>,
-        sums: &mut [f32],
-        is_first: bool,
+        sum: &mut WeightSum<'_>,
     ) {
         let depth = padded(gradient.rows);
         pack_transposed(lanes, gradient, self.left, depth);
         pack_pairs(lanes, input, self.right);
         let panels = Panels { data: self.right, depth, columns: input.columns };
-        product_into(lanes, self.left, padded(gradient.columns), panels, sums, !is_first);
+        product_into(lanes, self.left, padded(gradient.columns), panels, sum.sums, !sum.is_empty);
+        sum.is_empty = false;
     }
 }
 
-struct Sample<'a> {
-    shape: Shape,
-    weights: &'a [Panels<'a>; 4],
-    back: &'a [Panels<'a>; 4],
-    biases: Biases<'a>,
-    gradients: Gradients<'a>,
-    is_first: bool,
-}
-
-/// Buffers of one piece of a sample.
-struct Piece<'a> {
+/// Buffers of one strip of a sample.
+struct Strip<'a> {
     spatial: &'a mut [Bf16],
     rows: &'a mut [Bf16],
     wide: &'a mut [Bf16],
@@ -136,17 +137,29 @@ struct Piece<'a> {
     operands: Operands<'a>,
 }
 
+struct Sample<'a> {
+    shape: Shape,
+    weights: &'a [Panels<'a>; 4],
+    back: &'a [Panels<'a>; 4],
+    biases: Biases<'a>,
+    gradients: Gradients<'a>,
+}
+
 impl Sample<'_> {
+    /// Goes down the sample in strips of rows, so that what a strip touches stays in the second-level cache: the first
+    /// layer runs one row ahead of the second half of the block, its gradient one row behind.
     #[inline(always)]
-    fn run<L: Lanes>(&mut self, lanes: L, x: &[f32], gy: &[f32], gx: &mut [f32], scratch: &mut Scratch) {
+    fn run<L: Lanes>(&mut self, lanes: L, tensors: Tensors<'_>, scratch: &mut Scratch) {
+        let Tensors { x, gy, gx } = tensors;
         let Shape { h, w, c } = self.shape;
         let (cp, wide_stride) = (padded(c), padded(2 * c));
-        let step = self.shape.rows_of(PIECE_PIXELS);
-        let most = padded((step * w).max(PIECE_PIXELS));
-        let hidden = scratch.hidden.bf16(h * w * cp);
-        let slope = scratch.hidden_slope.bf16(padded(h * w) * cp);
-        let spatial_gradient = scratch.spatial_gradient.bf16(h * w * cp);
-        let mut piece = Piece {
+        let (line, packed_line) = (w * c, w * cp);
+        let step = self.shape.rows_of(STRIP_PIXELS);
+        let most = padded(((step + 1) * w).max(FORWARD_PIXELS));
+        let hidden = scratch.hidden.bf16(h * packed_line);
+        let slope = scratch.hidden_slope.bf16(h * packed_line + BLOCK * cp);
+        let gu = scratch.spatial_gradient.bf16(h * packed_line);
+        let mut strip = Strip {
             spatial: scratch.spatial.bf16(most * cp),
             rows: scratch.rows.bf16(most * cp),
             wide: scratch.wide.bf16(most * wide_stride),
@@ -157,93 +170,94 @@ impl Sample<'_> {
                 right: scratch.right.bf16(most * wide_stride),
             },
         };
-        expand(lanes, x, self.shape, self.weights[0], self.biases.b1, piece.rows, hidden, Some(slope));
-        let plane = Plane { data: hidden, h, w, stride: cp };
-        let len = step * w * c;
-        let tensors = x.chunks(len).zip(gy.chunks(len)).zip(gx.chunks_mut(len));
-        for (i, (((x, gy), gx), gu)) in tensors.zip(spatial_gradient.chunks_mut(step * w * cp)).enumerate() {
-            let spatial = &mut piece.spatial[..x.len() / c * cp];
-            convolve_rows(lanes, plane, i * step, self.biases.dw, self.biases.bd, spatial);
-            self.second_half(lanes, x, gy, gx, gu, &mut piece, self.is_first && i == 0);
+        let (mut ahead, mut behind) = (0, 0);
+        for start in (0..h).step_by(step) {
+            let end = h.min(start + step);
+            let next = h.min(end + 1);
+            let (at, b1) = (ahead * packed_line, self.biases.b1);
+            let x_ahead = &x[ahead * line..next * line];
+            expand(lanes, x_ahead, self.weights[0], b1, strip.rows, &mut hidden[at..], Some(&mut slope[at..]));
+            ahead = next;
+
+            let plane = Plane { data: &*hidden, h, w, stride: cp };
+            let spatial = &mut strip.spatial[..(end - start) * packed_line];
+            convolve_rows(lanes, plane, start, self.biases.dw, self.biases.bd, spatial);
+            let range = start * line..end * line;
+            let tensors = Tensors { x: &x[range.clone()], gy: &gy[range.clone()], gx: &mut gx[range] };
+            self.second_half(lanes, tensors, &mut gu[start * packed_line..end * packed_line], &mut strip);
+
+            let next = if end == h { h } else { end - 1 };
+            self.spatial_backward(lanes, plane, behind..next, gu, slope);
+            let (range, slope) = (behind * line..next * line, &slope[behind * packed_line..]);
+            self.first_layer(lanes, &x[range.clone()], &mut gx[range], slope, &mut strip.operands);
+            behind = next;
         }
-        let mut sums = Sums {
-            taps: self.gradients.dw,
-            bias: self.gradients.bd,
-            input: Some(self.gradients.b1),
-        };
-        let slope_of_sample = &mut slope[..h * w * cp];
-        convolve_backward::<L, Bf16, Bf16, Bf16, true>(
-            lanes, plane, spatial_gradient, self.biases.dw, slope_of_sample, &mut sums,
-        );
-        self.first_layer(lanes, x, gx, slope, &mut piece.operands);
-        self.is_first = false;
     }
 
-    /// From the gradient of y to the gradients of x1 (into `gx`) and u (into `gu`), over one piece of a sample.
+    /// From the gradient of y to the gradients of x1 (into `gx`) and u (into `gu`), over one strip.
     #[inline(always)]
     fn second_half<L: Lanes>(
         &mut self,
         lanes: L,
-        x: &[f32],
-        gy: &[f32],
-        gx: &mut [f32],
+        tensors: Tensors<'_>,
         gu: &mut [Bf16],
-        piece: &mut Piece<'_>,
-        is_first: bool,
+        strip: &mut Strip<'_>,
     ) {
+        let Tensors { x, gy, gx } = tensors;
         let c = self.shape.c;
         let (cp, wide_stride) = (padded(c), padded(2 * c));
         let pixels = x.len() / c;
-        let Piece { spatial, rows, wide, wide_slope, gradient, operands } = piece;
+        let Strip { spatial, rows, wide, wide_slope, gradient, operands } = strip;
         let [_, w2, w3, _] = *self.weights;
         let [_, back2, back3, back4] = *self.back;
+        let Biases { b2, b3, .. } = self.biases;
         let sums = &mut self.gradients;
 
-        let mut residual = Affine {
-            bias: self.biases.b2,
-            base: Base::Tensor(x),
-            columns: c,
-            wide: None,
-            narrow: Some(rows),
-            stride: cp,
-            sums: None,
-        };
+        let mut residual = Affine { narrow: Some(rows), ..Affine::new(b2, Base::Tensor(x), c) };
         product(lanes, spatial, pixels, w2, &mut residual);
-        let mut activate = Activate {
-            bias: self.biases.b3,
-            out: wide,
-            slope: Some(wide_slope),
-            stride: wide_stride,
-        };
+        let slope = Some(&mut **wide_slope);
+        let mut activate = Activate { bias: b3, out: wide, slope, stride: wide_stride };
         product(lanes, rows, pixels, w3, &mut activate);
 
         pack_rows(lanes, Matrix::dense(gy, pixels, c), gradient, cp);
         add_column_sums(lanes, gy, c, sums.b4);
-        operands.add(lanes, Matrix::in_blocks(gradient, pixels, c), Matrix::in_blocks(wide, pixels, 2 * c), sums.w4, is_first);
+        let hidden = Matrix::in_blocks(wide, pixels, 2 * c);
+        operands.add(lanes, Matrix::in_blocks(gradient, pixels, c), hidden, &mut sums.w4);
+
         let mut chain = Chain { out: wide_slope, stride: wide_stride, sums: sums.b3 };
         product(lanes, gradient, pixels, back4, &mut chain);
-        operands.add(lanes, Matrix::in_blocks(wide_slope, pixels, 2 * c), Matrix::in_blocks(rows, pixels, c), sums.w3, is_first);
+        let g_hidden = Matrix::in_blocks(wide_slope, pixels, 2 * c);
+        operands.add(lanes, g_hidden, Matrix::in_blocks(rows, pixels, c), &mut sums.w3);
+
         let mut residual = Affine {
-            bias: &[],
-            base: Base::Tensor(gy),
-            columns: c,
             wide: Some(gx),
             narrow: Some(gradient),
-            stride: cp,
             sums: Some(sums.b2),
+            ..Affine::new(&[], Base::Tensor(gy), c)
         };
         product(lanes, wide_slope, pixels, back3, &mut residual);
-        operands.add(lanes, Matrix::in_blocks(gradient, pixels, c), Matrix::in_blocks(spatial, pixels, c), sums.w2, is_first);
-        let mut plain = Affine {
-            bias: &[],
-            base: Base::None,
-            columns: c,
-            wide: None,
-            narrow: Some(gu),
-            stride: cp,
-            sums: None,
-        };
+        let gradient_x1 = Matrix::in_blocks(gradient, pixels, c);
+        operands.add(lanes, gradient_x1, Matrix::in_blocks(spatial, pixels, c), &mut sums.w2);
+
+        let mut plain = Affine { narrow: Some(gu), ..Affine::new(&[], Base::None, c) };
         product(lanes, gradient, pixels, back2, &mut plain);
+    }
+
+    /// Through the depthwise convolution and the first activation over rows `ys`: `slope` becomes the gradient of
+    /// W1 x + b1.
+    #[inline(always)]
+    fn spatial_backward<L: Lanes>(
+        &mut self,
+        lanes: L,
+        hidden: Plane<'_, Bf16>,
+        ys: Range<usize>,
+        gu: &[Bf16],
+        slope: &mut [Bf16],
+    ) {
+        let Gradients { dw, bd, b1, .. } = &mut self.gradients;
+        let mut sums = Sums { taps: dw, bias: bd, input: Some(b1) };
+        let taps = self.biases.dw;
+        convolve_backward::<L, Bf16, Bf16, Bf16, true>(lanes, hidden, ys, gu, taps, slope, &mut sums);
     }
 
     /// The gradient of W1 and what flows through it to x.
@@ -257,25 +271,14 @@ impl Sample<'_> {
         operands: &mut Operands<'_>,
     ) {
         let c = self.shape.c;
-        let cp = padded(c);
-        let len = PIECE_PIXELS * c;
-        for (i, (x, gx)) in x.chunks(len).zip(gx.chunks_mut(len)).enumerate() {
-            let pixels = x.len() / c;
-            let gradient = &gradient[i * PIECE_PIXELS * cp..];
-            let matrix = Matrix::in_blocks(gradient, pixels, c);
-            let is_first = self.is_first && i == 0;
-            operands.add(lanes, matrix, Matrix::dense(x, pixels, c), self.gradients.w1, is_first);
-            let mut add = Affine {
-                bias: &[],
-                base: Base::Output,
-                columns: c,
-                wide: Some(gx),
-                narrow: None,
-                stride: cp,
-                sums: None,
-            };
-            product(lanes, gradient, pixels, self.back[0], &mut add);
+        let pixels = x.len() / c;
+        if pixels == 0 {
+            return;
         }
+        let input = Matrix::dense(x, pixels, c);
+        operands.add(lanes, Matrix::in_blocks(gradient, pixels, c), input, &mut self.gradients.w1);
+        let mut add = Affine { wide: Some(gx), ..Affine::new(&[], Base::Output, c) };
+        product(lanes, gradient, pixels, self.back[0], &mut add);
     }
 }
 
@@ -344,7 +347,8 @@ pub fn block_backward_on(
         let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece)).zip(gx.par_chunks_mut(piece));
         inputs.zip(sums.par_chunks_exact_mut(sums_len)).for_each(|(((x, gy), gx), sums)| {
             with_kept(&SCRATCH, |scratch| {
-                engine.run(Backward { x, gy, gx, shape, weights, back, biases, sums, scratch });
+                let tensors = Tensors { x, gy, gx };
+                engine.run(Backward { tensors, shape, weights, back, biases, sums, scratch });
             });
         });
         reduce(sums, c, gparams);

@@ -1,6 +1,7 @@
 //! Depthwise 3x3 convolution, zero padded, channels last: loops over rows, and the layer on its own.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -109,12 +110,14 @@ pub(super) struct Sums<'a> {
     pub input: Option<&'a mut [f32]>,
 }
 
-/// Gradients of one sample: the input gradient goes to `gx`, sums are added to `sums`. With `SCALE`, `gx` holds factors
+/// Gradients of rows `ys` of one sample, of which `gy` must hold one row more on each side: the input gradient goes to
+/// `gx` (the whole sample), sums over the pixels are added to `sums`. With `SCALE`, `gx` holds factors
 /// (the derivative of the activation before the convolution) that the input gradient is multiplied with.
 #[inline(always)]
 pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, const SCALE: bool>(
     lanes: L,
     x: Plane<'_, X>,
+    ys: Range<usize>,
     gy: &[G],
     taps: &[f32],
     gx: &mut [D],
@@ -128,7 +131,7 @@ pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, co
         let mut g_taps = [lanes.splat(0.0); TAPS];
         let mut g_bias = lanes.splat(0.0);
         let mut g_input = lanes.splat(0.0);
-        for y in 0..x.h {
+        for y in ys.clone() {
             let rows = gy.rows(y);
             let mut left = [lanes.splat(0.0); 3];
             let mut middle = rows.column(lanes, 0, channel);
@@ -252,7 +255,7 @@ impl Task for Backward<'_> {
         let inputs = self.x.chunks_exact(len).zip(self.gy.chunks_exact(len));
         for ((data, gy), gx) in inputs.zip(self.gx.chunks_exact_mut(len)) {
             let x = Plane { data, h, w, stride: c };
-            convolve_backward::<L, f32, f32, f32, false>(lanes, x, gy, self.taps, gx, &mut sums);
+            convolve_backward::<L, f32, f32, f32, false>(lanes, x, 0..h, gy, self.taps, gx, &mut sums);
         }
     }
 }

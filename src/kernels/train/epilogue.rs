@@ -4,7 +4,7 @@
 //! packed operands are zero there); binary32 tensors are dense.
 
 use super::gemm::{Epilogue, Place, Stage};
-use super::lanes::{BLOCK, Bf16, LANES, Lanes};
+use super::lanes::{BLOCK, Bf16, LANES, Lanes, padded};
 
 const HALVES: usize = BLOCK / LANES;
 
@@ -83,13 +83,17 @@ pub(super) struct Affine<'a> {
     pub columns: usize,
     pub wide: Option<&'a mut [f32]>,
     pub narrow: Option<&'a mut [Bf16]>,
-    /// Distance between rows of `narrow`.
-    pub stride: usize,
     /// Padded column sums that the values are added to.
     pub sums: Option<&'a mut [f32]>,
 }
 
-impl Affine<'_> {
+impl<'a> Affine<'a> {
+    /// Without any output.
+    #[inline(always)]
+    pub(super) fn new(bias: &'a [f32], base: Base<'a>, columns: usize) -> Self {
+        Self { bias, base, columns, wide: None, narrow: None, sums: None }
+    }
+
     #[inline(always)]
     fn base<L: Lanes>(&self, lanes: L, row: usize, column: usize) -> L::F {
         match (&self.base, &self.wide) {
@@ -103,6 +107,7 @@ impl Affine<'_> {
 impl Epilogue for Affine<'_> {
     #[inline(always)]
     fn block<L: Lanes>(&mut self, lanes: L, at: Place, stage: &Stage) {
+        let stride = padded(self.columns);
         for half in 0..HALVES {
             let column = at.column + half * LANES;
             let bias = lanes.load(from(self.bias, column));
@@ -115,7 +120,7 @@ impl Epilogue for Affine<'_> {
                     lanes.store(dense_mut(wide, self.columns, row, column), value);
                 }
                 if let Some(narrow) = &mut self.narrow {
-                    let to = row * self.stride + column;
+                    let to = row * stride + column;
                     lanes.store_bf16(&mut narrow[to..to + LANES], value);
                 }
                 sum = lanes.add(sum, value);

@@ -68,15 +68,7 @@ impl Task for Multiply<'_> {
         for (x, y) in self.x.chunks(PIXELS * self.k).zip(self.y.chunks_mut(PIXELS * n)) {
             let pixels = x.len() / self.k;
             pack_left(lanes, self.precision, Matrix::dense(x, pixels, self.k), rows);
-            let mut epilogue = Affine {
-                bias: self.bias,
-                base: Base::None,
-                columns: n,
-                wide: Some(y),
-                narrow: None,
-                stride: 0,
-                sums: None,
-            };
+            let mut epilogue = Affine { wide: Some(y), ..Affine::new(self.bias, Base::None, n) };
             product(lanes, rows, pixels, self.panels, &mut epilogue);
         }
     }

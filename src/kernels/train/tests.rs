@@ -301,28 +301,3 @@ fn empty_tensors_are_fine() {
     pointwise_backward(&[], &[], 0, 2, 2, &numbers(6, 1), None, &mut gparams);
     assert!(gparams.iter().all(|&g| g == 0.0));
 }
-struct GemmBench { m: usize, k: usize, n: usize, into: bool, out: std::rc::Rc<std::cell::Cell<f64>> }
-struct Nothing;
-impl gemm::Epilogue for Nothing { #[inline(always)] fn block<L: lanes::Lanes>(&mut self, _l: L, _a: gemm::Place, s: &gemm::Stage) { std::hint::black_box(s); } }
-impl engine::Task for GemmBench {
-    #[inline(always)]
-    fn run<L: lanes::Lanes>(self, lanes: L) {
-        let (mut a, mut b, mut c) = (scratch::Buffer::default(), scratch::Buffer::default(), scratch::Buffer::default());
-        let a = a.bf16(self.m * self.k); let b = b.bf16(self.k * self.n); let c = c.f32(self.m * self.n);
-        let p = gemm::Panels { data: b, depth: self.k, columns: self.n };
-        let mut best = 1e9f64;
-        for _ in 0..3000 { let t = std::time::Instant::now();
-            if self.into { gemm::product_into(lanes, a, self.m, p, c, true) } else { gemm::product(lanes, a, self.m, p, &mut Nothing) }
-            best = best.min(t.elapsed().as_secs_f64()); }
-        self.out.set(best);
-    }
-}
-#[test]
-#[ignore]
-fn gemm_speed() {
-    for engine in Engine::supported() { for (m, k, n) in [(1024, 160, 160), (1024, 160, 320), (1024, 320, 160), (256, 256, 512), (256,512,256), (160, 256, 320), (160, 1024, 320), (256,256,512)] { for into in [false, true] {
-        let out = std::rc::Rc::new(std::cell::Cell::new(0.0));
-        engine.run(GemmBench { m, k, n, into, out: out.clone() });
-        println!("{} {m}x{k}x{n} {}: {:.0} GFLOP/s", engine.name(), if into {"accumulate"} else {"stage"}, 2e-9 * (m * k * n) as f64 / out.get());
-    } } if engine.name() == "avx512" { break; } }
-}
