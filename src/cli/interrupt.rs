@@ -2,12 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
 /// The temporary file being written, if there is one. A process writes one file at a time.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Whether the work ends itself at the first request, having saved what it did.
+static IS_GRACEFUL: AtomicBool = AtomicBool::new(false);
+/// Set at the first request to end.
+static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Exit status after Ctrl-C, as shells report it: 128 + SIGINT.
 const STATUS: i32 = 130;
@@ -20,6 +26,9 @@ fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
 pub(super) fn install() {
     // Without a handler the system's default action ends the process, which is good enough.
     let _ = ctrlc::set_handler(|| {
+        if !STOP.swap(true, Ordering::Relaxed) && IS_GRACEFUL.load(Ordering::Relaxed) {
+            return;
+        }
         // The lock is never given back: no file can be renamed into place after this line.
         let path = unfinished();
         if let Some(path) = path.as_ref() {
@@ -27,6 +36,13 @@ pub(super) fn install() {
         }
         std::process::exit(STATUS);
     });
+}
+
+/// Makes the first Ctrl-C set the flag that is returned instead of ending the
+/// process; a second one still ends it.
+pub(super) fn stop_at_request() -> &'static AtomicBool {
+    IS_GRACEFUL.store(true, Ordering::Relaxed);
+    &STOP
 }
 
 /// A temporary file that becomes the target in one step, or disappears.

@@ -3,6 +3,8 @@
 //! Data goes to stdout, talk to stderr. The exit status is decided in [`main`] alone:
 //! 0 done (also when a reader closed its pipe), 1 the work failed, 2 wrong usage, 130 Ctrl-C.
 
+mod bench;
+mod compare;
 mod decode;
 mod encode;
 mod info;
@@ -13,6 +15,7 @@ pub mod progress;
 mod shell;
 pub mod stdio;
 pub mod text;
+mod train;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -55,6 +58,12 @@ enum Command {
     Decode(decode::Args),
     /// Show what an .aec file contains
     Info(info::Args),
+    /// Measure rate and distortion between two images
+    Compare(compare::Args),
+    /// Run encode and decode over a folder and report rate-distortion and speed
+    Bench(bench::Args),
+    /// Train model weights
+    Train(train::Args),
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions(shell::CompletionsArgs),
@@ -101,6 +110,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Encode(args)) => encode::run(args, global),
         Some(Command::Decode(args)) => decode::run(args, global),
         Some(Command::Info(args)) => info::run(args, global),
+        Some(Command::Compare(args)) => compare::run(args, global),
+        Some(Command::Bench(args)) => bench::run(args, global),
+        Some(Command::Train(args)) => train::run(args, global),
         Some(Command::Completions(args)) => shell::completions(&args, Cli::command()),
         Some(Command::Man(args)) => shell::man(&args, Cli::command()),
         None => Err(messages::Complaint::usage("a command is required", "see 'aec --help'").into()),

@@ -53,7 +53,7 @@ pub fn ms_ssim(a: &RgbView, b: &RgbView) -> Result<f64> {
 /// MS-SSIM on a decibel scale: `-10 log10(1 - ms_ssim)`, on which curves and averages are easier to read.
 #[must_use]
 pub fn ms_ssim_db(ms_ssim: f64) -> f64 {
-    -10.0 * (1.0 - ms_ssim).log10()
+    0.0 - 10.0 * (1.0 - ms_ssim).log10()
 }
 
 /// One half of the symmetric window, center tap last, normalized to a sum of one over all taps.

@@ -12,11 +12,8 @@ use super::layers::Mode;
 use super::network::Network;
 use super::quality::{Gains, RowPosition};
 use super::scales::SCALE_LEVELS;
-use super::weights::{FlatTensors, MAX_MODEL_BYTES, Weights};
+use super::weights::{EMBEDDED, FlatTensors, MAX_MODEL_BYTES, Weights, digest};
 use crate::error::{Error, Result};
-
-/// The weights that the binary carries.
-static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
 
 /// A model ready to encode and decode. Cheap to share between threads.
 pub struct Model {
@@ -70,7 +67,7 @@ impl Model {
     /// [`Error::Weights`] when they are malformed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let weights = Weights::from_bytes(bytes)?;
-        let digest = weights.digest()?;
+        let digest = digest(bytes)?;
         let mut tensors = BTreeMap::new();
         for (path, values) in weights.layers {
             tensors.insert(path, Tensor::new(values, &Device::Cpu)?);

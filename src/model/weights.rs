@@ -9,12 +9,17 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
 use super::layers::FLAT;
 use crate::error::{Error, Result};
+
+/// The model file that the binary carries.
+pub(super) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
 
 /// Largest model file that is read.
 pub const MAX_MODEL_BYTES: u64 = 256 << 20;
@@ -41,6 +46,14 @@ fn stored_dtype(kind: LayerKind, part: &str) -> Dtype {
 }
 
 impl Weights {
+    /// The weights that the binary carries.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the library was built with a broken model file.
+    pub fn embedded() -> Result<Self> {
+        Self::from_bytes(EMBEDDED)
+    }
+
     /// Reads a model file.
     ///
     /// # Errors
@@ -49,16 +62,9 @@ impl Weights {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let config = read_config(bytes)?;
         let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
-        let mut layers = BTreeMap::new();
-        let mut names = 1;
-        for LayerSpec { path, kind, .. } in config.layers() {
-            let mut flat = Vec::with_capacity(kind.len());
-            for (part, shape) in kind.parts() {
-                read_part(&file, &format!("{path}.{part}"), &shape, stored_dtype(kind, part), &mut flat)?;
-                names += 1;
-            }
-            layers.insert(path, flat);
-        }
+        let specs = config.layers();
+        let names = 1 + specs.iter().map(|layer| layer.kind.parts().len()).sum::<usize>();
+        let layers = specs.par_iter().map(|layer| read_layer(&file, layer)).collect::<Result<_>>()?;
         if file.len() != names {
             return Err(Error::Weights(format!("{} tensors, expected {names}", file.len())));
         }
@@ -75,31 +81,9 @@ impl Weights {
             .iter()
             .map(|(name, part)| Ok((name.as_str(), TensorView::new(part.dtype, part.shape.clone(), &part.bytes).map_err(malformed)?)))
             .collect::<Result<_>>()?;
-        let metadata = HashMap::from([(CONFIG.to_string(), self.config_json()?)]);
+        let config = serde_json::to_string(&self.config).map_err(malformed)?;
+        let metadata = HashMap::from([(CONFIG.to_string(), config)]);
         safetensors::serialize(views, Some(metadata)).map_err(malformed)
-    }
-
-    fn config_json(&self) -> Result<String> {
-        serde_json::to_string(&self.config).map_err(|error| Error::Weights(error.to_string()))
-    }
-
-    /// SHA-256 over the configuration and every tensor in the order of their names
-    /// (codec-spec.md, Model id).
-    ///
-    /// # Errors
-    /// [`Error::Weights`] when a value is not finite as stored.
-    pub fn digest(&self) -> Result<[u8; 32]> {
-        let mut hash = Sha256::new();
-        hash.update(self.config_json()?);
-        for (name, part) in self.stored_parts()? {
-            hash.update(name);
-            hash.update([0, part.tag()]);
-            for side in &part.shape {
-                hash.update((*side as u64).to_le_bytes());
-            }
-            hash.update(&part.bytes);
-        }
-        Ok(hash.finalize().into())
     }
 
     /// Every tensor as it is stored, by name.
@@ -119,13 +103,36 @@ impl Weights {
         parts.insert(TABLES.into(), StoredPart { dtype: Dtype::U16, shape: vec![self.tables.len()], bytes });
         Ok(parts)
     }
+}
 
-    /// Values as they will be after a trip through the file (binary16 rounding).
-    ///
-    /// # Errors
-    /// [`Error::Weights`] when a value is not finite as stored.
-    pub fn rounded(&self) -> Result<Self> {
-        Self::from_bytes(&self.to_bytes()?)
+/// SHA-256 over a model file's configuration and its tensors in the order of
+/// their names (codec-spec.md, Model id): the same however the file is laid out.
+///
+/// # Errors
+/// [`Error::Weights`] when the file is malformed.
+pub fn digest(bytes: &[u8]) -> Result<[u8; 32]> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+    let mut hash = Sha256::new();
+    hash.update(config_text(header.metadata().as_ref())?);
+    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+    let tensors: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();
+    for (name, tensor) in tensors {
+        hash.update(&name);
+        hash.update([0, type_tag(tensor.dtype())]);
+        for side in tensor.shape() {
+            hash.update((*side as u64).to_le_bytes());
+        }
+        hash.update(tensor.data());
+    }
+    Ok(hash.finalize().into())
+}
+
+/// One byte per type in the digest.
+fn type_tag(dtype: Dtype) -> u8 {
+    match dtype {
+        Dtype::F16 => 1,
+        Dtype::F32 => 2,
+        _ => 3,
     }
 }
 
@@ -147,15 +154,6 @@ impl StoredPart {
         };
         Ok(Self { dtype, shape, bytes })
     }
-
-    /// One byte per type in the digest.
-    fn tag(&self) -> u8 {
-        match self.dtype {
-            Dtype::F16 => 1,
-            Dtype::F32 => 2,
-            _ => 3,
-        }
-    }
 }
 
 fn malformed(error: impl std::fmt::Display) -> Error {
@@ -167,11 +165,23 @@ fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
         return Err(Error::LimitExceeded { what: "model size", found: bytes.len() as u64, limit: MAX_MODEL_BYTES });
     }
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
-    let metadata = header.metadata().as_ref();
-    let json = metadata.and_then(|map| map.get(CONFIG)).ok_or_else(|| malformed("no configuration"))?;
-    let config: ModelConfig = serde_json::from_str(json).map_err(malformed)?;
+    let config: ModelConfig = serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
     config.validate()?;
     Ok(config)
+}
+
+fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
+    let text = metadata.and_then(|map| map.get(CONFIG));
+    text.map(String::as_str).ok_or_else(|| malformed("no configuration"))
+}
+
+fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>)> {
+    let mut flat = Vec::with_capacity(layer.kind.len());
+    for (part, shape) in layer.kind.parts() {
+        let name = format!("{}.{part}", layer.path);
+        read_part(file, &name, &shape, stored_dtype(layer.kind, part), &mut flat)?;
+    }
+    Ok((layer.path.clone(), flat))
 }
 
 fn read_part(file: &SafeTensors, name: &str, shape: &[usize], dtype: Dtype, flat: &mut Vec<f32>) -> Result<()> {
@@ -182,7 +192,11 @@ fn read_part(file: &SafeTensors, name: &str, shape: &[usize], dtype: Dtype, flat
     }
     let start = flat.len();
     match dtype {
-        Dtype::F16 => flat.extend(view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())),
+        Dtype::F16 => {
+            let halves: Vec<f16> = view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+            flat.resize(start + halves.len(), 0.0);
+            halves.convert_to_f32_slice(&mut flat[start..]);
+        }
         _ => flat.extend(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
     }
     if flat[start..].iter().any(|v| !v.is_finite()) {

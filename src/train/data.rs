@@ -93,12 +93,17 @@ impl Pictures {
         self.areas.last().copied().unwrap_or(0)
     }
 
-    /// Splits off every `n`-th picture (for validation when there is no folder of its own).
+    /// Splits off every 50th picture for validation; a single picture serves both.
     #[must_use]
-    pub fn split_every(self, n: usize) -> (Self, Self) {
+    pub fn split_for_validation(self) -> (Self, Self) {
+        let count = self.pictures.len().div_ceil(50);
+        let step = self.pictures.len() / count;
+        if self.pictures.len() == 1 {
+            return (Self::new(self.pictures.clone()), self);
+        }
         let mut parts = (Vec::new(), Vec::new());
         for (i, picture) in self.pictures.into_iter().enumerate() {
-            if i % n == n - 1 { parts.1.push(picture) } else { parts.0.push(picture) }
+            if i % step == 0 && parts.1.len() < count { parts.1.push(picture) } else { parts.0.push(picture) }
         }
         (Self::new(parts.0), Self::new(parts.1))
     }

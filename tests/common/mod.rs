@@ -2,6 +2,7 @@
 //! test vectors, files taken apart, and every way to run the codec.
 #![allow(dead_code)]
 
+pub mod broken;
 pub mod layout;
 pub mod pictures;
 pub mod random;

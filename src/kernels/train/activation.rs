@@ -65,7 +65,13 @@ pub fn activation_backward(x: &[f32], gy: &[f32], gx: &mut [f32]) {
 
 /// [`activation_backward`] on a chosen engine.
 pub fn activation_backward_on(engine: Engine, x: &[f32], gy: &[f32], gx: &mut [f32]) {
-    assert!(x.len() == gx.len() && gy.len() == gx.len(), "activation: lengths differ");
-    let pieces = x.par_chunks(PIECE).zip(gy.par_chunks(PIECE)).zip(gx.par_chunks_mut(PIECE));
+    assert!(
+        x.len() == gx.len() && gy.len() == gx.len(),
+        "activation: lengths differ"
+    );
+    let pieces = x
+        .par_chunks(PIECE)
+        .zip(gy.par_chunks(PIECE))
+        .zip(gx.par_chunks_mut(PIECE));
     pieces.for_each(|((x, gy), gx)| engine.run(Backward { x, gy, gx }));
 }

@@ -126,7 +126,11 @@ impl PackedWeights {
                 Direction::Forward => (inputs, outputs),
                 Direction::Backward => (outputs, inputs),
             };
-            Panels { data, depth: padded(depth), columns }
+            Panels {
+                data,
+                depth: padded(depth),
+                columns,
+            }
         })
     }
 }
@@ -205,7 +209,18 @@ pub(super) fn expand<L: Lanes>(
         pack_rows(lanes, Matrix::dense(x, pixels, c), rows, cp);
         let slope = slope.as_deref_mut().map(|slope| &mut slope[start..]);
         let out = &mut hidden[start..];
-        product(lanes, rows, pixels, w1, &mut Activate { bias: b1, out, slope, stride: cp });
+        product(
+            lanes,
+            rows,
+            pixels,
+            w1,
+            &mut Activate {
+                bias: b1,
+                out,
+                slope,
+                stride: cp,
+            },
+        );
     }
 }
 
@@ -237,7 +252,14 @@ impl Forward<'_> {
         let Shape { h, w, c } = self.shape;
         let (cp, wide_stride) = (padded(c), padded(2 * c));
         let [w1, w2, w3, w4] = *self.weights;
-        let Biases { b1, dw, bd, b2, b3, b4 } = self.biases;
+        let Biases {
+            b1,
+            dw,
+            bd,
+            b2,
+            b3,
+            b4,
+        } = self.biases;
         let step = self.shape.rows_of(FORWARD_PIXELS);
         let most = padded((step * w).max(FORWARD_PIXELS));
         let rows = self.scratch.rows.bf16(most * cp);
@@ -245,17 +267,33 @@ impl Forward<'_> {
         let wide = self.scratch.wide.bf16(most * wide_stride);
         let hidden = self.scratch.hidden.bf16(h * w * cp);
         expand(lanes, x, w1, b1, rows, hidden, None);
-        let plane = Plane { data: hidden, h, w, stride: cp };
+        let plane = Plane {
+            data: hidden,
+            h,
+            w,
+            stride: cp,
+        };
         let pieces = x.chunks(step * w * c).zip(y.chunks_mut(step * w * c));
         for (i, (x, y)) in pieces.enumerate() {
             let pixels = x.len() / c;
             convolve_rows(lanes, plane, i * step, dw, bd, &mut spatial[..pixels * cp]);
-            let mut residual =
-                Affine { wide: Some(y), narrow: Some(rows), ..Affine::new(b2, Base::Tensor(x), c) };
+            let mut residual = Affine {
+                wide: Some(y),
+                narrow: Some(rows),
+                ..Affine::new(b2, Base::Tensor(x), c)
+            };
             product(lanes, spatial, pixels, w2, &mut residual);
-            let mut activate = Activate { bias: b3, out: wide, slope: None, stride: wide_stride };
+            let mut activate = Activate {
+                bias: b3,
+                out: wide,
+                slope: None,
+                stride: wide_stride,
+            };
             product(lanes, rows, pixels, w3, &mut activate);
-            let mut residual = Affine { wide: Some(y), ..Affine::new(b4, Base::Output, c) };
+            let mut residual = Affine {
+                wide: Some(y),
+                ..Affine::new(b4, Base::Output, c)
+            };
             product(lanes, wide, pixels, w4, &mut residual);
         }
     }
@@ -266,7 +304,15 @@ impl Forward<'_> {
 ///
 /// # Panics
 /// If a length does not fit the sizes, or `c` is 0.
-pub fn block_forward(x: &[f32], batch: usize, h: usize, w: usize, c: usize, params: &[f32], y: &mut [f32]) {
+pub fn block_forward(
+    x: &[f32],
+    batch: usize,
+    h: usize,
+    w: usize,
+    c: usize,
+    params: &[f32],
+    y: &mut [f32],
+) {
     block_forward_on(Engine::best(), x, batch, [h, w, c], params, y);
 }
 
@@ -281,16 +327,33 @@ pub fn block_forward_on(
 ) {
     let [h, w, c] = shape;
     let shape = Shape { h, w, c };
-    assert!(c > 0 && params.len() == block_param_len(c), "block: parameters do not fit the sizes");
-    assert!(x.len() == batch * shape.len() && y.len() == x.len(), "block: tensors do not fit the sizes");
+    assert!(
+        c > 0 && params.len() == block_param_len(c),
+        "block: parameters do not fit the sizes"
+    );
+    assert!(
+        x.len() == batch * shape.len() && y.len() == x.len(),
+        "block: tensors do not fit the sizes"
+    );
     if x.is_empty() {
         return;
     }
     let biases = Biases::new(params, c);
     with_kept(&WEIGHTS_KEPT, |weights| {
         let weights = &weights.pack(engine, Direction::Forward, params, c);
-        x.par_chunks(shape.len()).zip(y.par_chunks_mut(shape.len())).for_each(|(x, y)| {
-            with_kept(&SCRATCH, |scratch| engine.run(Forward { x, y, shape, weights, biases, scratch }));
-        });
+        x.par_chunks(shape.len())
+            .zip(y.par_chunks_mut(shape.len()))
+            .for_each(|(x, y)| {
+                with_kept(&SCRATCH, |scratch| {
+                    engine.run(Forward {
+                        x,
+                        y,
+                        shape,
+                        weights,
+                        biases,
+                        scratch,
+                    })
+                });
+            });
     });
 }

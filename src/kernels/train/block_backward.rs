@@ -6,7 +6,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::block::{
-    Biases, BlockLayout, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, block_param_len, expand,
+    Biases, BlockLayout, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, block_param_len,
+    expand,
 };
 use super::depthwise::{Plane, Sums, TAPS, convolve_backward, convolve_rows};
 use super::engine::{Engine, Task};
@@ -45,7 +46,18 @@ struct Gradients<'a> {
 /// Lengths of the parts of [`Gradients`] in their order.
 fn gradient_lens(c: usize) -> [usize; 10] {
     let (cp, wide) = (padded(c), padded(2 * c));
-    [cp * cp, cp * cp, wide * cp, cp * wide, TAPS * cp, cp, cp, cp, wide, cp]
+    [
+        cp * cp,
+        cp * cp,
+        wide * cp,
+        cp * wide,
+        TAPS * cp,
+        cp,
+        cp,
+        cp,
+        wide,
+        cp,
+    ]
 }
 
 impl<'a> Gradients<'a> {
@@ -60,8 +72,22 @@ impl<'a> Gradients<'a> {
             rest = tail;
             part
         });
-        let [w1, w2, w3, w4] = [w1, w2, w3, w4].map(|sums| WeightSum { sums, is_empty: true });
-        Self { w1, w2, w3, w4, dw, bd, b1, b2, b3, b4 }
+        let [w1, w2, w3, w4] = [w1, w2, w3, w4].map(|sums| WeightSum {
+            sums,
+            is_empty: true,
+        });
+        Self {
+            w1,
+            w2,
+            w3,
+            w4,
+            dw,
+            bd,
+            b1,
+            b2,
+            b3,
+            b4,
+        }
     }
 }
 
@@ -121,8 +147,19 @@ impl Operands<'_> {
         let depth = padded(gradient.rows);
         pack_transposed(lanes, gradient, self.left, depth);
         pack_pairs(lanes, input, self.right);
-        let panels = Panels { data: self.right, depth, columns: input.columns };
-        product_into(lanes, self.left, padded(gradient.columns), panels, sum.sums, !sum.is_empty);
+        let panels = Panels {
+            data: self.right,
+            depth,
+            columns: input.columns,
+        };
+        product_into(
+            lanes,
+            self.left,
+            padded(gradient.columns),
+            panels,
+            sum.sums,
+            !sum.is_empty,
+        );
         sum.is_empty = false;
     }
 }
@@ -176,20 +213,48 @@ impl Sample<'_> {
             let next = h.min(end + 1);
             let (at, b1) = (ahead * packed_line, self.biases.b1);
             let x_ahead = &x[ahead * line..next * line];
-            expand(lanes, x_ahead, self.weights[0], b1, strip.rows, &mut hidden[at..], Some(&mut slope[at..]));
+            expand(
+                lanes,
+                x_ahead,
+                self.weights[0],
+                b1,
+                strip.rows,
+                &mut hidden[at..],
+                Some(&mut slope[at..]),
+            );
             ahead = next;
 
-            let plane = Plane { data: &*hidden, h, w, stride: cp };
+            let plane = Plane {
+                data: &*hidden,
+                h,
+                w,
+                stride: cp,
+            };
             let spatial = &mut strip.spatial[..(end - start) * packed_line];
             convolve_rows(lanes, plane, start, self.biases.dw, self.biases.bd, spatial);
             let range = start * line..end * line;
-            let tensors = Tensors { x: &x[range.clone()], gy: &gy[range.clone()], gx: &mut gx[range] };
-            self.second_half(lanes, tensors, &mut gu[start * packed_line..end * packed_line], &mut strip);
+            let tensors = Tensors {
+                x: &x[range.clone()],
+                gy: &gy[range.clone()],
+                gx: &mut gx[range],
+            };
+            self.second_half(
+                lanes,
+                tensors,
+                &mut gu[start * packed_line..end * packed_line],
+                &mut strip,
+            );
 
             let next = if end == h { h } else { end - 1 };
             self.spatial_backward(lanes, plane, behind..next, gu, slope);
             let (range, slope) = (behind * line..next * line, &slope[behind * packed_line..]);
-            self.first_layer(lanes, &x[range.clone()], &mut gx[range], slope, &mut strip.operands);
+            self.first_layer(
+                lanes,
+                &x[range.clone()],
+                &mut gx[range],
+                slope,
+                &mut strip.operands,
+            );
             behind = next;
         }
     }
@@ -207,27 +272,56 @@ impl Sample<'_> {
         let c = self.shape.c;
         let (cp, wide_stride) = (padded(c), padded(2 * c));
         let pixels = x.len() / c;
-        let Strip { spatial, rows, wide, wide_slope, gradient, operands } = strip;
+        let Strip {
+            spatial,
+            rows,
+            wide,
+            wide_slope,
+            gradient,
+            operands,
+        } = strip;
         let [_, w2, w3, _] = *self.weights;
         let [_, back2, back3, back4] = *self.back;
         let Biases { b2, b3, .. } = self.biases;
         let sums = &mut self.gradients;
 
-        let mut residual = Affine { narrow: Some(rows), ..Affine::new(b2, Base::Tensor(x), c) };
+        let mut residual = Affine {
+            narrow: Some(rows),
+            ..Affine::new(b2, Base::Tensor(x), c)
+        };
         product(lanes, spatial, pixels, w2, &mut residual);
         let slope = Some(&mut **wide_slope);
-        let mut activate = Activate { bias: b3, out: wide, slope, stride: wide_stride };
+        let mut activate = Activate {
+            bias: b3,
+            out: wide,
+            slope,
+            stride: wide_stride,
+        };
         product(lanes, rows, pixels, w3, &mut activate);
 
         pack_rows(lanes, Matrix::dense(gy, pixels, c), gradient, cp);
         add_column_sums(lanes, gy, c, sums.b4);
         let hidden = Matrix::in_blocks(wide, pixels, 2 * c);
-        operands.add(lanes, Matrix::in_blocks(gradient, pixels, c), hidden, &mut sums.w4);
+        operands.add(
+            lanes,
+            Matrix::in_blocks(gradient, pixels, c),
+            hidden,
+            &mut sums.w4,
+        );
 
-        let mut chain = Chain { out: wide_slope, stride: wide_stride, sums: sums.b3 };
+        let mut chain = Chain {
+            out: wide_slope,
+            stride: wide_stride,
+            sums: sums.b3,
+        };
         product(lanes, gradient, pixels, back4, &mut chain);
         let g_hidden = Matrix::in_blocks(wide_slope, pixels, 2 * c);
-        operands.add(lanes, g_hidden, Matrix::in_blocks(rows, pixels, c), &mut sums.w3);
+        operands.add(
+            lanes,
+            g_hidden,
+            Matrix::in_blocks(rows, pixels, c),
+            &mut sums.w3,
+        );
 
         let mut residual = Affine {
             wide: Some(gx),
@@ -237,9 +331,17 @@ impl Sample<'_> {
         };
         product(lanes, wide_slope, pixels, back3, &mut residual);
         let gradient_x1 = Matrix::in_blocks(gradient, pixels, c);
-        operands.add(lanes, gradient_x1, Matrix::in_blocks(spatial, pixels, c), &mut sums.w2);
+        operands.add(
+            lanes,
+            gradient_x1,
+            Matrix::in_blocks(spatial, pixels, c),
+            &mut sums.w2,
+        );
 
-        let mut plain = Affine { narrow: Some(gu), ..Affine::new(&[], Base::None, c) };
+        let mut plain = Affine {
+            narrow: Some(gu),
+            ..Affine::new(&[], Base::None, c)
+        };
         product(lanes, gradient, pixels, back2, &mut plain);
     }
 
@@ -255,9 +357,15 @@ impl Sample<'_> {
         slope: &mut [Bf16],
     ) {
         let Gradients { dw, bd, b1, .. } = &mut self.gradients;
-        let mut sums = Sums { taps: dw, bias: bd, input: Some(b1) };
+        let mut sums = Sums {
+            taps: dw,
+            bias: bd,
+            input: Some(b1),
+        };
         let taps = self.biases.dw;
-        convolve_backward::<L, Bf16, Bf16, Bf16, true>(lanes, hidden, ys, gu, taps, slope, &mut sums);
+        convolve_backward::<L, Bf16, Bf16, Bf16, true>(
+            lanes, hidden, ys, gu, taps, slope, &mut sums,
+        );
     }
 
     /// The gradient of W1 and what flows through it to x.
@@ -276,8 +384,16 @@ impl Sample<'_> {
             return;
         }
         let input = Matrix::dense(x, pixels, c);
-        operands.add(lanes, Matrix::in_blocks(gradient, pixels, c), input, &mut self.gradients.w1);
-        let mut add = Affine { wide: Some(gx), ..Affine::new(&[], Base::Output, c) };
+        operands.add(
+            lanes,
+            Matrix::in_blocks(gradient, pixels, c),
+            input,
+            &mut self.gradients.w1,
+        );
+        let mut add = Affine {
+            wide: Some(gx),
+            ..Affine::new(&[], Base::Output, c)
+        };
         product(lanes, gradient, pixels, self.back[0], &mut add);
     }
 }
@@ -330,8 +446,15 @@ pub fn block_backward_on(
     let shape = Shape { h, w, c };
     let fits = x.len() == batch * shape.len() && gy.len() == x.len() && gx.len() == x.len();
     assert!(fits, "block: tensors do not fit the sizes");
-    assert!(c > 0 && params.len() == block_param_len(c), "block: parameters do not fit the sizes");
-    assert_eq!(gparams.len(), params.len(), "block: parameter gradient does not fit the sizes");
+    assert!(
+        c > 0 && params.len() == block_param_len(c),
+        "block: parameters do not fit the sizes"
+    );
+    assert_eq!(
+        gparams.len(),
+        params.len(),
+        "block: parameter gradient does not fit the sizes"
+    );
     if x.is_empty() {
         gparams.fill(0.0);
         return;
@@ -344,13 +467,26 @@ pub fn block_backward_on(
         let weights = &shared.weights.pack(engine, Direction::Forward, params, c);
         let back = &shared.back.pack(engine, Direction::Backward, params, c);
         let sums = shared.sums.f32(batch.div_ceil(samples) * sums_len);
-        let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece)).zip(gx.par_chunks_mut(piece));
-        inputs.zip(sums.par_chunks_exact_mut(sums_len)).for_each(|(((x, gy), gx), sums)| {
-            with_kept(&SCRATCH, |scratch| {
-                let tensors = Tensors { x, gy, gx };
-                engine.run(Backward { tensors, shape, weights, back, biases, sums, scratch });
+        let inputs = x
+            .par_chunks(piece)
+            .zip(gy.par_chunks(piece))
+            .zip(gx.par_chunks_mut(piece));
+        inputs
+            .zip(sums.par_chunks_exact_mut(sums_len))
+            .for_each(|(((x, gy), gx), sums)| {
+                with_kept(&SCRATCH, |scratch| {
+                    let tensors = Tensors { x, gy, gx };
+                    engine.run(Backward {
+                        tensors,
+                        shape,
+                        weights,
+                        back,
+                        biases,
+                        sums,
+                        scratch,
+                    });
+                });
             });
-        });
         reduce(sums, c, gparams);
     });
 }

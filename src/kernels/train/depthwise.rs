@@ -32,10 +32,17 @@ struct Rows<'a, E> {
 impl<'a, E: Element> Plane<'a, E> {
     #[inline(always)]
     fn rows(&self, y: usize) -> Rows<'a, E> {
-        let row = |y: usize| self.data.get(y * self.w * self.stride..(y + 1) * self.w * self.stride);
+        let row = |y: usize| {
+            self.data
+                .get(y * self.w * self.stride..(y + 1) * self.w * self.stride)
+        };
         let above = if y > 0 { row(y - 1) } else { None };
         let below = if y + 1 < self.h { row(y + 1) } else { None };
-        Rows { rows: [above, row(y), below], w: self.w, stride: self.stride }
+        Rows {
+            rows: [above, row(y), below],
+            w: self.w,
+            stride: self.stride,
+        }
     }
 }
 
@@ -47,7 +54,10 @@ impl<E: Element> Rows<'_, E> {
         if x < self.w {
             for (to, row) in column.iter_mut().zip(&self.rows) {
                 if let Some(row) = row {
-                    *to = E::load(lanes, &row[x * self.stride + channel..(x + 1) * self.stride]);
+                    *to = E::load(
+                        lanes,
+                        &row[x * self.stride + channel..(x + 1) * self.stride],
+                    );
                 }
             }
         }
@@ -124,7 +134,12 @@ pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, co
     sums: &mut Sums<'_>,
 ) {
     let stride = x.stride;
-    let gy = Plane { data: gy, h: x.h, w: x.w, stride };
+    let gy = Plane {
+        data: gy,
+        h: x.h,
+        w: x.w,
+        stride,
+    };
     let sum_stride = sums.bias.len();
     for channel in (0..stride).step_by(LANES) {
         let k = load_taps(lanes, taps, channel);
@@ -162,7 +177,11 @@ pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, co
             }
         }
         for (i, &g) in g_taps.iter().enumerate() {
-            add_to(lanes, &mut sums.taps[i * sum_stride + channel..][..LANES], g);
+            add_to(
+                lanes,
+                &mut sums.taps[i * sum_stride + channel..][..LANES],
+                g,
+            );
         }
         add_to(lanes, &mut sums.bias[channel..channel + LANES], g_bias);
         if let Some(input) = &mut sums.input {
@@ -224,14 +243,32 @@ pub fn depthwise_forward_on(
 ) {
     let [h, w, c] = shape;
     let len = h * w * c;
-    assert!(x.len() == batch * len && y.len() == x.len(), "depthwise: tensors do not fit the sizes");
-    assert_eq!(params.len(), depthwise_param_len(c), "depthwise: parameters do not fit the sizes");
+    assert!(
+        x.len() == batch * len && y.len() == x.len(),
+        "depthwise: tensors do not fit the sizes"
+    );
+    assert_eq!(
+        params.len(),
+        depthwise_param_len(c),
+        "depthwise: parameters do not fit the sizes"
+    );
     if len == 0 {
         return;
     }
-    x.par_chunks_exact(len).zip(y.par_chunks_exact_mut(len)).for_each(|(data, y)| {
-        engine.run(Forward { plane: Plane { data, h, w, stride: c }, params, y });
-    });
+    x.par_chunks_exact(len)
+        .zip(y.par_chunks_exact_mut(len))
+        .for_each(|(data, y)| {
+            engine.run(Forward {
+                plane: Plane {
+                    data,
+                    h,
+                    w,
+                    stride: c,
+                },
+                params,
+                y,
+            });
+        });
 }
 
 /// The samples of one task.
@@ -250,12 +287,29 @@ impl Task for Backward<'_> {
         let [h, w, c] = self.shape;
         self.sums.fill(0.0);
         let (taps, bias) = self.sums.split_at_mut(TAPS * padded(c));
-        let mut sums = Sums { taps, bias, input: None };
+        let mut sums = Sums {
+            taps,
+            bias,
+            input: None,
+        };
         let len = h * w * c;
         let inputs = self.x.chunks_exact(len).zip(self.gy.chunks_exact(len));
         for ((data, gy), gx) in inputs.zip(self.gx.chunks_exact_mut(len)) {
-            let x = Plane { data, h, w, stride: c };
-            convolve_backward::<L, f32, f32, f32, false>(lanes, x, 0..h, gy, self.taps, gx, &mut sums);
+            let x = Plane {
+                data,
+                h,
+                w,
+                stride: c,
+            };
+            convolve_backward::<L, f32, f32, f32, false>(
+                lanes,
+                x,
+                0..h,
+                gy,
+                self.taps,
+                gx,
+                &mut sums,
+            );
         }
     }
 }
@@ -297,8 +351,14 @@ pub fn depthwise_backward_on(
 ) {
     let [h, w, c] = shape;
     let len = h * w * c;
-    assert!(x.len() == batch * len && gy.len() == x.len() && gx.len() == x.len(), "depthwise: tensors do not fit");
-    assert!(params.len() == depthwise_param_len(c) && gparams.len() == params.len(), "depthwise: parameters do not fit");
+    assert!(
+        x.len() == batch * len && gy.len() == x.len() && gx.len() == x.len(),
+        "depthwise: tensors do not fit"
+    );
+    assert!(
+        params.len() == depthwise_param_len(c) && gparams.len() == params.len(),
+        "depthwise: parameters do not fit"
+    );
     gparams.fill(0.0);
     if x.is_empty() {
         return;
@@ -308,10 +368,22 @@ pub fn depthwise_backward_on(
     let taps = &params[..TAPS * c];
     with_kept(&SUMS, |sums| {
         let sums = sums.f32(batch.div_ceil(samples) * (TAPS + 1) * cp);
-        let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece)).zip(gx.par_chunks_mut(piece));
-        inputs.zip(sums.par_chunks_exact_mut((TAPS + 1) * cp)).for_each(|(((x, gy), gx), sums)| {
-            engine.run(Backward { x, gy, shape, taps, gx, sums });
-        });
+        let inputs = x
+            .par_chunks(piece)
+            .zip(gy.par_chunks(piece))
+            .zip(gx.par_chunks_mut(piece));
+        inputs
+            .zip(sums.par_chunks_exact_mut((TAPS + 1) * cp))
+            .for_each(|(((x, gy), gx), sums)| {
+                engine.run(Backward {
+                    x,
+                    gy,
+                    shape,
+                    taps,
+                    gx,
+                    sums,
+                });
+            });
         for sums in sums.chunks_exact((TAPS + 1) * cp) {
             for (to, sums) in gparams.chunks_exact_mut(c).zip(sums.chunks_exact(cp)) {
                 for (to, sum) in to.iter_mut().zip(sums) {

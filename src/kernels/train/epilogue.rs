@@ -91,7 +91,14 @@ impl<'a> Affine<'a> {
     /// Without any output.
     #[inline(always)]
     pub(super) fn new(bias: &'a [f32], base: Base<'a>, columns: usize) -> Self {
-        Self { bias, base, columns, wide: None, narrow: None, sums: None }
+        Self {
+            bias,
+            base,
+            columns,
+            wide: None,
+            narrow: None,
+            sums: None,
+        }
     }
 
     #[inline(always)]
@@ -159,7 +166,12 @@ impl Epilogue for Chain<'_> {
 
 /// Adds the column sums of a dense tensor to padded `sums`.
 #[inline(always)]
-pub(super) fn add_column_sums<L: Lanes>(lanes: L, values: &[f32], columns: usize, sums: &mut [f32]) {
+pub(super) fn add_column_sums<L: Lanes>(
+    lanes: L,
+    values: &[f32],
+    columns: usize,
+    sums: &mut [f32],
+) {
     for column in (0..columns).step_by(LANES) {
         let mut sum = lanes.splat(0.0);
         for row in values.chunks_exact(columns) {

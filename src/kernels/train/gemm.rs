@@ -58,7 +58,11 @@ pub(super) fn product<L: Lanes, E: Epilogue>(
     b: Panels<'_>,
     epilogue: &mut E,
 ) {
-    assert!(b.depth > 0 && b.depth.is_multiple_of(BLOCK) && a.len() >= rows.next_multiple_of(BLOCK) * b.depth);
+    assert!(
+        b.depth > 0
+            && b.depth.is_multiple_of(BLOCK)
+            && a.len() >= rows.next_multiple_of(BLOCK) * b.depth
+    );
     assert!(b.data.len() >= b.columns.next_multiple_of(BLOCK) * b.depth);
     let mut stage = Stage([[0.0; BLOCK]; BLOCK]);
     let step = rows_in_cache(b.depth);
@@ -97,7 +101,9 @@ pub(super) fn product_into<L: Lanes>(
     accumulate: bool,
 ) {
     let c_stride = b.columns.next_multiple_of(BLOCK);
-    assert!(a_rows.is_multiple_of(BLOCK) && a.len() >= a_rows * b.depth && c.len() >= a_rows * c_stride);
+    assert!(
+        a_rows.is_multiple_of(BLOCK) && a.len() >= a_rows * b.depth && c.len() >= a_rows * c_stride
+    );
     assert!(b.depth > 0 && b.depth.is_multiple_of(BLOCK) && b.data.len() >= c_stride * b.depth);
     let step = rows_in_cache(b.depth);
     lanes.begin_products();

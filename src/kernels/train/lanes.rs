@@ -210,7 +210,11 @@ pub(super) unsafe fn fma_block_product<L: PairLanes, const R: usize, const H: us
                     let at = (row + r) * p.c_stride + (half + h) * LANES;
                     // SAFETY: inside the 32x32 block of C.
                     let c = unsafe { std::slice::from_raw_parts_mut(p.c.add(at), LANES) };
-                    let old = if p.accumulate { lanes.load(c) } else { lanes.splat(0.0) };
+                    let old = if p.accumulate {
+                        lanes.load(c)
+                    } else {
+                        lanes.splat(0.0)
+                    };
                     lanes.store(c, lanes.add(old, sum));
                 }
             }

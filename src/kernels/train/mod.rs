@@ -22,15 +22,19 @@ mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod zmm;
 
-pub use activation::{activation_backward, activation_backward_on, activation_forward, activation_forward_on};
+pub use activation::{
+    activation_backward, activation_backward_on, activation_forward, activation_forward_on,
+};
 pub use block::{BlockLayout, block_forward, block_forward_on, block_param_len};
 pub use block_backward::{block_backward, block_backward_on};
 pub use depthwise::{
-    depthwise_backward, depthwise_backward_on, depthwise_forward, depthwise_forward_on, depthwise_param_len,
+    depthwise_backward, depthwise_backward_on, depthwise_forward, depthwise_forward_on,
+    depthwise_param_len,
 };
 pub use engine::Engine;
 pub use pointwise::{
-    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32, pointwise_param_len,
+    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32,
+    pointwise_param_len,
 };
 
 #[cfg(test)]

@@ -23,13 +23,23 @@ impl<'a, E> Matrix<'a, E> {
     /// Rows padded to whole blocks.
     #[inline(always)]
     pub(super) fn in_blocks(data: &'a [E], rows: usize, columns: usize) -> Self {
-        Self { data, rows, columns, stride: padded(columns) }
+        Self {
+            data,
+            rows,
+            columns,
+            stride: padded(columns),
+        }
     }
 
     /// Rows without gaps.
     #[inline(always)]
     pub(super) fn dense(data: &'a [E], rows: usize, columns: usize) -> Self {
-        Self { data, rows, columns, stride: columns }
+        Self {
+            data,
+            rows,
+            columns,
+            stride: columns,
+        }
     }
 
     /// Row `row` from `column` on; empty outside of the matrix.
@@ -46,7 +56,12 @@ impl<'a> Matrix<'a, f32> {
     /// The same matrix, read as what rounding to bf16 leaves over.
     #[inline(always)]
     pub(super) fn rest(self) -> Matrix<'a, Rest> {
-        Matrix { data: Rest::of(self.data), rows: self.rows, columns: self.columns, stride: self.stride }
+        Matrix {
+            data: Rest::of(self.data),
+            rows: self.rows,
+            columns: self.columns,
+            stride: self.stride,
+        }
     }
 }
 
@@ -153,7 +168,11 @@ pub(super) fn pack_pairs_panel<L: Lanes, E: Element>(
 #[inline(always)]
 pub(super) fn pack_pairs<L: Lanes, E: Element>(lanes: L, from: Matrix<'_, E>, to: &mut [Bf16]) {
     let depth = padded(from.rows);
-    for (i, to) in to.chunks_exact_mut(depth * BLOCK).take(from.columns.div_ceil(BLOCK)).enumerate() {
+    for (i, to) in to
+        .chunks_exact_mut(depth * BLOCK)
+        .take(from.columns.div_ceil(BLOCK))
+        .enumerate()
+    {
         pack_pairs_panel(lanes, from, i * BLOCK, to);
     }
 }
@@ -243,7 +262,13 @@ struct PackWeightsPanel<'a> {
 
 impl PackWeightsPanel<'_> {
     #[inline(always)]
-    fn pack<L: Lanes, E: Element>(lanes: L, direction: Direction, from: Matrix<'_, E>, index: usize, to: &mut [Bf16]) {
+    fn pack<L: Lanes, E: Element>(
+        lanes: L,
+        direction: Direction,
+        from: Matrix<'_, E>,
+        index: usize,
+        to: &mut [Bf16],
+    ) {
         match direction {
             Direction::Forward => pack_adjacent_panel(lanes, from, index * BLOCK, to),
             Direction::Backward => pack_pairs_panel(lanes, from, index * BLOCK, to),
@@ -255,10 +280,16 @@ impl Task for PackWeightsPanel<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let segment = self.to.len() / self.precision.segments();
-        for (to, part) in self.to.chunks_exact_mut(segment).zip(self.precision.right()) {
+        for (to, part) in self
+            .to
+            .chunks_exact_mut(segment)
+            .zip(self.precision.right())
+        {
             match part {
                 Part::Rounded => Self::pack(lanes, self.direction, self.weights, self.index, to),
-                Part::Rest => Self::pack(lanes, self.direction, self.weights.rest(), self.index, to),
+                Part::Rest => {
+                    Self::pack(lanes, self.direction, self.weights.rest(), self.index, to)
+                }
             }
         }
     }
@@ -277,7 +308,15 @@ pub(super) fn pack_weights(
         Direction::Backward => weights.rows,
     };
     let panel = padded(depth) * precision.segments() * BLOCK;
-    to.par_chunks_exact_mut(panel).enumerate().for_each(|(index, to)| {
-        engine.run(PackWeightsPanel { weights, precision, direction, index, to });
-    });
+    to.par_chunks_exact_mut(panel)
+        .enumerate()
+        .for_each(|(index, to)| {
+            engine.run(PackWeightsPanel {
+                weights,
+                precision,
+                direction,
+                index,
+                to,
+            });
+        });
 }

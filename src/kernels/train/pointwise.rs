@@ -9,7 +9,8 @@ use super::epilogue::{Affine, Base, add_column_sums};
 use super::gemm::{Panels, product, product_into};
 use super::lanes::{Lanes, padded};
 use super::pack::{
-    Direction, Matrix, Part, Precision, pack_left, pack_pairs, pack_transposed, pack_weights, packed_weights_len,
+    Direction, Matrix, Part, Precision, pack_left, pack_pairs, pack_transposed, pack_weights,
+    packed_weights_len,
 };
 use super::scratch::{Buffer, with_kept};
 
@@ -65,10 +66,22 @@ impl Task for Multiply<'_> {
     fn run<L: Lanes>(self, lanes: L) {
         let n = self.panels.columns;
         let rows = self.rows.bf16(PIXELS * self.panels.depth);
-        for (x, y) in self.x.chunks(PIXELS * self.k).zip(self.y.chunks_mut(PIXELS * n)) {
+        for (x, y) in self
+            .x
+            .chunks(PIXELS * self.k)
+            .zip(self.y.chunks_mut(PIXELS * n))
+        {
             let pixels = x.len() / self.k;
-            pack_left(lanes, self.precision, Matrix::dense(x, pixels, self.k), rows);
-            let mut epilogue = Affine { wide: Some(y), ..Affine::new(self.bias, Base::None, n) };
+            pack_left(
+                lanes,
+                self.precision,
+                Matrix::dense(x, pixels, self.k),
+                rows,
+            );
+            let mut epilogue = Affine {
+                wide: Some(y),
+                ..Affine::new(self.bias, Base::None, n)
+            };
             product(lanes, rows, pixels, self.panels, &mut epilogue);
         }
     }
@@ -93,7 +106,10 @@ impl Task for Gradient<'_> {
         let depth = GRADIENT_PIXELS * precision.segments();
         let left = self.scratch.left.bf16(np * depth);
         let right = self.scratch.right.bf16(kp * depth);
-        let pieces = self.x.chunks(GRADIENT_PIXELS * k).zip(self.gy.chunks(GRADIENT_PIXELS * n));
+        let pieces = self
+            .x
+            .chunks(GRADIENT_PIXELS * k)
+            .zip(self.gy.chunks(GRADIENT_PIXELS * n));
         for (i, (x, gy)) in pieces.enumerate() {
             let pixels = x.len() / k;
             let length = padded(pixels);
@@ -108,7 +124,11 @@ impl Task for Gradient<'_> {
                     Part::Rounded => pack_pairs(lanes, x, right),
                     Part::Rest => pack_pairs(lanes, x.rest(), right),
                 }
-                let panels = Panels { data: right, depth: length, columns: k };
+                let panels = Panels {
+                    data: right,
+                    depth: length,
+                    columns: k,
+                };
                 product_into(lanes, left, np, panels, weights, i + j > 0);
             }
         }
@@ -118,13 +138,23 @@ impl Task for Gradient<'_> {
 fn check(x: &[f32], pixels: usize, layer: Layer, params: &[f32], y: &[f32]) {
     let Layer { k, n, .. } = layer;
     assert!(k > 0 && n > 0, "pointwise: no channels");
-    assert!(x.len() == pixels * k && y.len() == pixels * n, "pointwise: tensors do not fit the sizes");
-    assert_eq!(params.len(), pointwise_param_len(k, n), "pointwise: parameters do not fit the sizes");
+    assert!(
+        x.len() == pixels * k && y.len() == pixels * n,
+        "pointwise: tensors do not fit the sizes"
+    );
+    assert_eq!(
+        params.len(),
+        pointwise_param_len(k, n),
+        "pointwise: parameters do not fit the sizes"
+    );
 }
 
 /// Pixels of one task.
 fn pixels_per_task(pixels: usize) -> usize {
-    pixels.div_ceil(rayon::current_num_threads()).max(1).next_multiple_of(PIXELS)
+    pixels
+        .div_ceil(rayon::current_num_threads())
+        .max(1)
+        .next_multiple_of(PIXELS)
 }
 
 /// `y = x W^T + bias` (forward) or `y = x W` (backward), in parallel over pixels.
@@ -146,16 +176,39 @@ fn multiply(
         Direction::Backward => (n, k, &[][..]),
     };
     let depth = padded(inputs) * precision.segments();
-    let panels = Panels { data: packed, depth, columns: outputs };
-    let pixels = pixels_per_task(x.len() / inputs).div_ceil(4).next_multiple_of(PIXELS);
-    x.par_chunks(pixels * inputs).zip(y.par_chunks_mut(pixels * outputs)).for_each(|(x, y)| {
-        with_kept(&SCRATCH, |scratch| {
-            engine.run(Multiply { x, k: inputs, precision, panels, bias, y, rows: &mut scratch.rows });
+    let panels = Panels {
+        data: packed,
+        depth,
+        columns: outputs,
+    };
+    let pixels = pixels_per_task(x.len() / inputs)
+        .div_ceil(4)
+        .next_multiple_of(PIXELS);
+    x.par_chunks(pixels * inputs)
+        .zip(y.par_chunks_mut(pixels * outputs))
+        .for_each(|(x, y)| {
+            with_kept(&SCRATCH, |scratch| {
+                engine.run(Multiply {
+                    x,
+                    k: inputs,
+                    precision,
+                    panels,
+                    bias,
+                    y,
+                    rows: &mut scratch.rows,
+                });
+            });
         });
-    });
 }
 
-fn gradient(engine: Engine, x: &[f32], gy: &[f32], layer: Layer, sums: &mut Buffer, gparams: &mut [f32]) {
+fn gradient(
+    engine: Engine,
+    x: &[f32],
+    gy: &[f32],
+    layer: Layer,
+    sums: &mut Buffer,
+    gparams: &mut [f32],
+) {
     let Layer { k, n, .. } = layer;
     let (kp, np) = (padded(k), padded(n));
     let pixels = pixels_per_task(x.len() / k);
@@ -163,9 +216,19 @@ fn gradient(engine: Engine, x: &[f32], gy: &[f32], layer: Layer, sums: &mut Buff
     let len = np * kp + np;
     let sums = sums.f32(tasks * len);
     let inputs = x.par_chunks(pixels * k).zip(gy.par_chunks(pixels * n));
-    inputs.zip(sums.par_chunks_exact_mut(len)).for_each(|((x, gy), sums)| {
-        with_kept(&SCRATCH, |scratch| engine.run(Gradient { x, gy, layer, sums, scratch }));
-    });
+    inputs
+        .zip(sums.par_chunks_exact_mut(len))
+        .for_each(|((x, gy), sums)| {
+            with_kept(&SCRATCH, |scratch| {
+                engine.run(Gradient {
+                    x,
+                    gy,
+                    layer,
+                    sums,
+                    scratch,
+                })
+            });
+        });
     let (gw, gb) = gparams.split_at_mut(n * k);
     add_tasks(sums, len, 0, kp, gw, k);
     add_tasks(sums, len, np * kp, np, gb, n);
@@ -173,34 +236,73 @@ fn gradient(engine: Engine, x: &[f32], gy: &[f32], layer: Layer, sums: &mut Buff
 
 /// Sums over tasks, in their order: rows of `to` (`columns` numbers) from rows of `stride` numbers at `offset` in the
 /// `len` numbers of each task.
-pub(super) fn add_tasks(sums: &[f32], len: usize, offset: usize, stride: usize, to: &mut [f32], columns: usize) {
-    to.par_chunks_mut(columns * 32).enumerate().for_each(|(piece, to)| {
-        for (i, to) in to.chunks_exact_mut(columns).enumerate() {
-            let at = offset + (piece * 32 + i) * stride;
-            to.fill(0.0);
-            for task in sums.chunks_exact(len) {
-                for (to, sum) in to.iter_mut().zip(&task[at..at + columns]) {
-                    *to += sum;
+pub(super) fn add_tasks(
+    sums: &[f32],
+    len: usize,
+    offset: usize,
+    stride: usize,
+    to: &mut [f32],
+    columns: usize,
+) {
+    to.par_chunks_mut(columns * 32)
+        .enumerate()
+        .for_each(|(piece, to)| {
+            for (i, to) in to.chunks_exact_mut(columns).enumerate() {
+                let at = offset + (piece * 32 + i) * stride;
+                to.fill(0.0);
+                for task in sums.chunks_exact(len) {
+                    for (to, sum) in to.iter_mut().zip(&task[at..at + columns]) {
+                        *to += sum;
+                    }
                 }
             }
-        }
-    });
+        });
 }
 
 /// Pointwise layer with bf16 products: `x` is `[pixels, k]`, `y` is `[pixels, n]`, `params` is `w [n, k] | b [n]`.
 ///
 /// # Panics
 /// If a length does not fit the sizes.
-pub fn pointwise_forward(x: &[f32], pixels: usize, k: usize, n: usize, params: &[f32], y: &mut [f32]) {
-    forward_on(Engine::best(), Precision::Bf16, x, pixels, [k, n], params, y);
+pub fn pointwise_forward(
+    x: &[f32],
+    pixels: usize,
+    k: usize,
+    n: usize,
+    params: &[f32],
+    y: &mut [f32],
+) {
+    forward_on(
+        Engine::best(),
+        Precision::Bf16,
+        x,
+        pixels,
+        [k, n],
+        params,
+        y,
+    );
 }
 
 /// [`pointwise_forward`] with a relative error of about 2^-17 in each product, for layers that need precision.
 ///
 /// # Panics
 /// If a length does not fit the sizes.
-pub fn pointwise_forward_f32(x: &[f32], pixels: usize, k: usize, n: usize, params: &[f32], y: &mut [f32]) {
-    forward_on(Engine::best(), Precision::Split, x, pixels, [k, n], params, y);
+pub fn pointwise_forward_f32(
+    x: &[f32],
+    pixels: usize,
+    k: usize,
+    n: usize,
+    params: &[f32],
+    y: &mut [f32],
+) {
+    forward_on(
+        Engine::best(),
+        Precision::Split,
+        x,
+        pixels,
+        [k, n],
+        params,
+        y,
+    );
 }
 
 /// Forward pass on a chosen engine; `sizes` is k, n.
@@ -218,7 +320,15 @@ pub(super) fn forward_on(
     check(x, pixels, layer, params, y);
     if pixels > 0 {
         with_kept(&SHARED, |shared| {
-            multiply(engine, x, layer, Direction::Forward, params, &mut shared.weights, y);
+            multiply(
+                engine,
+                x,
+                layer,
+                Direction::Forward,
+                params,
+                &mut shared.weights,
+                y,
+            );
         });
     }
 }
@@ -238,7 +348,17 @@ pub fn pointwise_backward(
     gx: Option<&mut [f32]>,
     gparams: &mut [f32],
 ) {
-    backward_on(Engine::best(), Precision::Bf16, x, gy, pixels, [k, n], params, gx, gparams);
+    backward_on(
+        Engine::best(),
+        Precision::Bf16,
+        x,
+        gy,
+        pixels,
+        [k, n],
+        params,
+        gx,
+        gparams,
+    );
 }
 
 /// [`pointwise_backward`] with the precision of [`pointwise_forward_f32`].
@@ -256,7 +376,17 @@ pub fn pointwise_backward_f32(
     gx: Option<&mut [f32]>,
     gparams: &mut [f32],
 ) {
-    backward_on(Engine::best(), Precision::Split, x, gy, pixels, [k, n], params, gx, gparams);
+    backward_on(
+        Engine::best(),
+        Precision::Split,
+        x,
+        gy,
+        pixels,
+        [k, n],
+        params,
+        gx,
+        gparams,
+    );
 }
 
 /// Backward pass on a chosen engine; `sizes` is k, n.
@@ -275,15 +405,31 @@ pub(super) fn backward_on(
     let [k, n] = sizes;
     let layer = Layer { k, n, precision };
     check(x, pixels, layer, params, gy);
-    assert_eq!(gparams.len(), params.len(), "pointwise: parameter gradient does not fit the sizes");
+    assert_eq!(
+        gparams.len(),
+        params.len(),
+        "pointwise: parameter gradient does not fit the sizes"
+    );
     if pixels == 0 {
         gparams.fill(0.0);
         return;
     }
     with_kept(&SHARED, |shared| {
         if let Some(gx) = gx {
-            assert_eq!(gx.len(), x.len(), "pointwise: input gradient does not fit the sizes");
-            multiply(engine, gy, layer, Direction::Backward, params, &mut shared.weights, gx);
+            assert_eq!(
+                gx.len(),
+                x.len(),
+                "pointwise: input gradient does not fit the sizes"
+            );
+            multiply(
+                engine,
+                gy,
+                layer,
+                Direction::Backward,
+                params,
+                &mut shared.weights,
+                gx,
+            );
         }
         gradient(engine, x, gy, layer, &mut shared.sums, gparams);
     });

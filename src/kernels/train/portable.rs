@@ -103,7 +103,11 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         let mut out = c;
         for i in 0..LANES {
-            out.0[i] = if FUSED { a.0[i].mul_add(b.0[i], c.0[i]) } else { a.0[i] * b.0[i] + c.0[i] };
+            out.0[i] = if FUSED {
+                a.0[i].mul_add(b.0[i], c.0[i])
+            } else {
+                a.0[i] * b.0[i] + c.0[i]
+            };
         }
         out
     }
@@ -115,7 +119,11 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
     fn select_inside(self, x: Self::F, inside: Self::F, outside: Self::F) -> Self::F {
         let mut out = outside;
         for i in 0..LANES {
-            out.0[i] = if x.0[i].abs() <= 2.0 { inside.0[i] } else { outside.0[i] };
+            out.0[i] = if x.0[i].abs() <= 2.0 {
+                inside.0[i]
+            } else {
+                outside.0[i]
+            };
         }
         out
     }

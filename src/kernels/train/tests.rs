@@ -7,7 +7,9 @@ use super::*;
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
     (0..len).map(|_| next()).collect()
@@ -25,7 +27,12 @@ fn poison(len: usize) -> Vec<f32> {
 fn assert_close(what: &str, got: &[f32], want: &[f64], bound: f64) {
     assert_eq!(got.len(), want.len());
     let norm = want.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let error = got.iter().zip(want).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum::<f64>().sqrt();
+    let error = got
+        .iter()
+        .zip(want)
+        .map(|(&a, b)| (f64::from(a) - b).powi(2))
+        .sum::<f64>()
+        .sqrt();
     let is_close = error <= bound * norm.max(1e-30);
     assert!(is_close, "{what}: relative error {}", error / norm);
 }
@@ -120,7 +127,12 @@ mod plain {
     }
 
     /// Output, and with `gy` the gradients of x and of the parameters.
-    pub fn block(x: &[f64], shape: [usize; 4], params: &[f64], gy: Option<&[f64]>) -> [Vec<f64>; 3] {
+    pub fn block(
+        x: &[f64],
+        shape: [usize; 4],
+        params: &[f64],
+        gy: Option<&[f64]>,
+    ) -> [Vec<f64>; 3] {
         let c = shape[3];
         let l = super::BlockLayout::new(c);
         let p = |range: &std::ops::Range<usize>| &params[range.clone()];
@@ -130,7 +142,11 @@ mod plain {
         let x1 = zip(x, &pointwise(&u, c, c, p(&l.w2), p(&l.b2)), |a, b| a + b);
         let a3 = pointwise(&x1, c, 2 * c, p(&l.w3), p(&l.b3));
         let h3 = map(&a3, act);
-        let y = zip(&x1, &pointwise(&h3, 2 * c, c, p(&l.w4), p(&l.b4)), |a, b| a + b);
+        let y = zip(
+            &x1,
+            &pointwise(&h3, 2 * c, c, p(&l.w4), p(&l.b4)),
+            |a, b| a + b,
+        );
         let Some(gy) = gy else {
             return [y, vec![], vec![]];
         };
@@ -143,7 +159,11 @@ mod plain {
         let ga1 = zip(&gh1, &a1, |g, a| g * slope(a));
         let [gx, gw1, gb1] = pointwise_back(x, &ga1, c, c, p(&l.w1));
         let gx = zip(&gx, &gx1, |a, b| a + b);
-        [y, gx, [gw1, gb1, gdw, gbd, gw2, gb2, gw3, gb3, gw4, gb4].concat()]
+        [
+            y,
+            gx,
+            [gw1, gb1, gdw, gbd, gw2, gb2, gw3, gb3, gw4, gb4].concat(),
+        ]
     }
 }
 
@@ -155,7 +175,11 @@ fn reference_gradient_matches_finite_differences() {
     let gy = wide(&numbers(x.len(), 3));
     let [_, gx, gparams] = plain::block(&x, shape, &params, Some(&gy));
     let loss = |x: &[f64], params: &[f64]| -> f64 {
-        plain::block(x, shape, params, None)[0].iter().zip(&gy).map(|(y, g)| y * g).sum()
+        plain::block(x, shape, params, None)[0]
+            .iter()
+            .zip(&gy)
+            .map(|(y, g)| y * g)
+            .sum()
     };
     let check = |values: &[f64], gradient: &[f64], loss: &dyn Fn(&[f64]) -> f64| {
         for i in 0..values.len() {
@@ -164,7 +188,11 @@ fn reference_gradient_matches_finite_differences() {
             let above = loss(&moved);
             moved[i] -= 2e-6;
             let slope = (above - loss(&moved)) / 2e-6;
-            assert!((slope - gradient[i]).abs() < 1e-5, "{i}: {slope} is not {}", gradient[i]);
+            assert!(
+                (slope - gradient[i]).abs() < 1e-5,
+                "{i}: {slope} is not {}",
+                gradient[i]
+            );
         }
     };
     check(&x, &gx, &|x| loss(x, &params));
@@ -174,9 +202,14 @@ fn reference_gradient_matches_finite_differences() {
 /// Parameters of a block; with a scale of 1, activations fall on both sides of the limits.
 fn block_params(c: usize, scale: f32) -> Vec<f32> {
     let layout = BlockLayout::new(c);
-    let mut params: Vec<f32> = numbers(block_param_len(c), 5).into_iter().map(|p| p * scale).collect();
+    let mut params: Vec<f32> = numbers(block_param_len(c), 5)
+        .into_iter()
+        .map(|p| p * scale)
+        .collect();
     for range in [layout.w1, layout.w2, layout.w3, layout.w4] {
-        params[range].iter_mut().for_each(|w| *w *= 2.0 / (c as f32).sqrt());
+        params[range]
+            .iter_mut()
+            .for_each(|w| *w *= 2.0 / (c as f32).sqrt());
     }
     params
 }
@@ -190,7 +223,16 @@ fn check_block(engine: Engine, shape: [usize; 4], scale: f32, bounds: [f64; 2]) 
     let params = block_params(c, scale);
     let (mut y, mut gx, mut gparams) = (poison(x.len()), poison(x.len()), poison(params.len()));
     block_forward_on(engine, &x, batch, [h, w, c], &params, &mut y);
-    block_backward_on(engine, &x, &gy, batch, [h, w, c], &params, &mut gx, &mut gparams);
+    block_backward_on(
+        engine,
+        &x,
+        &gy,
+        batch,
+        [h, w, c],
+        &params,
+        &mut gx,
+        &mut gparams,
+    );
     let want = plain::block(&wide(&x), shape, &wide(&params), Some(&wide(&gy)));
     assert_close(&format!("{what} y"), &y, &want[0], bounds[0]);
     assert_close(&format!("{what} gx"), &gx, &want[1], bounds[0]);
@@ -203,8 +245,15 @@ fn check_block(engine: Engine, shape: [usize; 4], scale: f32, bounds: [f64; 2]) 
 
 #[test]
 fn block_matches_reference() {
-    let shapes =
-        [[1, 1, 3, 8], [2, 5, 7, 24], [3, 4, 4, 40], [1, 33, 1, 32], [1, 1, 1, 1], [2, 20, 20, 17], [5, 3, 300, 3]];
+    let shapes = [
+        [1, 1, 3, 8],
+        [2, 5, 7, 24],
+        [3, 4, 4, 40],
+        [1, 33, 1, 32],
+        [1, 1, 1, 1],
+        [2, 20, 20, 17],
+        [5, 3, 300, 3],
+    ];
     for engine in Engine::supported() {
         for shape in shapes {
             check_block(engine, shape, 0.4, [1e-2, 1e-2]);
@@ -218,23 +267,48 @@ fn block_matches_reference() {
 fn pointwise_matches_reference() {
     for engine in Engine::supported() {
         for (precision, bound) in [(Precision::Bf16, 1e-2), (Precision::Split, 1e-5)] {
-            for [pixels, k, n] in [[1, 3, 5], [33, 40, 24], [70, 1, 7], [70, 7, 1], [300, 33, 65], [1000, 64, 32]] {
+            for [pixels, k, n] in [
+                [1, 3, 5],
+                [33, 40, 24],
+                [70, 1, 7],
+                [70, 7, 1],
+                [300, 33, 65],
+                [1000, 64, 32],
+            ] {
                 let what = format!("{} {precision:?} {pixels} {k} {n}", engine.name());
                 let (x, gy) = (numbers(pixels * k, 1), numbers(pixels * n, 2));
                 let params = numbers(pointwise_param_len(k, n), 3);
-                let (mut y, mut gx, mut gp) = (poison(gy.len()), poison(x.len()), poison(params.len()));
+                let (mut y, mut gx, mut gp) =
+                    (poison(gy.len()), poison(x.len()), poison(params.len()));
                 let sizes = [k, n];
                 pointwise::forward_on(engine, precision, &x, pixels, sizes, &params, &mut y);
-                pointwise::backward_on(engine, precision, &x, &gy, pixels, sizes, &params, Some(&mut gx), &mut gp);
+                pointwise::backward_on(
+                    engine,
+                    precision,
+                    &x,
+                    &gy,
+                    pixels,
+                    sizes,
+                    &params,
+                    Some(&mut gx),
+                    &mut gp,
+                );
                 let (x64, gy64, p64) = (wide(&x), wide(&gy), wide(&params));
                 let (w, b) = p64.split_at(n * k);
                 let [want_gx, gw, gb] = plain::pointwise_back(&x64, &gy64, k, n, w);
-                assert_close(&format!("{what} y"), &y, &plain::pointwise(&x64, k, n, w, b), bound);
+                assert_close(
+                    &format!("{what} y"),
+                    &y,
+                    &plain::pointwise(&x64, k, n, w, b),
+                    bound,
+                );
                 assert_close(&format!("{what} gx"), &gx, &want_gx, bound);
                 assert_close(&format!("{what} gw"), &gp[..n * k], &gw, bound);
                 assert_close(&format!("{what} gb"), &gp[n * k..], &gb, 1e-5);
                 let mut again = poison(params.len());
-                pointwise::backward_on(engine, precision, &x, &gy, pixels, sizes, &params, None, &mut again);
+                pointwise::backward_on(
+                    engine, precision, &x, &gy, pixels, sizes, &params, None, &mut again,
+                );
                 assert_eq!(again, gp, "{what}: differs without gx");
             }
         }
@@ -255,7 +329,12 @@ fn depthwise_matches_reference() {
             let (x64, p64) = (wide(&x), wide(&params));
             let (dw, b) = p64.split_at(9 * c);
             let [want_gx, gdw, gb] = plain::depthwise_back(&x64, &wide(&gy), shape, dw);
-            assert_close(&format!("{what} y"), &y, &plain::depthwise(&x64, shape, dw, b), 1e-5);
+            assert_close(
+                &format!("{what} y"),
+                &y,
+                &plain::depthwise(&x64, shape, dw, b),
+                1e-5,
+            );
             assert_close(&format!("{what} gx"), &gx, &want_gx, 1e-5);
             assert_close(&format!("{what} gparams"), &gp, &[gdw, gb].concat(), 1e-5);
         }
@@ -272,7 +351,11 @@ fn activation_matches_reference() {
         activation_backward_on(engine, &x, &gy, &mut gx);
         let x64 = wide(&x);
         let want: Vec<f64> = x64.iter().map(|&x| plain::act(x)).collect();
-        let want_gx: Vec<f64> = x64.iter().zip(&gy).map(|(&x, &g)| plain::slope(x) * f64::from(g)).collect();
+        let want_gx: Vec<f64> = x64
+            .iter()
+            .zip(&gy)
+            .map(|(&x, &g)| plain::slope(x) * f64::from(g))
+            .collect();
         assert_close("y", &y, &want, 1e-6);
         assert_close("gx", &gx, &want_gx, 1e-6);
     }
@@ -281,7 +364,11 @@ fn activation_matches_reference() {
 #[test]
 fn equal_calls_give_equal_bits() {
     let [batch, h, w, c] = [3, 9, 8, 48];
-    let (x, gy, params) = (numbers(batch * h * w * c, 1), numbers(batch * h * w * c, 2), block_params(c, 1.0));
+    let (x, gy, params) = (
+        numbers(batch * h * w * c, 1),
+        numbers(batch * h * w * c, 2),
+        block_params(c, 1.0),
+    );
     let run = || {
         let (mut gx, mut gparams) = (poison(x.len()), poison(params.len()));
         block_backward(&x, &gy, batch, h, w, c, &params, &mut gx, &mut gparams);

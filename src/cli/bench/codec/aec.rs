@@ -2,8 +2,7 @@
 
 use super::{Codec, Source};
 use crate::bitstream::Quality;
-use crate::cli::options::model_id;
-use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress};
+use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress, model_id};
 use crate::image::Image;
 use crate::model::Model;
 
@@ -48,7 +47,7 @@ impl Codec for AecCodec {
     fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>> {
         let options = EncodeOptions {
             quality: Quality::from_percent(quality)?,
-            ..self.options.clone()
+            ..self.options
         };
         Ok(codec::encode(
             source.image(),

@@ -1,0 +1,166 @@
+//! `aec train`: weights from a folder of pictures.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::interrupt;
+use super::messages::GlobalOptions;
+use crate::model::Weights;
+use crate::train::data::Pictures;
+use crate::train::{Event, Run, RunOptions, TrainConfig};
+
+/// Arguments of `aec train`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Training images, searched recursively
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// Images for the periodic check [default: every 50th of --data]
+    #[arg(long, value_name = "DIR")]
+    validation: Option<PathBuf>,
+
+    /// Run folder: configuration, log, checkpoint, model
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Model sizes and schedule in TOML; the flags below override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Start from these weights ('base': the built-in ones)
+    ///
+    /// The optimizer starts afresh, with a warm-up.
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+
+    /// Continue the run in --out
+    #[arg(long)]
+    resume: bool,
+
+    /// Optimizer steps in all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+
+    /// Crops per step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: Option<u16>,
+
+    /// Crop side in pixels: a multiple of 64
+    #[arg(long, value_name = "PX")]
+    crop: Option<u16>,
+
+    /// Peak learning rate
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+
+    /// Seed of weights, crops and noise
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Worker threads [default: all cores]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let threads = args.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the worker threads")?;
+    pool.install(|| train(&args, global))
+}
+
+fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let init = args.init.as_deref().map(load_initial).transpose()?;
+    let config = configure(args, init.as_ref())?;
+    let (pictures, validation) = load_pictures(args, &config, global)?;
+    let (count, megapixels) = (pictures.len(), pictures.pixels() / 1_000_000);
+    global.say(&format!("{count} training pictures ({megapixels} MP), {} for validation", validation.len()));
+    let options = RunOptions { out: args.out.clone(), resume: args.resume, init };
+    let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
+    let bar = progress_bar(&run, global);
+    let stop = interrupt::stop_at_request();
+    let mut report = |event: Event| {
+        show(&bar, &event, global);
+        !stop.load(Ordering::Relaxed)
+    };
+    run.train(&pictures, &validation, &mut report).context("training failed")?;
+    bar.finish_and_clear();
+    let (step, steps, model) = (run.step(), run.config().steps, run.model_path());
+    global.say(&format!("step {step} of {steps}, model in '{}'", model.display()));
+    if step < steps {
+        global.say("go on with --resume");
+    }
+    Ok(())
+}
+
+fn load_initial(path: &Path) -> anyhow::Result<Weights> {
+    if path == Path::new("base") {
+        return Weights::embedded().context("cannot load the built-in model");
+    }
+    let read = || Weights::from_bytes(&std::fs::read(path)?);
+    read().with_context(|| format!("cannot load the model '{}'", path.display()))
+}
+
+/// The configuration: the run folder's on --resume, else the file's or the default; then the flags.
+fn configure(args: &Args, init: Option<&Weights>) -> anyhow::Result<TrainConfig> {
+    let file = if args.resume { Some(args.out.join("config.toml")) } else { args.config.clone() };
+    let mut config = match file {
+        Some(path) => {
+            let name = || format!("cannot read the configuration '{}'", path.display());
+            TrainConfig::from_toml(&std::fs::read_to_string(&path).with_context(name)?).with_context(name)?
+        }
+        None => TrainConfig { model: init.map_or_else(crate::model::ModelConfig::base, |w| w.config.clone()), ..TrainConfig::default() },
+    };
+    config.steps = args.steps.unwrap_or(config.steps);
+    config.batch = args.batch.map_or(config.batch, usize::from);
+    config.crop = args.crop.map_or(config.crop, usize::from);
+    config.learning_rate = args.learning_rate.unwrap_or(config.learning_rate);
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.validate()?;
+    Ok(config)
+}
+
+fn load_pictures(args: &Args, config: &TrainConfig, global: &GlobalOptions) -> anyhow::Result<(Pictures, Pictures)> {
+    let warn = |path: &Path, why: &str| global.warn(&format!("left out '{}': {why}", path.display()));
+    let side = u32::try_from(config.crop).unwrap_or(u32::MAX);
+    let load = |folder: &Path| {
+        Pictures::load(folder, side, &warn).with_context(|| format!("cannot use the folder '{}'", folder.display()))
+    };
+    let pictures = load(&args.data)?;
+    match &args.validation {
+        Some(folder) => Ok((pictures, load(folder)?)),
+        None => Ok(pictures.split_for_validation()),
+    }
+}
+
+fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {
+    let bar = ProgressBar::new(run.config().steps);
+    bar.set_position(run.step());
+    bar.reset_eta();
+    let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {msg} {elapsed} / {duration}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    if global.quiet {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
+    match event {
+        Event::Progress { step, loss, bpp, psnr, steps_per_second, .. } => {
+            let text = format!("loss {loss:.3} {bpp:.3} bpp {psnr:.2} dB {steps_per_second:.2} steps/s");
+            bar.set_message(text.clone());
+            bar.set_position(*step);
+            global.detail(|| format!("step {step}: {text}"));
+        }
+        Event::Validation { step, loss, points } => {
+            let points: Vec<String> = points.iter().map(|(bpp, psnr)| format!("{bpp:.3} bpp {psnr:.2} dB")).collect();
+            bar.suspend(|| global.say(&format!("step {step}: validation loss {loss:.3}; {}", points.join(", "))));
+        }
+        Event::Skipped { step } => bar.suspend(|| global.warn(&format!("step {step}: gradient is not finite, skipped"))),
+    }
+}

@@ -1,0 +1,93 @@
+//! Files that must be refused: valid ones with one thing wrong each.
+
+use super::layout::Layout;
+use super::{encode, pictures};
+
+/// Name and maker of each.
+pub const BROKEN: &[(&str, fn() -> Vec<u8>)] = &[
+    ("x-signature", || with_byte(0, b'\x89')),
+    ("x-newline-damage", || [&plain()[..4], &plain()[5..]].concat()),
+    ("x-empty", Vec::new),
+    ("x-version", || with_byte(6, 2)),
+    ("x-reserved-flag", || with_header(|header| header[7] = 2)),
+    ("x-orientation", || with_header(|header| header[8] = 9)),
+    ("x-quality", || with_header(|header| header[9..11].copy_from_slice(&50_001_u16.to_le_bytes()))),
+    ("x-tile-units", || with_header(|header| header[11] = 0)),
+    ("x-zero-width", || changed(plain(), |layout| layout.set_size(0, 30))),
+    ("x-too-wide", || changed(plain(), |layout| layout.set_size(1_048_561, 1))),
+    ("x-over-limit", || changed(plain(), |layout| layout.set_size(1_048_560, 1_048_560))),
+    ("x-too-many-tiles", || changed(plain(), |layout| layout.set_size(9000, 9000))),
+    ("x-long-varint", || with_header(|header| drop(header.splice(12..13, [20 | 0x80, 0])))),
+    ("x-unknown-model", || with_header(|header| header[14] ^= 1)),
+    ("x-header-crc", || with_byte(22, plain()[22] ^ 1)),
+    ("x-section-crc", || with_byte_from_end(11, 1)),
+    ("x-truncated-header", || plain()[..20].to_vec()),
+    ("x-truncated-section", || plain()[..plain().len() - 20].to_vec()),
+    ("x-no-end", || plain()[..plain().len() - 9].to_vec()),
+    ("x-trailing-bytes", || [plain(), vec![0]].concat()),
+    ("x-end-not-empty", || changed(plain(), |layout| layout.payload(b"END ").push(0))),
+    ("x-malformed-tag", || changed(plain(), |layout| layout.sections[0].0 = *b"1ILE")),
+    ("x-unknown-critical", || changed(plain(), |layout| layout.sections.insert(0, (*b"XTST", vec![])))),
+    ("x-ancillary-after-tiles", || changed(plain(), |layout| layout.sections.insert(1, (*b"zTST", vec![])))),
+    ("x-two-profiles", || changed(plain(), |layout| layout.sections.splice(0..0, profiles()).for_each(drop))),
+    ("x-missing-tile", || changed(tiled(), |layout| drop(layout.sections.remove(2)))),
+    ("x-extra-tile", || changed(plain(), |layout| layout.sections.insert(0, layout.sections[0].clone()))),
+    ("x-no-tile-index", || changed(tiled(), |layout| drop(layout.sections.remove(0)))),
+    ("x-tile-index-of-one", || changed(plain(), |layout| layout.sections.insert(0, (*b"TIDX", vec![5])))),
+    ("x-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX")[0] ^= 1)),
+    ("x-short-tile-index", || changed(tiled(), |layout| drop(layout.payload(b"TIDX").pop()))),
+    ("x-long-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").push(1))),
+    ("x-swapped-tiles", || changed(tiled(), |layout| layout.sections[1..].swap(0, 1))),
+    ("x-tile-flag", || with_tile(|tile| tile[0] = 2)),
+    ("x-short-tile", || with_tile(|tile| tile.truncate(4))),
+    ("x-latent-checksum", || with_tile(|tile| tile[1] ^= 1)),
+    ("x-stream-zero-byte", || with_tile(|tile| tile.push(0))),
+    ("x-stream-end", || with_tile(|tile| tile.extend([1, 2, 3, 4, 5]))),
+    ("x-stream-cut", || with_tile(|tile| tile.truncate(tile.len() - 4))),
+    ("x-empty-zero-map", || with_tile(|tile| drop(tile.splice(0..1, [1, 0])))),
+    ("x-long-zero-map", || with_tile(|tile| drop(tile.splice(0..1, [1, 3, 255, 255, 0])))),
+    ("x-wrong-zero-map", || with_tile(|tile| drop(tile.splice(0..1, [1, 2, 0, 0])))),
+];
+
+/// The file that is damaged: 20 x 30 pixels in one tile; width at offset 12, model id at
+/// 14, header checksum at 22.
+fn plain() -> Vec<u8> {
+    encode(&pictures::scene(20, 30), 60.0, 64)
+}
+
+/// A file of two unlike tiles.
+fn tiled() -> Vec<u8> {
+    encode(&pictures::scene(90, 64), 60.0, 64)
+}
+
+fn profiles() -> [([u8; 4], Vec<u8>); 2] {
+    [(*b"iccP", vec![1]), (*b"iccP", vec![1])]
+}
+
+fn with_byte(at: usize, value: u8) -> Vec<u8> {
+    let mut file = plain();
+    file[at] = value;
+    file
+}
+
+fn with_byte_from_end(from_end: usize, change: u8) -> Vec<u8> {
+    let mut file = plain();
+    let at = file.len() - from_end;
+    file[at] ^= change;
+    file
+}
+
+/// `file` with its parts changed and its checksums of bytes right.
+fn changed(file: Vec<u8>, change: impl FnOnce(&mut Layout)) -> Vec<u8> {
+    let mut layout = Layout::of(&file);
+    change(&mut layout);
+    layout.bytes()
+}
+
+fn with_header(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    changed(plain(), |layout| change(&mut layout.header))
+}
+
+fn with_tile(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    changed(plain(), |layout| change(layout.payload(b"TILE")))
+}

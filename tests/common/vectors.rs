@@ -1,0 +1,144 @@
+//! The golden files of `tests/vectors`: how each was made, and what `results.txt`
+//! says about it. Names that begin with `x-` are files that must be refused.
+//!
+//! `AEC_WRITE_VECTORS=1 cargo test --release --test conformance` writes them anew.
+//! A change of an existing file changes the format: review it like code.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Once;
+
+use aec::Image;
+use sha2::{Digest, Sha256};
+
+use super::layout::Layout;
+use super::{class, decode, encode, pictures};
+
+/// One golden file.
+pub struct Vector {
+    /// Name of the file without `.aec`.
+    pub name: &'static str,
+    /// Makes the file's bytes.
+    pub make: fn() -> Vec<u8>,
+}
+
+/// The folder of the vectors.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
+
+/// Every vector: those that decode, then those that must be refused.
+pub fn all() -> Vec<Vector> {
+    let list = VALID.iter().chain(super::broken::BROKEN);
+    list.map(|(name, make)| Vector { name, make: *make }).collect()
+}
+
+impl Vector {
+    /// The committed file.
+    pub fn file(&self) -> Vec<u8> {
+        write_if_asked();
+        std::fs::read(folder().join(format!("{}.aec", self.name))).unwrap()
+    }
+
+    /// Whether the file must be refused.
+    pub fn must_fail(&self) -> bool {
+        self.name.starts_with("x-")
+    }
+}
+
+/// Vectors that decode. The table in codec-spec.md, Appendix A, says what each is for.
+const VALID: &[(&str, fn() -> Vec<u8>)] = &[
+    ("pixel", || encode(&pictures::flat(1, 1, [200, 60, 90]), 60.0, 64)),
+    ("line", || encode(&pictures::scene(1, 3000), 40.0, 1024)),
+    ("odd", || encode(&pictures::scene(17, 23), 60.0, 1024)),
+    ("tiles", || encode(&pictures::scene(200, 150), 50.0, 64)),
+    ("uneven-tiles", || encode(&pictures::scene(257, 131), 30.0, 128)),
+    ("whole-tiles", || encode(&pictures::scene(128, 64), 50.0, 64)),
+    ("one-over", || encode(&pictures::scene(65, 64), 50.0, 64)),
+    ("gray", || encode(&pictures::gray_scene(40, 30), 60.0, 64)),
+    ("orientation", || encode(&turned(6), 60.0, 64)),
+    ("metadata", || encode(&with_metadata(), 60.0, 64)),
+    ("quality-0", || encode(&pictures::scene(70, 50), 0.0, 64)),
+    ("quality-37.5", || encode(&pictures::scene(70, 50), 37.5, 64)),
+    ("quality-100", || encode(&pictures::scene(70, 50), 100.0, 64)),
+    ("escapes", || encode(&pictures::noise(64, 64), 100.0, 64)),
+    ("all-zero", || encode(&pictures::flat(1, 1, [127; 3]), 0.0, 64)),
+    ("zero-map", || encode(&pictures::flat(128, 128, [180, 90, 60]), 25.0, 1024)),
+    ("unknown-ancillary", unknown_ancillary),
+];
+
+fn turned(orientation: u8) -> Image {
+    let mut picture = pictures::scene(50, 20);
+    picture.metadata.orientation = orientation;
+    picture
+}
+
+fn with_metadata() -> Image {
+    let mut picture = pictures::scene(30, 40);
+    picture.metadata.icc = Some(b"not really a profile".to_vec());
+    // A TIFF header and one directory without entries.
+    picture.metadata.exif = Some(b"II*\0\x08\0\0\0\0\0\0\0\0\0".to_vec());
+    picture.metadata.xmp = Some(b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>".to_vec());
+    picture
+}
+
+fn unknown_ancillary() -> Vec<u8> {
+    let mut layout = Layout::of(&encode(&with_metadata(), 60.0, 64));
+    layout.sections.insert(1, (*b"zTST", b"anything".to_vec()));
+    layout.bytes()
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// What decoding a file comes to: the digest of the upright picture's RGB bytes, or the
+/// name of the error.
+pub fn outcome(file: &[u8]) -> String {
+    match decode(file) {
+        Ok(picture) => sha256(&picture.rgb),
+        Err(error) => class(&error),
+    }
+}
+
+/// `results.txt`: name to the file's digest and its outcome.
+pub fn results() -> BTreeMap<String, (String, String)> {
+    write_if_asked();
+    let text = std::fs::read_to_string(folder().join("results.txt")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(read_result).collect()
+}
+
+fn read_result(line: &str) -> (String, (String, String)) {
+    let (name, rest) = line.split_once(": ").unwrap();
+    let (file, outcome) = rest.split_once(' ').unwrap();
+    (name.to_string(), (file.to_string(), outcome.to_string()))
+}
+
+/// Whether the environment asks to write the vectors (see the module's head).
+pub fn is_asked_to_write() -> bool {
+    std::env::var_os("AEC_WRITE_VECTORS").is_some()
+}
+
+/// Writes every vector, once, when asked to.
+fn write_if_asked() {
+    static ONCE: Once = Once::new();
+    if is_asked_to_write() {
+        ONCE.call_once(write);
+    }
+}
+
+fn write() {
+    let mut text = String::from("# name: SHA-256 of the file, SHA-256 of the upright RGB bytes or the error\n");
+    for vector in all() {
+        let file = (vector.make)();
+        std::fs::write(folder().join(format!("{}.aec", vector.name)), &file).unwrap();
+        writeln!(text, "{}: {} {}", vector.name, sha256(&file), outcome(&file)).unwrap();
+    }
+    std::fs::write(folder().join("results.txt"), text).unwrap();
+}

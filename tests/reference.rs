@@ -1,0 +1,64 @@
+//! The library against the reference decoder, which was written from codec-spec.md alone:
+//! the same upright pixels for every golden file, the same error class for every broken one.
+
+mod common;
+#[path = "reference/mod.rs"]
+mod decoder;
+
+use common::vectors::{Vector, all};
+use common::{class, tiny};
+use decoder::Statistics;
+
+fn vectors(must_fail: bool) -> impl Iterator<Item = Vector> {
+    all().into_iter().filter(move |vector| vector.must_fail() == must_fail)
+}
+
+#[test]
+fn both_decoders_give_the_same_pixels() {
+    for vector in vectors(false) {
+        let (expected, found) = (decoder::decode(&vector.file(), tiny::bytes()), common::decode(&vector.file()).unwrap());
+        let expected = expected.unwrap_or_else(|class| panic!("{}: {class:?}", vector.name));
+        assert_eq!((found.width as usize, found.height as usize), (expected.width, expected.height), "{}", vector.name);
+        assert!(found.rgb == expected.rgb, "{}", vector.name);
+    }
+}
+
+#[test]
+fn both_decoders_refuse_with_the_same_class() {
+    for vector in vectors(true) {
+        let expected = decoder::decode(&vector.file(), tiny::bytes()).err();
+        let found = common::decode(&vector.file()).err().map(|error| class(&error));
+        assert_eq!(found, expected.map(|class| format!("{class:?}")), "{}", vector.name);
+    }
+}
+
+fn statistics(name: &str) -> Statistics {
+    let vector = vectors(false).find(|vector| vector.name == name).unwrap();
+    decoder::decode(&vector.file(), tiny::bytes()).unwrap().statistics
+}
+
+/// The vectors do make use of what they are said to test.
+#[test]
+fn vectors_reach_every_kind_of_symbol() {
+    let escapes = statistics("escapes");
+    assert!(escapes.escapes > 50 && escapes.nonzero * 2 > escapes.coded, "{escapes:?}");
+    let low = statistics("quality-0");
+    assert!(low.skipped > 50 && low.nonzero > 50 && low.coded > 500, "{low:?}");
+    let mapped = statistics("zero-map");
+    assert!(mapped.unmapped > 100 && mapped.nonzero > 0, "{mapped:?}");
+    let zero = statistics("all-zero");
+    assert!(zero.nonzero == 0 && zero.coded > 0, "{zero:?}");
+}
+
+/// The shipped model, which is much larger; slow, so only on request.
+#[test]
+#[ignore = "slow: the reference decoder on the shipped model"]
+fn both_decoders_agree_on_the_shipped_model() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/weights/base.safetensors");
+    let weights = std::fs::read(path).unwrap();
+    let model = aec::Model::from_bytes(&weights).unwrap();
+    let picture = common::pictures::scene(150, 100);
+    let file = aec::encode(&picture, &model, &aec::EncodeOptions::default(), &aec::NoProgress).unwrap();
+    let found = aec::decode(&file, &model, &aec::DecodeOptions::default(), &aec::NoProgress).unwrap();
+    assert!(found.rgb == decoder::decode(&file, &weights).unwrap().rgb);
+}
