@@ -94,9 +94,10 @@ fn encode_tile(quality: &QualityModel, tables: &ScaleTables, latent: &Grid, rect
         values.iter().zip(gains.iter().cycle()).map(|(value, gain)| value * gain).collect()
     };
     let channels = latent.channels;
-    let mut recorder = Recorder::new(scaled(hyper.values, &quality.hyper_gain), scaled(tile.values, &quality.latent_gain));
+    let hyper = scaled(hyper.values, &quality.hyper_gain);
+    let mut recorder = Recorder::new(tables, hyper, scaled(tile.values, &quality.latent_gain));
     let coded = code_tile(quality, height, width, &mut recorder)?;
-    let (zero_map, stream) = recorder.finish(tables, channels);
+    let (zero_map, stream) = recorder.finish(channels);
     Ok(EncodedTile { zero_map: zero_map.map(|map| map.to_bytes()), checksum: coded.checksum, stream })
 }
 

@@ -35,7 +35,7 @@ pub const BROKEN: &[(&str, fn() -> Vec<u8>)] = &[
     ("x-no-tile-index", || changed(tiled(), |layout| drop(layout.sections.remove(0)))),
     ("x-tile-index-of-one", || changed(plain(), |layout| layout.sections.insert(0, (*b"TIDX", vec![5])))),
     ("x-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX")[0] ^= 1)),
-    ("x-short-tile-index", || changed(tiled(), |layout| drop(layout.payload(b"TIDX").pop()))),
+    ("x-short-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").truncate(1))),
     ("x-long-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").push(1))),
     ("x-swapped-tiles", || changed(tiled(), |layout| layout.sections[1..].swap(0, 1))),
     ("x-tile-flag", || with_tile(|tile| tile[0] = 2)),

@@ -54,21 +54,25 @@ fn parameters(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
     }
 }
 
-/// Uniform weights of about the size that keeps activations near 1, and small biases.
+/// Uniform weights of about the size that keeps values near 1, and small biases.
 fn network(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
-    let gain = match layer.path.rsplit('.').next() {
-        Some("conv_out") => 0.2,
-        Some("mean" | "scale") => 0.6,
-        _ => 1.5,
-    };
     let mut flat = Vec::new();
     for (part, shape) in layer.kind.parts() {
         let inputs = if part == "depthwise.weight" { 9 } else { *shape.last().unwrap() };
-        let bound = if part.ends_with("bias") { 0.1 } else { gain * (3.0 / inputs as f32).sqrt() };
+        let bound = if part.ends_with("bias") { 0.05 } else { gain(&layer.path, part) * (3.0 / inputs as f32).sqrt() };
         let count: usize = shape.iter().product();
         flat.extend((0..count).map(|_| random.within(bound)));
     }
     flat
+}
+
+/// How much a layer amplifies. What adds to something else is small beside it.
+fn gain(path: &str, part: &str) -> f32 {
+    match (path.rsplit('.').next(), part) {
+        (Some("conv_out"), _) => 0.2,
+        (_, "conv2.weight" | "conv4.weight") => 0.5,
+        _ => 1.2,
+    }
 }
 
 /// The transform's rows (analysis) or columns (synthesis), then the bias.
@@ -110,8 +114,8 @@ fn walsh(k: usize, t: usize) -> f32 {
 /// Quantization steps that shrink by 2.5 per row. Channel 14 has too small a scale for
 /// its size (escapes), channel 15 too small a one to be coded at low quality.
 fn table_value(path: &str, row: usize, column: usize, random: &mut Random) -> f32 {
-    let latent_gain = [0.5, 1.25, 3.125, 7.8125][row] * if column == 14 { 6.0 } else { 1.0 };
-    let hyper_gain = [0.5, 1.0, 2.0, 4.0][row];
+    let latent_gain = [0.4, 1.0, 2.5, 6.25][row] * if column == 14 && row > 0 { 8.0 } else { 1.0 };
+    let hyper_gain = [0.25, 0.75, 1.5, 3.0][row];
     let step = row as f32;
     match path {
         "quality.latent_gain" => latent_gain,

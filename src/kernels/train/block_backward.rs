@@ -6,90 +6,19 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::block::{
-    Biases, BlockLayout, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, block_param_len,
-    expand,
+    Biases, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, block_param_len, expand,
 };
-use super::depthwise::{Plane, Sums, TAPS, convolve_backward, convolve_rows};
+use super::block_gradients::{Gradients, Operands, gradient_lens, reduce};
+use super::depthwise::{Plane, Sums, convolve_backward, convolve_rows};
 use super::engine::{Engine, Task};
 use super::epilogue::{Activate, Affine, Base, Chain, add_column_sums};
-use super::gemm::{Panels, product, product_into};
-use super::lanes::{BLOCK, Bf16, Element, Lanes, padded};
-use super::pack::{Direction, Matrix, pack_pairs, pack_rows, pack_transposed};
-use super::pointwise::add_tasks;
+use super::gemm::{Panels, product};
+use super::lanes::{BLOCK, Bf16, Lanes, padded};
+use super::pack::{Direction, Matrix, pack_rows};
 use super::scratch::{Buffer, with_kept};
 
 /// Pixels in one product for the gradient of weights (at least one row of the image).
 const STRIP_PIXELS: usize = 256;
-
-/// Gradient of a weight matrix, `[padded(outputs), padded(inputs)]`.
-struct WeightSum<'a> {
-    sums: &'a mut [f32],
-    /// Nothing was added yet; what `sums` holds is left over from another call.
-    is_empty: bool,
-}
-
-/// Parameter gradients of one task, with padded rows.
-struct Gradients<'a> {
-    w1: WeightSum<'a>,
-    w2: WeightSum<'a>,
-    w3: WeightSum<'a>,
-    w4: WeightSum<'a>,
-    /// `[9, padded(c)]`
-    dw: &'a mut [f32],
-    bd: &'a mut [f32],
-    b1: &'a mut [f32],
-    b2: &'a mut [f32],
-    b3: &'a mut [f32],
-    b4: &'a mut [f32],
-}
-
-/// Lengths of the parts of [`Gradients`] in their order.
-fn gradient_lens(c: usize) -> [usize; 10] {
-    let (cp, wide) = (padded(c), padded(2 * c));
-    [
-        cp * cp,
-        cp * cp,
-        wide * cp,
-        cp * wide,
-        TAPS * cp,
-        cp,
-        cp,
-        cp,
-        wide,
-        cp,
-    ]
-}
-
-impl<'a> Gradients<'a> {
-    /// Starts new sums in a slice of the total length.
-    fn new(sums: &'a mut [f32], c: usize) -> Self {
-        let lens = gradient_lens(c);
-        let weights = lens[..4].iter().sum();
-        sums[weights..].fill(0.0);
-        let mut rest = sums;
-        let [w1, w2, w3, w4, dw, bd, b1, b2, b3, b4] = lens.map(|len| {
-            let (part, tail) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = tail;
-            part
-        });
-        let [w1, w2, w3, w4] = [w1, w2, w3, w4].map(|sums| WeightSum {
-            sums,
-            is_empty: true,
-        });
-        Self {
-            w1,
-            w2,
-            w3,
-            w4,
-            dw,
-            bd,
-            b1,
-            b2,
-            b3,
-            b4,
-        }
-    }
-}
 
 /// The backward pass of some samples.
 struct Backward<'a> {
@@ -125,42 +54,6 @@ impl Task for Backward<'_> {
         for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
             sample.run(lanes, Tensors { x, gy, gx }, self.scratch);
         }
-    }
-}
-
-/// Buffers to pack the operands of a weight gradient into.
-struct Operands<'a> {
-    left: &'a mut [Bf16],
-    right: &'a mut [Bf16],
-}
-
-impl Operands<'_> {
-    /// `sum += gradient^T input`, over the rows of both.
-    #[inline(always)]
-    fn add<L: Lanes, G: Element, X: Element>(
-        &mut self,
-        lanes: L,
-        gradient: Matrix<'_, G>,
-        input: Matrix<'_, X>,
-        sum: &mut WeightSum<'_>,
-    ) {
-        let depth = padded(gradient.rows);
-        pack_transposed(lanes, gradient, self.left, depth);
-        pack_pairs(lanes, input, self.right);
-        let panels = Panels {
-            data: self.right,
-            depth,
-            columns: input.columns,
-        };
-        product_into(
-            lanes,
-            self.left,
-            padded(gradient.columns),
-            panels,
-            sum.sums,
-            !sum.is_empty,
-        );
-        sum.is_empty = false;
     }
 }
 
@@ -489,21 +382,4 @@ pub fn block_backward_on(
             });
         reduce(sums, c, gparams);
     });
-}
-
-/// Adds up the gradients of all tasks.
-fn reduce(sums: &[f32], c: usize, gparams: &mut [f32]) {
-    let lens = gradient_lens(c);
-    let total = lens.iter().sum();
-    let (cp, wide) = (padded(c), padded(2 * c));
-    let l = BlockLayout::new(c);
-    let targets = [l.w1, l.w2, l.w3, l.w4, l.dw, l.bd, l.b1, l.b2, l.b3, l.b4];
-    let strides = [cp, cp, cp, wide, cp, cp, cp, cp, wide, cp];
-    let columns = [c, c, c, 2 * c, c, c, c, c, 2 * c, c];
-    let mut offset = 0;
-    for i in 0..lens.len() {
-        let to = &mut gparams[targets[i].clone()];
-        add_tasks(sums, total, offset, strides[i], to, columns[i]);
-        offset += lens[i];
-    }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::engine::{Engine, Task};
-use super::epilogue::from;
+use super::epilogue::{add_to, from};
 use super::lanes::{Element, LANES, Lanes, padded};
 use super::scratch::{Buffer, with_kept};
 
@@ -188,12 +188,6 @@ pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, co
             add_to(lanes, &mut input[channel..channel + LANES], g_input);
         }
     }
-}
-
-#[inline(always)]
-fn add_to<L: Lanes>(lanes: L, sums: &mut [f32], value: L::F) {
-    let sum = lanes.add(lanes.load(sums), value);
-    lanes.store(sums, sum);
 }
 
 /// Numbers in the parameters of a depthwise layer: `dw [9, c] | b [c]`.

@@ -35,7 +35,7 @@ fn dense_mut<T>(values: &mut [T], columns: usize, row: usize, column: usize) -> 
 
 /// Adds to sixteen running sums.
 #[inline(always)]
-fn add_to<L: Lanes>(lanes: L, sums: &mut [f32], value: L::F) {
+pub(super) fn add_to<L: Lanes>(lanes: L, sums: &mut [f32], value: L::F) {
     let sum = lanes.add(lanes.load(sums), value);
     lanes.store(sums, sum);
 }

@@ -10,6 +10,7 @@ mod activation;
 mod amx;
 mod block;
 mod block_backward;
+mod block_gradients;
 mod depthwise;
 mod engine;
 mod epilogue;

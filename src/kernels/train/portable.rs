@@ -178,9 +178,36 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
 
     #[inline(always)]
     unsafe fn block_product(self, p: BlockProduct) {
+        #[cfg(target_arch = "x86_64")]
+        if FUSED {
+            // SAFETY: the caller's promise; on this processor family fused lanes are made only where AVX2 and FMA are.
+            return unsafe { avx2_products(p) };
+        }
         // SAFETY: the caller's promise.
-        unsafe { fma_block_product::<Self, 4, 1>(self, p) }
+        unsafe { plain_products::<FUSED>(p) }
     }
+}
+
+/// The product block, compiled once instead of into every product.
+///
+/// # Safety
+/// As `Lanes::block_product`.
+#[inline(never)]
+unsafe fn plain_products<const FUSED: bool>(p: BlockProduct) {
+    // SAFETY: the caller's promise.
+    unsafe { fma_block_product::<_, 4, 1>(Portable::<FUSED>, p) }
+}
+
+/// As [`plain_products`].
+///
+/// # Safety
+/// As `Lanes::block_product`, with AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+unsafe fn avx2_products(p: BlockProduct) {
+    // SAFETY: the caller's promise.
+    unsafe { fma_block_product::<_, 4, 1>(Portable::<true>, p) }
 }
 
 impl<const FUSED: bool> PairLanes for Portable<FUSED> {

@@ -199,10 +199,21 @@ impl<const AMX: bool> Lanes for Zmm<AMX> {
             if AMX {
                 amx::block_product(p);
             } else {
-                fma_block_product::<Self, 8, 2>(self, p);
+                fma_products(p);
             }
         }
     }
+}
+
+/// The product block without tiles, compiled once instead of into every product.
+///
+/// # Safety
+/// As `Lanes::block_product`, with the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline(never)]
+unsafe fn fma_products(p: BlockProduct) {
+    // SAFETY: the caller's promise.
+    unsafe { fma_block_product::<_, 8, 2>(Zmm::<false>::new(), p) }
 }
 
 impl<const AMX: bool> PairLanes for Zmm<AMX> {
