@@ -19,8 +19,14 @@ fn small_file() -> Vec<u8> {
 
 /// Decodes with limits that keep damaged sizes cheap.
 fn decode(file: &[u8]) -> Result<aec::Image> {
-    let limits = Limits { max_pixels: 1 << 14, ..Limits::default() };
-    let options = DecodeOptions { limits, ..DecodeOptions::default() };
+    let limits = Limits {
+        max_pixels: 1 << 14,
+        ..Limits::default()
+    };
+    let options = DecodeOptions {
+        limits,
+        ..DecodeOptions::default()
+    };
     aec::decode(file, tiny::model(), &options, &NoProgress)
 }
 
@@ -41,7 +47,10 @@ fn every_truncation_is_truncated() {
     let file = small_file();
     (0..file.len()).into_par_iter().for_each(|length| {
         let error = decode(&file[..length]).unwrap_err();
-        assert!(matches!(error, Error::Truncated { .. }), "{length} bytes: {error}");
+        assert!(
+            matches!(error, Error::Truncated { .. }),
+            "{length} bytes: {error}"
+        );
     });
 }
 
@@ -52,7 +61,10 @@ fn every_changed_byte_is_an_error() {
         let mut damaged = file.clone();
         for change in 1..=255 {
             damaged[at] = file[at] ^ change;
-            assert!(decode(&damaged).is_err(), "byte {at} changed by {change:#04x}");
+            assert!(
+                decode(&damaged).is_err(),
+                "byte {at} changed by {change:#04x}"
+            );
         }
     });
 }
@@ -62,14 +74,23 @@ fn every_changed_byte_is_an_error() {
 #[test]
 fn every_changed_byte_of_a_tile_is_an_error_behind_right_checksums() {
     let layout = Layout::of(&small_file());
-    let tile = layout.sections.iter().position(|section| &section.0 == b"TILE").unwrap();
-    (0..layout.sections[tile].1.len()).into_par_iter().for_each(|at| {
-        for change in changes() {
-            let mut damaged = layout.clone();
-            damaged.sections[tile].1[at] ^= change;
-            assert!(decode(&damaged.bytes()).is_err(), "byte {at} changed by {change:#04x}");
-        }
-    });
+    let tile = layout
+        .sections
+        .iter()
+        .position(|section| &section.0 == b"TILE")
+        .unwrap();
+    (0..layout.sections[tile].1.len())
+        .into_par_iter()
+        .for_each(|at| {
+            for change in changes() {
+                let mut damaged = layout.clone();
+                damaged.sections[tile].1[at] ^= change;
+                assert!(
+                    decode(&damaged.bytes()).is_err(),
+                    "byte {at} changed by {change:#04x}"
+                );
+            }
+        });
 }
 
 /// A tile cut short or made longer, with right checksums and the right tile index.
@@ -78,10 +99,17 @@ fn every_other_length_of_a_tile_is_an_error_behind_right_checksums() {
     let mut layout = Layout::of(&encode(&pictures::scene(20, 20), 40.0, 64));
     let whole = layout.payload(b"TILE").clone();
     let longer = (1..=255).map(|byte| [&whole[..], &[byte]].concat());
-    for payload in (0..whole.len()).map(|length| whole[..length].to_vec()).chain(longer) {
+    for payload in (0..whole.len())
+        .map(|length| whole[..length].to_vec())
+        .chain(longer)
+    {
         let length = payload.len();
         *layout.payload(b"TILE") = payload;
-        assert!(decode(&layout.bytes()).is_err(), "{length} of {} bytes", whole.len());
+        assert!(
+            decode(&layout.bytes()).is_err(),
+            "{length} of {} bytes",
+            whole.len()
+        );
     }
 }
 

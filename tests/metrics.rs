@@ -56,7 +56,12 @@ fn scene_sample(x: u32, y: u32, channel: u32, width: u32, height: u32) -> u8 {
     let value = if small_disc {
         [230, 60, 40][channel as usize]
     } else if large_disc {
-        shading[channel as usize] / 2 + if (x / 3 + y / 5) % 2 == 0 { 90 } else { 20 }
+        shading[channel as usize] / 2
+            + if (x / 3 + y / 5).is_multiple_of(2) {
+                90
+            } else {
+                20
+            }
     } else if y > 3 * height / 4 {
         shading[channel as usize] / 2 + noise(x / 2, y / 2, 7) / 3
     } else {

@@ -14,13 +14,25 @@ fn round_trip(width: u32, height: u32, percent: f64, tile_size: u32) -> f64 {
     let picture = pictures::scene(width, height);
     let decoded = decode(&encode(&picture, percent, tile_size)).unwrap();
     assert_eq!((decoded.width, decoded.height), (width, height));
-    let errors = picture.rgb.iter().zip(&decoded.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)));
+    let errors = picture
+        .rgb
+        .iter()
+        .zip(&decoded.rgb)
+        .map(|(a, b)| f64::from(a.abs_diff(*b)));
     errors.sum::<f64>() / picture.rgb.len() as f64
 }
 
 #[test]
 fn awkward_sizes_come_back() {
-    for (width, height) in [(1, 1), (1, 3000), (17, 23), (511, 513), (4097, 1), (64, 64), (65, 129)] {
+    for (width, height) in [
+        (1, 1),
+        (1, 3000),
+        (17, 23),
+        (511, 513),
+        (4097, 1),
+        (64, 64),
+        (65, 129),
+    ] {
         round_trip(width, height, 40.0, 1024);
     }
 }
@@ -39,7 +51,10 @@ fn pieces_do_not_show() {
     for (width, height) in [(2900, 40), (40, 2900)] {
         let file = encode(&pictures::scene(width, height), 60.0, 1024);
         let expected = decoder::decode(&file, tiny::bytes()).unwrap();
-        assert!(decode(&file).unwrap().rgb == expected.rgb, "{width}x{height}");
+        assert!(
+            decode(&file).unwrap().rgb == expected.rgb,
+            "{width}x{height}"
+        );
     }
 }
 

@@ -121,25 +121,24 @@ pub(super) mod tests {
 
     /// A minimal Exif block: one IFD with the orientation as its only entry.
     pub fn exif_with_orientation(big_endian: bool, orientation: u8) -> Vec<u8> {
-        let (order, u16b): (&[u8], fn(u16) -> [u8; 2]) = if big_endian {
-            (b"MM\0\x2a\0\0\0\x08", u16::to_be_bytes)
+        let (order, count): (&[u8], &[u8]) = if big_endian {
+            (b"MM\0\x2a\0\0\0\x08", &[0, 0, 0, 1])
         } else {
-            (b"II\x2a\0\x08\0\0\0", u16::to_le_bytes)
+            (b"II\x2a\0\x08\0\0\0", &[1, 0, 0, 0])
         };
-        let count: &[u8] = if big_endian {
-            &[0, 0, 0, 1]
-        } else {
-            &[1, 0, 0, 0]
+        let word = |value: u16| {
+            if big_endian {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            }
         };
-        let mut block = order.to_vec();
-        block.extend(u16b(1));
-        block.extend(u16b(0x112));
-        block.extend(u16b(3));
-        block.extend(count);
-        block.extend(u16b(u16::from(orientation)));
-        block.extend([0; 2]);
-        block.extend([0; 4]);
-        block
+        let [entries, tag, short] = [word(1), word(0x112), word(3)];
+        let value = word(u16::from(orientation));
+        [
+            order, &entries, &tag, &short, count, &value, &[0; 2], &[0; 4],
+        ]
+        .concat()
     }
 
     #[test]

@@ -221,9 +221,9 @@ fn combine_rows(ring: &[Moments], first: usize, sums: &mut Moments, window: &[f3
         for (sum, center) in sums.iter_mut().zip(row(HALF)) {
             *sum = window[HALF] * center;
         }
-        for tap in 0..HALF {
+        for (tap, weight) in window[..HALF].iter().enumerate() {
             for ((sum, above), below) in sums.iter_mut().zip(row(tap)).zip(row(TAPS - 1 - tap)) {
-                *sum += window[tap] * (above + below);
+                *sum += weight * (above + below);
             }
         }
     }

@@ -73,6 +73,12 @@ impl Parameters {
         self.variables.par_iter().map(of_variable).collect()
     }
 
+    /// One variable's gradient in the first replica, if it has one.
+    #[cfg(test)]
+    pub fn gradient_of(&self, path: &str, store: &GradStore) -> Option<Vec<f32>> {
+        self.replicas[0].gradient(path, self.variables.get(path)?, store).ok()
+    }
+
     /// The running average of the weights, in their stored form.
     #[must_use]
     pub fn averaged(&self, optimizer: &Optimizer) -> Weights {

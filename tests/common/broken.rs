@@ -1,10 +1,12 @@
 //! Files that must be refused: valid ones with one thing wrong each.
 
 use super::layout::Layout;
+use super::vectors::Maker;
 use super::{encode, pictures};
 
 /// Name and maker of each.
-pub const BROKEN: &[(&str, fn() -> Vec<u8>)] = &[
+#[rustfmt::skip]
+pub const BROKEN: &[(&str, Maker)] = &[
     ("x-signature", || with_byte(0, b'\x89')),
     ("x-newline-damage", || [&plain()[..4], &plain()[5..]].concat()),
     ("x-empty", Vec::new),

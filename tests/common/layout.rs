@@ -59,6 +59,11 @@ impl Layout {
 
     /// The payload of the first section called `tag`.
     pub fn payload(&mut self, tag: &[u8; 4]) -> &mut Vec<u8> {
-        &mut self.sections.iter_mut().find(|section| &section.0 == tag).unwrap().1
+        &mut self
+            .sections
+            .iter_mut()
+            .find(|section| &section.0 == tag)
+            .unwrap()
+            .1
     }
 }

@@ -15,7 +15,11 @@ use aec::{DecodeOptions, EncodeOptions, Image, NoProgress, Quality, Result};
 /// Encodes with the tiny model.
 pub fn encode(picture: &Image, percent: f64, tile_size: u32) -> Vec<u8> {
     let quality = Quality::from_percent(percent).unwrap();
-    let options = EncodeOptions { quality, tile_size, ..EncodeOptions::default() };
+    let options = EncodeOptions {
+        quality,
+        tile_size,
+        ..EncodeOptions::default()
+    };
     aec::encode(picture, tiny::model(), &options, &NoProgress).unwrap()
 }
 
@@ -27,5 +31,7 @@ pub fn decode(file: &[u8]) -> Result<Image> {
 /// The name of an error's variant: `Corrupt`, `Truncated`, ...
 pub fn class(error: &aec::Error) -> String {
     let text = format!("{error:?}");
-    text.chars().take_while(|c| c.is_ascii_alphanumeric()).collect()
+    text.chars()
+        .take_while(|c| c.is_ascii_alphanumeric())
+        .collect()
 }

@@ -6,7 +6,7 @@ use super::random::Random;
 
 /// Soft gradients, a sharp disc and some noise, in color.
 pub fn scene(width: u32, height: u32) -> Image {
-    let mut random = Random::new(u64::from(width) << 32 | u64::from(height));
+    let mut random = Random::new((u64::from(width) << 32) | u64::from(height));
     let mut rgb = Vec::with_capacity((width * height * 3) as usize);
     for y in 0..height {
         for x in 0..width {

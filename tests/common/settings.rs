@@ -13,7 +13,10 @@ pub fn for_each_setting(check: impl Fn(&str) + Sync) {
     for path in dispatch::available() {
         dispatch::force(path).unwrap();
         for threads in [1, 2, 5] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| check(&format!("{path}, {threads} threads")));
         }
     }

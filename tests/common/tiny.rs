@@ -39,16 +39,23 @@ pub fn model() -> &'static Model {
 pub fn weights() -> Weights {
     let config = ModelConfig::tiny();
     let mut random = Random::new(1);
-    let layers: BTreeMap<String, Vec<f32>> =
-        config.layers().into_iter().map(|layer| (layer.path.clone(), parameters(&layer, &mut random))).collect();
-    Weights { config, layers, tables: ScaleTables::gaussian().to_words() }
+    let layers: BTreeMap<String, Vec<f32>> = config
+        .layers()
+        .into_iter()
+        .map(|layer| (layer.path.clone(), parameters(&layer, &mut random)))
+        .collect();
+    Weights {
+        config,
+        layers,
+        tables: ScaleTables::gaussian().to_words(),
+    }
 }
 
 fn parameters(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
     match layer.kind {
-        LayerKind::Table { rows, columns, .. } => {
-            (0..rows * columns).map(|i| table_value(&layer.path, i / columns, i % columns, random)).collect()
-        }
+        LayerKind::Table { rows, columns, .. } => (0..rows * columns)
+            .map(|i| table_value(&layer.path, i / columns, i % columns, random))
+            .collect(),
         _ if layer.path.ends_with(".linear") => linear(layer, random),
         _ => network(layer, random),
     }
@@ -58,8 +65,16 @@ fn parameters(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
 fn network(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
     let mut flat = Vec::new();
     for (part, shape) in layer.kind.parts() {
-        let inputs = if part == "depthwise.weight" { 9 } else { *shape.last().unwrap() };
-        let bound = if part.ends_with("bias") { 0.05 } else { gain(&layer.path, part) * (3.0 / inputs as f32).sqrt() };
+        let inputs = if part == "depthwise.weight" {
+            9
+        } else {
+            *shape.last().unwrap()
+        };
+        let bound = if part.ends_with("bias") {
+            0.05
+        } else {
+            gain(&layer.path, part) * (3.0 / inputs as f32).sqrt()
+        };
         let count: usize = shape.iter().product();
         flat.extend((0..count).map(|_| random.within(bound)));
     }
@@ -77,7 +92,9 @@ fn gain(path: &str, part: &str) -> f32 {
 
 /// The transform's rows (analysis) or columns (synthesis), then the bias.
 fn linear(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
-    let LayerKind::Pointwise { inputs, outputs } = layer.kind else { unreachable!("linear is pointwise") };
+    let LayerKind::Pointwise { inputs, outputs } = layer.kind else {
+        unreachable!("linear is pointwise")
+    };
     let is_analysis = inputs == PATCH16;
     let weight = |output: usize, input: usize| {
         if is_analysis {
@@ -86,7 +103,9 @@ fn linear(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
             walsh_pattern(input, output) / if input < 12 { 4.0 } else { 8.0 }
         }
     };
-    let mut flat: Vec<f32> = (0..outputs * inputs).map(|i| weight(i / inputs, i % inputs)).collect();
+    let mut flat: Vec<f32> = (0..outputs * inputs)
+        .map(|i| weight(i / inputs, i % inputs))
+        .collect();
     flat.extend((0..outputs).map(|_| random.within(0.02)));
     flat
 }

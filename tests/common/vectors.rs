@@ -1,8 +1,9 @@
 //! The golden files of `tests/vectors`: how each was made, and what `results.txt`
 //! says about it. Names that begin with `x-` are files that must be refused.
 //!
-//! `AEC_WRITE_VECTORS=1 cargo test --release --test conformance` writes them anew.
-//! A change of an existing file changes the format: review it like code.
+//! Golden files are never replaced: what the encoder makes of the same pictures today is
+//! in `encoded.txt`. `AEC_WRITE_VECTORS=1 cargo test --release --test conformance` writes
+//! files that are missing, and both lists; review the difference like code.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,12 +16,15 @@ use sha2::{Digest, Sha256};
 use super::layout::Layout;
 use super::{class, decode, encode, pictures};
 
+/// Makes a file's bytes.
+pub type Maker = fn() -> Vec<u8>;
+
 /// One golden file.
 pub struct Vector {
     /// Name of the file without `.aec`.
     pub name: &'static str,
-    /// Makes the file's bytes.
-    pub make: fn() -> Vec<u8>,
+    /// Encodes its picture, or damages a file, with the encoder of today.
+    pub make: Maker,
 }
 
 /// The folder of the vectors.
@@ -31,14 +35,19 @@ pub fn folder() -> PathBuf {
 /// Every vector: those that decode, then those that must be refused.
 pub fn all() -> Vec<Vector> {
     let list = VALID.iter().chain(super::broken::BROKEN);
-    list.map(|(name, make)| Vector { name, make: *make }).collect()
+    list.map(|(name, make)| Vector { name, make: *make })
+        .collect()
 }
 
 impl Vector {
+    fn path(&self) -> PathBuf {
+        folder().join(format!("{}.aec", self.name))
+    }
+
     /// The committed file.
     pub fn file(&self) -> Vec<u8> {
         write_if_asked();
-        std::fs::read(folder().join(format!("{}.aec", self.name))).unwrap()
+        std::fs::read(self.path()).unwrap()
     }
 
     /// Whether the file must be refused.
@@ -48,7 +57,8 @@ impl Vector {
 }
 
 /// Vectors that decode. The table in codec-spec.md, Appendix A, says what each is for.
-const VALID: &[(&str, fn() -> Vec<u8>)] = &[
+#[rustfmt::skip]
+const VALID: &[(&str, Maker)] = &[
     ("pixel", || encode(&pictures::flat(1, 1, [200, 60, 90]), 60.0, 64)),
     ("line", || encode(&pictures::scene(1, 3000), 40.0, 1024)),
     ("odd", || encode(&pictures::scene(17, 23), 60.0, 1024)),
@@ -63,7 +73,7 @@ const VALID: &[(&str, fn() -> Vec<u8>)] = &[
     ("quality-37.5", || encode(&pictures::scene(70, 50), 37.5, 64)),
     ("quality-100", || encode(&pictures::scene(70, 50), 100.0, 64)),
     ("escapes", || encode(&pictures::noise(64, 64), 100.0, 64)),
-    ("all-zero", || encode(&pictures::flat(1, 1, [127; 3]), 0.0, 64)),
+    ("all-zero", all_zero),
     ("zero-map", || encode(&pictures::flat(128, 128, [180, 90, 60]), 25.0, 1024)),
     ("unknown-ancillary", unknown_ancillary),
 ];
@@ -83,6 +93,16 @@ fn with_metadata() -> Image {
     picture
 }
 
+/// Without a zero map, whether or not the encoder writes one here.
+fn all_zero() -> Vec<u8> {
+    let mut layout = Layout::of(&encode(&pictures::flat(1, 1, [127; 3]), 0.0, 64));
+    let tile = layout.payload(b"TILE");
+    // The stream is empty, so that the checksum comes last.
+    let checksum = tile.split_off(tile.len() - 4);
+    *tile = [&[0][..], &checksum].concat();
+    layout.bytes()
+}
+
 fn unknown_ancillary() -> Vec<u8> {
     let mut layout = Layout::of(&encode(&with_metadata(), 60.0, 64));
     layout.sections.insert(1, (*b"zTST", b"anything".to_vec()));
@@ -91,10 +111,12 @@ fn unknown_ancillary() -> Vec<u8> {
 
 /// SHA-256 in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
 }
 
 /// What decoding a file comes to: the digest of the upright picture's RGB bytes, or the
@@ -108,16 +130,32 @@ pub fn outcome(file: &[u8]) -> String {
 
 /// `results.txt`: name to the file's digest and its outcome.
 pub fn results() -> BTreeMap<String, (String, String)> {
-    write_if_asked();
-    let text = std::fs::read_to_string(folder().join("results.txt")).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(read_result).collect()
+    let lines = read_list("results.txt");
+    let split = |text: String| {
+        text.split_once(' ')
+            .map(|(file, outcome)| (file.into(), outcome.into()))
+            .unwrap()
+    };
+    lines
+        .into_iter()
+        .map(|(name, text)| (name, split(text)))
+        .collect()
 }
 
-fn read_result(line: &str) -> (String, (String, String)) {
-    let (name, rest) = line.split_once(": ").unwrap();
-    let (file, outcome) = rest.split_once(' ').unwrap();
-    (name.to_string(), (file.to_string(), outcome.to_string()))
+/// `encoded.txt`: name to the digest of what the encoder makes.
+pub fn encoded() -> BTreeMap<String, String> {
+    read_list("encoded.txt")
+}
+
+/// The `name: text` lines of a list.
+fn read_list(name: &str) -> BTreeMap<String, String> {
+    write_if_asked();
+    let text = std::fs::read_to_string(folder().join(name)).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.map(|line| line.split_once(": ").unwrap());
+    pairs
+        .map(|(name, text)| (name.to_string(), text.to_string()))
+        .collect()
 }
 
 /// Whether the environment asks to write the vectors (see the module's head).
@@ -125,7 +163,7 @@ pub fn is_asked_to_write() -> bool {
     std::env::var_os("AEC_WRITE_VECTORS").is_some()
 }
 
-/// Writes every vector, once, when asked to.
+/// Writes what is missing, and the lists, once, when asked to.
 fn write_if_asked() {
     static ONCE: Once = Once::new();
     if is_asked_to_write() {
@@ -134,11 +172,27 @@ fn write_if_asked() {
 }
 
 fn write() {
-    let mut text = String::from("# name: SHA-256 of the file, SHA-256 of the upright RGB bytes or the error\n");
+    let mut text = String::from(
+        "# Written by AEC_WRITE_VECTORS=1 cargo test --release --test conformance\n\
+         # name: SHA-256 of the file, SHA-256 of the upright RGB bytes or the error\n",
+    );
     for vector in all() {
-        let file = (vector.make)();
-        std::fs::write(folder().join(format!("{}.aec", vector.name)), &file).unwrap();
-        writeln!(text, "{}: {} {}", vector.name, sha256(&file), outcome(&file)).unwrap();
+        if !vector.path().exists() {
+            std::fs::write(vector.path(), (vector.make)()).unwrap();
+        }
+        let file = std::fs::read(vector.path()).unwrap();
+        let (name, digest, outcome) = (vector.name, sha256(&file), outcome(&file));
+        writeln!(text, "{name}: {digest} {outcome}").unwrap();
     }
     std::fs::write(folder().join("results.txt"), text).unwrap();
+    write_encoded();
+}
+
+fn write_encoded() {
+    let mut text =
+        String::from("# name: SHA-256 of what the encoder makes of the vector's picture\n");
+    for vector in all().iter().filter(|vector| !vector.must_fail()) {
+        writeln!(text, "{}: {}", vector.name, sha256(&(vector.make)())).unwrap();
+    }
+    std::fs::write(folder().join("encoded.txt"), text).unwrap();
 }

@@ -11,17 +11,32 @@ pub struct Array {
 
 impl Array {
     pub fn zeros(height: usize, width: usize, channels: usize) -> Self {
-        Self { height, width, channels, values: vec![0.0; height * width * channels] }
+        Self {
+            height,
+            width,
+            channels,
+            values: vec![0.0; height * width * channels],
+        }
     }
 
-    fn filled(height: usize, width: usize, channels: usize, value: impl Fn(usize, usize, usize) -> f32) -> Self {
+    fn filled(
+        height: usize,
+        width: usize,
+        channels: usize,
+        value: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
         let mut values = Vec::with_capacity(height * width * channels);
         for y in 0..height {
             for x in 0..width {
                 values.extend((0..channels).map(|c| value(y, x, c)));
             }
         }
-        Self { height, width, channels, values }
+        Self {
+            height,
+            width,
+            channels,
+            values,
+        }
     }
 
     pub fn index(&self, y: usize, x: usize, c: usize) -> usize {
@@ -34,8 +49,13 @@ impl Array {
 
     /// `+0.0` outside of the array.
     fn at_or_zero(&self, y: isize, x: isize, c: usize) -> f32 {
-        let inside = (0..self.height as isize).contains(&y) && (0..self.width as isize).contains(&x);
-        if inside { self.at(y as usize, x as usize, c) } else { 0.0 }
+        let inside =
+            (0..self.height as isize).contains(&y) && (0..self.width as isize).contains(&x);
+        if inside {
+            self.at(y as usize, x as usize, c)
+        } else {
+            0.0
+        }
     }
 
     /// Copies all of `part` to row `y`, column `x`.
@@ -50,19 +70,25 @@ impl Array {
     /// The channels of `self`, then those of `other`.
     pub fn beside(&self, other: &Self) -> Self {
         let channels = self.channels + other.channels;
-        Self::filled(self.height, self.width, channels, |y, x, c| match c.checked_sub(self.channels) {
-            None => self.at(y, x, c),
-            Some(c) => other.at(y, x, c),
+        Self::filled(self.height, self.width, channels, |y, x, c| {
+            match c.checked_sub(self.channels) {
+                None => self.at(y, x, c),
+                Some(c) => other.at(y, x, c),
+            }
         })
     }
 
     pub fn plus(&self, other: &Self) -> Self {
-        Self::filled(self.height, self.width, self.channels, |y, x, c| self.at(y, x, c) + other.at(y, x, c))
+        Self::filled(self.height, self.width, self.channels, |y, x, c| {
+            self.at(y, x, c) + other.at(y, x, c)
+        })
     }
 
     /// Channel gain.
     pub fn scale(&self, gains: &[f32]) -> Self {
-        Self::filled(self.height, self.width, self.channels, |y, x, c| self.at(y, x, c) * gains[c])
+        Self::filled(self.height, self.width, self.channels, |y, x, c| {
+            self.at(y, x, c) * gains[c]
+        })
     }
 
     pub fn depth_to_space(&self, s: usize) -> Self {
@@ -100,7 +126,9 @@ impl Pointwise {
 
     fn apply_activated(&self, x: &Array) -> Array {
         let mut out = self.apply(x);
-        out.values.iter_mut().for_each(|value| *value = activate(*value));
+        out.values
+            .iter_mut()
+            .for_each(|value| *value = activate(*value));
         out
     }
 }

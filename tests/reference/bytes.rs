@@ -16,7 +16,11 @@ impl<'a> Reader<'a> {
 
     /// An unsigned integer of `n` bytes.
     fn integer(&mut self, n: usize) -> Result<u32> {
-        Ok(self.bytes(n)?.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+        Ok(self
+            .bytes(n)?
+            .iter()
+            .rev()
+            .fold(0, |value, byte| (value << 8) | u32::from(*byte)))
     }
 
     pub fn u8(&mut self) -> Result<u8> {
@@ -38,7 +42,11 @@ impl<'a> Reader<'a> {
             value |= u64::from(byte & 0x7f) << (7 * i);
             if byte < 0x80 {
                 let is_shortest = byte != 0 || i == 0;
-                return if is_shortest { u32::try_from(value).or(Err(Class::Corrupt)) } else { Err(Class::Corrupt) };
+                return if is_shortest {
+                    u32::try_from(value).or(Err(Class::Corrupt))
+                } else {
+                    Err(Class::Corrupt)
+                };
             }
         }
         Err(Class::Corrupt)
@@ -51,7 +59,11 @@ pub fn crc32<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0xEDB8_8320
+            } else {
+                crc >> 1
+            };
         }
     }
     !crc

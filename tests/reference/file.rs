@@ -46,12 +46,19 @@ impl<'a> File<'a> {
         if header.width as u64 * header.height as u64 > MAX_PIXELS {
             return Err(Class::LimitExceeded);
         }
-        let mut file = Self { header, payloads: Vec::new() };
+        let mut file = Self {
+            header,
+            payloads: Vec::new(),
+        };
         if 14 * file.columns() * file.rows() > r.rest.len() {
             return Err(Class::Truncated);
         }
         file.read_sections(&mut r)?;
-        if r.rest.is_empty() { Ok(file) } else { Err(Class::Corrupt) }
+        if r.rest.is_empty() {
+            Ok(file)
+        } else {
+            Err(Class::Corrupt)
+        }
     }
 
     fn read_sections(&mut self, r: &mut Reader<'a>) -> Result<()> {
@@ -64,13 +71,21 @@ impl<'a> File<'a> {
         }
         for i in 0..n {
             let payload = wanted(section, b"TILE")?;
-            if index.as_ref().is_some_and(|lengths| lengths[i] as usize != payload.len()) {
+            if index
+                .as_ref()
+                .is_some_and(|lengths| lengths[i] as usize != payload.len())
+            {
                 return Err(Class::Corrupt);
             }
-            self.payloads.push(read_payload(payload).map_err(inside_payload)?);
+            self.payloads
+                .push(read_payload(payload).map_err(inside_payload)?);
             section = read_section(r)?;
         }
-        if wanted(section, b"END ")?.is_empty() { Ok(()) } else { Err(Class::Corrupt) }
+        if wanted(section, b"END ")?.is_empty() {
+            Ok(())
+        } else {
+            Err(Class::Corrupt)
+        }
     }
 
     pub fn padded_width(&self) -> usize {
@@ -94,8 +109,19 @@ impl<'a> File<'a> {
         self.payloads.iter().enumerate().map(|(t, payload)| {
             let size = self.header.tile_size;
             let (x, y) = (t % self.columns() * size, t / self.columns() * size);
-            let (width, height) = (size.min(self.padded_width() - x), size.min(self.padded_height() - y));
-            (Rect { x, y, width, height }, payload)
+            let (width, height) = (
+                size.min(self.padded_width() - x),
+                size.min(self.padded_height() - y),
+            );
+            (
+                Rect {
+                    x,
+                    y,
+                    width,
+                    height,
+                },
+                payload,
+            )
         })
     }
 }
@@ -126,7 +152,15 @@ fn read_header(r: &mut Reader, file: &[u8]) -> Result<Header> {
         return Err(Class::Corrupt);
     }
     let (width, height, tile_size) = (width as usize, height as usize, 64 * usize::from(units));
-    Ok(Header { is_gray: flags == 1, orientation, quality, tile_size, width, height, model_id })
+    Ok(Header {
+        is_gray: flags == 1,
+        orientation,
+        quality,
+        tile_size,
+        width,
+        height,
+        model_id,
+    })
 }
 
 /// One section (§5.2).
@@ -177,8 +211,15 @@ fn wanted<'a>((tag, payload): Section<'a>, name: &[u8; 4]) -> Result<&'a [u8]> {
 
 fn read_index(payload: &[u8], n: usize) -> Result<Vec<u32>> {
     let mut r = Reader { rest: payload };
-    let lengths = (0..n).map(|_| r.varint()).collect::<Result<_>>().map_err(inside_payload)?;
-    if r.rest.is_empty() { Ok(lengths) } else { Err(Class::Corrupt) }
+    let lengths = (0..n)
+        .map(|_| r.varint())
+        .collect::<Result<_>>()
+        .map_err(inside_payload)?;
+    if r.rest.is_empty() {
+        Ok(lengths)
+    } else {
+        Err(Class::Corrupt)
+    }
 }
 
 /// A tile's payload (§5.4).
@@ -188,8 +229,16 @@ fn read_payload(payload: &[u8]) -> Result<Payload<'_>> {
     if flags > 1 {
         return Err(Class::Unsupported);
     }
-    let zero_map = if flags == 1 { Some(read_zero_map(&mut r)?) } else { None };
-    Ok(Payload { zero_map, checksum: r.u32()?, stream: r.rest })
+    let zero_map = if flags == 1 {
+        Some(read_zero_map(&mut r)?)
+    } else {
+        None
+    };
+    Ok(Payload {
+        zero_map,
+        checksum: r.u32()?,
+        stream: r.rest,
+    })
 }
 
 fn read_zero_map<'a>(r: &mut Reader<'a>) -> Result<&'a [u8]> {
@@ -201,5 +250,9 @@ fn read_zero_map<'a>(r: &mut Reader<'a>) -> Result<&'a [u8]> {
 
 /// The section is complete, so its payload is not truncated but corrupt.
 fn inside_payload(class: Class) -> Class {
-    if class == Class::Truncated { Class::Corrupt } else { class }
+    if class == Class::Truncated {
+        Class::Corrupt
+    } else {
+        class
+    }
 }

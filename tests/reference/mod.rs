@@ -50,9 +50,14 @@ pub fn decode(bytes: &[u8], model_file: &[u8]) -> Result<Picture> {
     }
     let quality = model.at_quality(file.header.quality);
     let mut statistics = Statistics::default();
-    let mut latent = Array::zeros(file.padded_height() / 16, file.padded_width() / 16, model.sizes.latent);
+    let mut latent = Array::zeros(
+        file.padded_height() / 16,
+        file.padded_width() / 16,
+        model.sizes.latent,
+    );
     for (rect, payload) in file.tiles() {
-        let (tile, used) = tile::decode(&model, &quality, payload, rect.height / 16, rect.width / 16)?;
+        let (tile, used) =
+            tile::decode(&model, &quality, payload, rect.height / 16, rect.width / 16)?;
         statistics.add(&used);
         latent.paste(&tile, rect.y / 16, rect.x / 16);
     }
@@ -70,10 +75,19 @@ fn finish(file: &File, samples: &[[u8; 3]], statistics: Statistics) -> Picture {
         for x in 0..width {
             let (sx, sy) = stored(orientation, x, y, w, h);
             let pixel = samples[sy * stride + sx];
-            rgb.extend(if file.header.is_gray { gray(pixel) } else { pixel });
+            rgb.extend(if file.header.is_gray {
+                gray(pixel)
+            } else {
+                pixel
+            });
         }
     }
-    Picture { width, height, rgb, statistics }
+    Picture {
+        width,
+        height,
+        rgb,
+        statistics,
+    }
 }
 
 fn gray(pixel: [u8; 3]) -> [u8; 3] {

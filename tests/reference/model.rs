@@ -41,11 +41,22 @@ impl Model {
         let (config, stored) = read_file(file).ok_or(Class::Weights)?;
         let sizes = read_sizes(&config).ok_or(Class::Weights)?;
         let words = &stored.get("entropy.tables").ok_or(Class::Weights)?.data;
-        let words: Vec<u16> = words.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        let words: Vec<u16> = words
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]))
+            .collect();
         let tables = Tables::read(&words)?;
         let id = digest(&config, &stored)[..8].try_into().unwrap();
-        let tensors = stored.iter().map(|(name, tensor)| (name.clone(), tensor.reals())).collect();
-        Ok(Self { id, sizes, tables, tensors })
+        let tensors = stored
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.reals()))
+            .collect();
+        Ok(Self {
+            id,
+            sizes,
+            tables,
+            tensors,
+        })
     }
 
     fn tensor(&self, name: &str) -> Vec<f32> {
@@ -53,7 +64,10 @@ impl Model {
     }
 
     pub fn pointwise(&self, path: &str) -> Pointwise {
-        Pointwise { weight: self.tensor(&format!("{path}.weight")), bias: self.tensor(&format!("{path}.bias")) }
+        Pointwise {
+            weight: self.tensor(&format!("{path}.weight")),
+            bias: self.tensor(&format!("{path}.bias")),
+        }
     }
 
     pub fn block(&self, path: &str) -> Block {
@@ -88,8 +102,16 @@ impl Stored<'_> {
     /// The values; none for integers.
     fn reals(&self) -> Vec<f32> {
         match self.kind {
-            1 => self.data.chunks_exact(2).map(|b| binary16(u16::from_le_bytes([b[0], b[1]]))).collect(),
-            2 => self.data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            1 => self
+                .data
+                .chunks_exact(2)
+                .map(|b| binary16(u16::from_le_bytes([b[0], b[1]])))
+                .collect(),
+            2 => self
+                .data
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -97,7 +119,7 @@ impl Stored<'_> {
 
 /// The binary32 number of a finite binary16 one.
 fn binary16(bits: u16) -> f32 {
-    let (exponent, fraction) = (bits >> 10 & 31, f32::from(bits & 1023));
+    let (exponent, fraction) = ((bits >> 10) & 31, f32::from(bits & 1023));
     let size = match exponent {
         0 => fraction * 2_f32.powi(-24),
         _ => (fraction + 1024.0) * 2_f32.powi(i32::from(exponent) - 25),
@@ -108,9 +130,16 @@ fn binary16(bits: u16) -> f32 {
 /// The configuration's text and the tensors by name (§7.1).
 fn read_file(file: &[u8]) -> Option<(String, BTreeMap<String, Stored<'_>>)> {
     let (length, rest) = file.split_first_chunk::<8>()?;
-    let (header, data) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let Value::Object(members) = serde_json::from_slice(header).ok()? else { return None };
-    let config = members.get("__metadata__")?.get("config")?.as_str()?.to_string();
+    let (header, data) =
+        rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let Value::Object(members) = serde_json::from_slice(header).ok()? else {
+        return None;
+    };
+    let config = members
+        .get("__metadata__")?
+        .get("config")?
+        .as_str()?
+        .to_string();
     let tensors = members.iter().filter(|(name, _)| *name != "__metadata__");
     let stored = tensors.map(|(name, value)| Some((name.clone(), read_tensor(value, data)?)));
     Some((config, stored.collect::<Option<_>>()?))
@@ -123,9 +152,18 @@ fn read_tensor<'a>(value: &Value, data: &'a [u8]) -> Option<Stored<'a>> {
         "U16" => 3,
         _ => return None,
     };
-    let shape = value.get("shape")?.as_array()?.iter().map(Value::as_u64).collect::<Option<_>>()?;
-    let offset = |i: usize| Some(usize::try_from(value.get("data_offsets")?.get(i)?.as_u64()?).ok()?);
-    Some(Stored { kind, shape, data: data.get(offset(0)?..offset(1)?)? })
+    let shape = value
+        .get("shape")?
+        .as_array()?
+        .iter()
+        .map(Value::as_u64)
+        .collect::<Option<_>>()?;
+    let offset = |i: usize| usize::try_from(value.get("data_offsets")?.get(i)?.as_u64()?).ok();
+    Some(Stored {
+        kind,
+        shape,
+        data: data.get(offset(0)?..offset(1)?)?,
+    })
 }
 
 fn read_sizes(config: &str) -> Option<Sizes> {

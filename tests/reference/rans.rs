@@ -15,8 +15,13 @@ pub struct Tables(Vec<Table>);
 impl Tables {
     pub fn read(words: &[u16]) -> Result<Self> {
         let mut rest = words;
-        let tables = (0..64).map(|_| Table::read(&mut rest)).collect::<Option<_>>();
-        tables.filter(|_| rest.is_empty()).map(Self).ok_or(Class::Weights)
+        let tables = (0..64)
+            .map(|_| Table::read(&mut rest))
+            .collect::<Option<_>>();
+        tables
+            .filter(|_| rest.is_empty())
+            .map(Self)
+            .ok_or(Class::Weights)
     }
 }
 
@@ -35,7 +40,10 @@ impl Table {
         let is_valid = (1..=4095).contains(&reach)
             && frequencies.iter().sum::<u64>() == 65_536
             && frequencies.iter().all(|frequency| *frequency > 0);
-        is_valid.then_some(Self { reach: i32::from(reach), frequencies })
+        is_valid.then_some(Self {
+            reach: i32::from(reach),
+            frequencies,
+        })
     }
 }
 
@@ -55,8 +63,16 @@ impl<'a> Decoder<'a> {
         }
         let mut bytes = stream.to_vec();
         bytes.resize(stream.len().div_ceil(4) * 4, 0);
-        let words = bytes.chunks(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let mut decoder = Self { tables, words, x: 0, escapes: 0 };
+        let words = bytes
+            .chunks(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        let mut decoder = Self {
+            tables,
+            words,
+            x: 0,
+            escapes: 0,
+        };
         while decoder.refill() {}
         Ok(decoder)
     }
@@ -67,7 +83,7 @@ impl<'a> Decoder<'a> {
         }
         let word = self.words.pop();
         if let Some(word) = word {
-            self.x = self.x << 32 | u64::from(word);
+            self.x = (self.x << 32) | u64::from(word);
         }
         word.is_some()
     }
@@ -91,7 +107,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn bit(&mut self) -> bool {
-        let b = self.x >> 15 & 1;
+        let b = (self.x >> 15) & 1;
         self.advance(b << 15, 1 << 15);
         b == 1
     }
@@ -123,6 +139,10 @@ impl<'a> Decoder<'a> {
     }
 
     pub fn finish(&self) -> Result<()> {
-        if self.x == 0 { Ok(()) } else { Err(Class::Corrupt) }
+        if self.x == 0 {
+            Ok(())
+        } else {
+            Err(Class::Corrupt)
+        }
     }
 }

@@ -6,18 +6,32 @@ use super::vector;
 
 /// The padded picture's samples in raster order.
 pub fn samples(model: &Model, quality: &Quality, latent: &Array) -> Vec<[u8; 3]> {
-    let linear = model.pointwise("synthesis.linear").apply(latent).depth_to_space(2);
+    let linear = model
+        .pointwise("synthesis.linear")
+        .apply(latent)
+        .depth_to_space(2);
     let patches = linear.plus(&network(model, quality, latent));
     let picture = patches.depth_to_space(8);
-    picture.values.chunks_exact(3).map(|pixel| [sample(pixel[0]), sample(pixel[1]), sample(pixel[2])]).collect()
+    picture
+        .values
+        .chunks_exact(3)
+        .map(|pixel| [sample(pixel[0]), sample(pixel[1]), sample(pixel[2])])
+        .collect()
 }
 
 fn network(model: &Model, quality: &Quality, latent: &Array) -> Array {
-    let mut x = model.pointwise("synthesis.conv_in").apply(latent).scale(vector(quality, "synthesis16"));
+    let mut x = model
+        .pointwise("synthesis.conv_in")
+        .apply(latent)
+        .scale(vector(quality, "synthesis16"));
     for i in 0..model.sizes.stage16_blocks {
         x = model.block(&format!("synthesis.stage16.{i}")).apply(&x);
     }
-    x = model.pointwise("synthesis.up").apply(&x).depth_to_space(2).scale(vector(quality, "synthesis8"));
+    x = model
+        .pointwise("synthesis.up")
+        .apply(&x)
+        .depth_to_space(2)
+        .scale(vector(quality, "synthesis8"));
     for i in 0..model.sizes.stage8_blocks {
         x = model.block(&format!("synthesis.stage8.{i}")).apply(&x);
     }

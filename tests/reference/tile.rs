@@ -30,7 +30,13 @@ impl Statistics {
 }
 
 /// The latent of a tile of `h` x `w` latents.
-pub fn decode(model: &Model, quality: &Quality, payload: &Payload, h: usize, w: usize) -> Result<(Array, Statistics)> {
+pub fn decode(
+    model: &Model,
+    quality: &Quality,
+    payload: &Payload,
+    h: usize,
+    w: usize,
+) -> Result<(Array, Statistics)> {
     let mut tile = Tile {
         model,
         quality,
@@ -45,7 +51,11 @@ pub fn decode(model: &Model, quality: &Quality, payload: &Payload, h: usize, w: 
         tile.step(s, &features, &mut latent)?;
     }
     tile.stream.finish()?;
-    let bytes: Vec<u8> = tile.symbols.iter().flat_map(|symbol| symbol.to_le_bytes()).collect();
+    let bytes: Vec<u8> = tile
+        .symbols
+        .iter()
+        .flat_map(|symbol| symbol.to_le_bytes())
+        .collect();
     if crc32(&bytes) != payload.checksum {
         return Err(Class::Corrupt);
     }
@@ -55,8 +65,10 @@ pub fn decode(model: &Model, quality: &Quality, payload: &Payload, h: usize, w: 
 
 /// Whether each channel is coded.
 fn read_zero_map(payload: &Payload, channels: usize) -> Result<Vec<bool>> {
-    let Some(map) = payload.zero_map else { return Ok(vec![true; channels]) };
-    let bit = |c: usize| map[c / 8] >> (c % 8) & 1 == 1;
+    let Some(map) = payload.zero_map else {
+        return Ok(vec![true; channels]);
+    };
+    let bit = |c: usize| (map[c / 8] >> (c % 8)) & 1 == 1;
     if map.len() != channels.div_ceil(8) || (channels..8 * map.len()).any(bit) {
         return Err(Class::Corrupt);
     }
@@ -98,15 +110,24 @@ impl Tile<'_> {
     /// Hyper-latent of `h` x `w`, and the features computed from it (§8.2).
     fn hyper_latent(&mut self, h: usize, w: usize) -> Result<Array> {
         let (model, quality) = (self.model, self.quality);
-        let (scales, gains) = (vector(quality, "hyper_scale"), vector(quality, "hyper_inverse_gain"));
+        let (scales, gains) = (
+            vector(quality, "hyper_scale"),
+            vector(quality, "hyper_inverse_gain"),
+        );
         let mut zhat = Array::zeros(h, w, model.sizes.hyper);
         for (i, value) in zhat.values.iter_mut().enumerate() {
             let c = i % model.sizes.hyper;
             *value = self.symbol(table_index(scales[c]), true)? * gains[c];
         }
-        let x = model.pointwise("hyper_synthesis.up1").apply(&zhat).depth_to_space(2);
+        let x = model
+            .pointwise("hyper_synthesis.up1")
+            .apply(&zhat)
+            .depth_to_space(2);
         let x = model.block("hyper_synthesis.block1").apply(&x);
-        let x = model.pointwise("hyper_synthesis.up2").apply(&x).depth_to_space(2);
+        let x = model
+            .pointwise("hyper_synthesis.up2")
+            .apply(&x)
+            .depth_to_space(2);
         let x = x.scale(vector(quality, "context"));
         Ok(model.block("hyper_synthesis.block2").apply(&x))
     }
@@ -119,7 +140,10 @@ impl Tile<'_> {
         let x = model.block(&format!("context.{s}.block")).apply(&x);
         let means = model.pointwise(&format!("context.{s}.mean")).apply(&x);
         let scales = model.pointwise(&format!("context.{s}.scale")).apply(&x);
-        let (gain, inverse) = (vector(quality, "latent_gain"), vector(quality, "latent_inverse_gain"));
+        let (gain, inverse) = (
+            vector(quality, "latent_gain"),
+            vector(quality, "latent_inverse_gain"),
+        );
         let offset = vector(quality, "latent_scale");
         let group_channels = model.sizes.latent / 4;
         for y in 0..latent.height {

@@ -32,7 +32,7 @@ use crate::codec::EncodeOptions;
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
 use reference::Reference;
 use session::{Findings, Session};
-use summary::{Curve, Summary, bd_rates, complete_pictures};
+use summary::{Curve, Origin, Summary, bd_rates, complete_pictures};
 
 pub use options::Args;
 
@@ -67,6 +67,7 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     summary.bd_rates = bd_rates(&curves, &anchor, &summary.metrics);
     (summary.curves, summary.anchor) = (curves, anchor);
     summary.remarks.extend(no_number_remarks(&summary));
+    summary.remarks.extend(data_set_remark(&summary));
     publish(args, &session, &findings, &summary, global)?;
     match findings.failures.len() {
         0 => Ok(()),
@@ -80,8 +81,11 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     }
 }
 
+/// The codecs to run, and a line for each that is missing.
+type LineUp = (Vec<Box<dyn Codec>>, Vec<String>);
+
 /// aec and the peers asked for, and a line for every peer that is missing.
-fn line_up(args: &Args) -> anyhow::Result<(Vec<Box<dyn Codec>>, Vec<String>)> {
+fn line_up(args: &Args) -> anyhow::Result<LineUp> {
     let model = load_model(args.model.model.as_deref())?;
     let options = EncodeOptions {
         limits: args.resources.limits(),
@@ -234,6 +238,19 @@ fn no_number_remarks(summary: &Summary) -> Vec<String> {
         ))
     };
     summary.bd_rates.iter().filter_map(remark).collect()
+}
+
+/// A warning when published curves stand beside results on other pictures.
+fn data_set_remark(summary: &Summary) -> Option<String> {
+    let mut published = summary
+        .curves
+        .iter()
+        .filter(|curve| curve.origin == Origin::Published);
+    let is_kodak = |name: &String| name.to_lowercase().starts_with("kodim");
+    let is_comparable = summary.pictures.len() == 24 && summary.pictures.iter().all(is_kodak);
+    (published.next().is_some() && !is_comparable).then(|| {
+        "published curves are means over the 24 Kodak pictures, the others are not".to_owned()
+    })
 }
 
 /// The command line of this process, as a person would type it.

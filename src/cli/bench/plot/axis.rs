@@ -26,7 +26,11 @@ impl Axis {
     /// A linear axis over `values`, with a margin.
     pub(super) fn linear(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Self {
         let (low, high) = range(values, (0.0, 1.0));
-        let margin = 0.05 * (high - low).max(1e-3);
+        let margin = if high - low > 1e-3 {
+            0.05 * (high - low)
+        } else {
+            1.0
+        };
         Self {
             low: low - margin,
             high: high + margin,
@@ -112,7 +116,7 @@ mod tests {
         );
         assert_eq!(
             labels(&Axis::linear([7.0, 7.0].into_iter(), 0.0, 1.0)),
-            ["7"]
+            ["6", "6.5", "7", "7.5", "8"]
         );
     }
 
