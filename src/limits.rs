@@ -13,7 +13,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 1 << 28, max_metadata_bytes: 1 << 26 }
+        Self {
+            max_pixels: 1 << 28,
+            max_metadata_bytes: 1 << 26,
+        }
     }
 }
 
@@ -25,7 +28,11 @@ impl Limits {
     pub fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
         let found = u64::from(width) * u64::from(height);
         if found > self.max_pixels {
-            return Err(Error::LimitExceeded { what: "number of pixels", found, limit: self.max_pixels });
+            return Err(Error::LimitExceeded {
+                what: "number of pixels",
+                found,
+                limit: self.max_pixels,
+            });
         }
         Ok(())
     }

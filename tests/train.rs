@@ -15,10 +15,13 @@ use predicates::prelude::*;
 fn picture(seed: u32, side: u32) -> Image {
     let wave = |x: u32, y: u32, channel: u32| {
         let phase = f64::from(seed + channel);
-        let value = (f64::from(x) * 0.07 + phase).sin() + (f64::from(y) * 0.11 - phase).cos() + (f64::from(x * y) * 0.001).sin();
+        let value = (f64::from(x) * 0.07 + phase).sin()
+            + (f64::from(y) * 0.11 - phase).cos()
+            + (f64::from(x * y) * 0.001).sin();
         (127.5 + 40.0 * value) as u8
     };
-    let pixels = (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3).map(move |c| wave(x, y, c))));
+    let pixels =
+        (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3).map(move |c| wave(x, y, c))));
     Image::new(side, side, pixels.collect()).expect("the sizes agree")
 }
 
@@ -40,9 +43,14 @@ fn tiny_config(steps: u64) -> TrainConfig {
 }
 
 fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run {
-    let options = RunOptions { out: out.to_path_buf(), resume, init: None };
+    let options = RunOptions {
+        out: out.to_path_buf(),
+        resume,
+        init: None,
+    };
     let mut run = Run::new(tiny_config(6), &pictures(), options).expect("the run starts");
-    run.train(&pictures(), &pictures(), report).expect("the run trains");
+    run.train(&pictures(), &pictures(), report)
+        .expect("the run trains");
     run
 }
 
@@ -51,7 +59,9 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     train(&whole, false, &mut |_| true);
-    let stopped = train(&parts, false, &mut |event| !matches!(event, Event::Validation { .. }));
+    let stopped = train(&parts, false, &mut |event| {
+        !matches!(event, Event::Validation { .. })
+    });
     assert_eq!(stopped.step(), 3);
     let resumed = train(&parts, true, &mut |_| true);
     assert_eq!(resumed.step(), 6);
@@ -61,7 +71,11 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
         let (a, b) = (read(&whole), read(&parts));
         let tensors = |bytes: &[u8]| -> Vec<(String, Vec<u8>)> {
             let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");
-            let mut list: Vec<_> = file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
+            let mut list: Vec<_> = file
+                .tensors()
+                .into_iter()
+                .map(|(name, view)| (name, view.data().to_vec()))
+                .collect();
             list.sort();
             list
         };
@@ -72,8 +86,15 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 #[test]
 fn the_loss_falls() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = TrainConfig { checkpoint_every: 1000, ..tiny_config(60) };
-    let options = RunOptions { out: folder.path().to_path_buf(), resume: false, init: None };
+    let config = TrainConfig {
+        checkpoint_every: 1000,
+        ..tiny_config(60)
+    };
+    let options = RunOptions {
+        out: folder.path().to_path_buf(),
+        resume: false,
+        init: None,
+    };
     let mut run = Run::new(config, &pictures(), options).expect("the run starts");
     let mut losses = Vec::new();
     let mut report = |event: Event| {
@@ -82,7 +103,8 @@ fn the_loss_falls() {
         }
         true
     };
-    run.train(&pictures(), &pictures(), &mut report).expect("the run trains");
+    run.train(&pictures(), &pictures(), &mut report)
+        .expect("the run trains");
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     let (early, late) = (mean(&losses[..15]), mean(&losses[45..]));
     assert!(late < 0.97 * early, "{early} {late}");
@@ -95,11 +117,16 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     std::fs::create_dir(&data).expect("a folder");
     for seed in 0..2 {
         let file = std::fs::File::create(data.join(format!("{seed}.png"))).expect("a file");
-        aec::image::io::write(&picture(seed, 96), aec::image::io::OutputFormat::Png, file).expect("a picture");
+        aec::image::io::write(&picture(seed, 96), aec::image::io::OutputFormat::Png, file)
+            .expect("a picture");
     }
     std::fs::write(data.join("broken.png"), b"not a picture").expect("a file");
     let config = folder.path().join("tiny.toml");
-    std::fs::write(&config, toml::to_string(&tiny_config(3)).expect("a configuration is TOML")).expect("a file");
+    std::fs::write(
+        &config,
+        toml::to_string(&tiny_config(3)).expect("a configuration is TOML"),
+    )
+    .expect("a file");
     let out = folder.path().join("run");
     Command::cargo_bin("aec")
         .expect("the binary")
@@ -111,11 +138,16 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
         .arg(&config)
         .assert()
         .success()
-        .stderr(predicate::str::contains("broken.png").and(predicate::str::contains("model.safetensors")));
+        .stderr(
+            predicate::str::contains("broken.png")
+                .and(predicate::str::contains("model.safetensors")),
+        );
     let model = Model::load(&out.join("model.safetensors")).expect("the trained model loads");
     let image = picture(7, 70);
-    let file = aec::encode(&image, &model, &EncodeOptions::default(), &NoProgress).expect("it encodes");
-    let decoded = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).expect("it decodes");
+    let file =
+        aec::encode(&image, &model, &EncodeOptions::default(), &NoProgress).expect("it encodes");
+    let decoded =
+        aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).expect("it decodes");
     assert_eq!((decoded.width, decoded.height), (70, 70));
     let log = std::fs::read_to_string(out.join("log.tsv")).expect("the run wrote a log");
     assert!(log.lines().count() > 3 && log.starts_with("kind\tstep\tloss"));

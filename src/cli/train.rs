@@ -69,7 +69,10 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let threads = args.threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the worker threads")?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .context("cannot start the worker threads")?;
     pool.install(|| train(&args, global))
 }
 
@@ -78,8 +81,15 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
     let (count, megapixels) = (pictures.len(), pictures.pixels() / 1_000_000);
-    global.say(&format!("{count} training pictures ({megapixels} MP), {} for validation", validation.len()));
-    let options = RunOptions { out: args.out.clone(), resume: args.resume, init };
+    global.say(&format!(
+        "{count} training pictures ({megapixels} MP), {} for validation",
+        validation.len()
+    ));
+    let options = RunOptions {
+        out: args.out.clone(),
+        resume: args.resume,
+        init,
+    };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
     let bar = progress_bar(&run, global);
     let stop = interrupt::stop_at_request();
@@ -87,10 +97,14 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
         show(&bar, &event, global);
         !stop.load(Ordering::Relaxed)
     };
-    run.train(&pictures, &validation, &mut report).context("training failed")?;
+    run.train(&pictures, &validation, &mut report)
+        .context("training failed")?;
     bar.finish_and_clear();
     let (step, steps, model) = (run.step(), run.config().steps, run.model_path());
-    global.say(&format!("step {step} of {steps}, model in '{}'", model.display()));
+    global.say(&format!(
+        "step {step} of {steps}, model in '{}'",
+        model.display()
+    ));
     if step < steps {
         global.say("go on with --resume");
     }
@@ -107,13 +121,21 @@ fn load_initial(path: &Path) -> anyhow::Result<Weights> {
 
 /// The configuration: the run folder's on --resume, else the file's or the default; then the flags.
 fn configure(args: &Args, init: Option<&Weights>) -> anyhow::Result<TrainConfig> {
-    let file = if args.resume { Some(args.out.join("config.toml")) } else { args.config.clone() };
+    let file = if args.resume {
+        Some(args.out.join("config.toml"))
+    } else {
+        args.config.clone()
+    };
     let mut config = match file {
         Some(path) => {
             let name = || format!("cannot read the configuration '{}'", path.display());
-            TrainConfig::from_toml(&std::fs::read_to_string(&path).with_context(name)?).with_context(name)?
+            TrainConfig::from_toml(&std::fs::read_to_string(&path).with_context(name)?)
+                .with_context(name)?
         }
-        None => TrainConfig { model: init.map_or_else(crate::model::ModelConfig::base, |w| w.config.clone()), ..TrainConfig::default() },
+        None => TrainConfig {
+            model: init.map_or_else(crate::model::ModelConfig::base, |w| w.config.clone()),
+            ..TrainConfig::default()
+        },
     };
     config.steps = args.steps.unwrap_or(config.steps);
     config.batch = args.batch.map_or(config.batch, usize::from);
@@ -124,11 +146,17 @@ fn configure(args: &Args, init: Option<&Weights>) -> anyhow::Result<TrainConfig>
     Ok(config)
 }
 
-fn load_pictures(args: &Args, config: &TrainConfig, global: &GlobalOptions) -> anyhow::Result<(Pictures, Pictures)> {
-    let warn = |path: &Path, why: &str| global.warn(&format!("left out '{}': {why}", path.display()));
+fn load_pictures(
+    args: &Args,
+    config: &TrainConfig,
+    global: &GlobalOptions,
+) -> anyhow::Result<(Pictures, Pictures)> {
+    let warn =
+        |path: &Path, why: &str| global.warn(&format!("left out '{}': {why}", path.display()));
     let side = u32::try_from(config.crop).unwrap_or(u32::MAX);
     let load = |folder: &Path| {
-        Pictures::load(folder, side, &warn).with_context(|| format!("cannot use the folder '{}'", folder.display()))
+        Pictures::load(folder, side, &warn)
+            .with_context(|| format!("cannot use the folder '{}'", folder.display()))
     };
     let pictures = load(&args.data)?;
     match &args.validation {
@@ -142,7 +170,11 @@ fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {
     bar.set_position(run.step());
     bar.reset_eta();
     let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {msg} {elapsed} / {duration}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar.set_style(
+        style
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> "),
+    );
     if global.quiet {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
@@ -151,16 +183,34 @@ fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {
 
 fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
     match event {
-        Event::Progress { step, loss, bpp, psnr, steps_per_second, .. } => {
-            let text = format!("loss {loss:.3} {bpp:.3} bpp {psnr:.2} dB {steps_per_second:.2} steps/s");
+        Event::Progress {
+            step,
+            loss,
+            bpp,
+            psnr,
+            steps_per_second,
+            ..
+        } => {
+            let text =
+                format!("loss {loss:.3} {bpp:.3} bpp {psnr:.2} dB {steps_per_second:.2} steps/s");
             bar.set_message(text.clone());
             bar.set_position(*step);
             global.detail(|| format!("step {step}: {text}"));
         }
         Event::Validation { step, loss, points } => {
-            let points: Vec<String> = points.iter().map(|(bpp, psnr)| format!("{bpp:.3} bpp {psnr:.2} dB")).collect();
-            bar.suspend(|| global.say(&format!("step {step}: validation loss {loss:.3}; {}", points.join(", "))));
+            let points: Vec<String> = points
+                .iter()
+                .map(|(bpp, psnr)| format!("{bpp:.3} bpp {psnr:.2} dB"))
+                .collect();
+            bar.suspend(|| {
+                global.say(&format!(
+                    "step {step}: validation loss {loss:.3}; {}",
+                    points.join(", ")
+                ))
+            });
         }
-        Event::Skipped { step } => bar.suspend(|| global.warn(&format!("step {step}: gradient is not finite, skipped"))),
+        Event::Skipped { step } => {
+            bar.suspend(|| global.warn(&format!("step {step}: gradient is not finite, skipped")))
+        }
     }
 }

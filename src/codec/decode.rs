@@ -21,12 +21,20 @@ use crate::model::{Grid, Model, QualityModel};
 /// [`UnknownModel`](Error::UnknownModel) when the file was made with another model;
 /// those of [`Container::parse`]; [`Corrupt`](Error::Corrupt) when a tile's symbols do
 /// not match their checksum; [`Cancelled`](Error::Cancelled) when `progress` says so.
-pub fn decode(bytes: &[u8], model: &Model, options: &DecodeOptions, progress: &dyn Progress) -> Result<Image> {
+pub fn decode(
+    bytes: &[u8],
+    model: &Model,
+    options: &DecodeOptions,
+    progress: &dyn Progress,
+) -> Result<Image> {
     let container = parse(bytes, model, &options.limits)?;
     let header = &container.header;
     let quality = model.at_quality(header.quality.raw())?;
     let grid = header.tile_grid();
-    let (height, width) = (grid.height as usize / LATENT_STRIDE, grid.width as usize / LATENT_STRIDE);
+    let (height, width) = (
+        grid.height as usize / LATENT_STRIDE,
+        grid.width as usize / LATENT_STRIDE,
+    );
     let pieces = windows(height, width, model.config().halo());
     let steps = Steps::new(progress, container.tiles.len() + pieces.len());
 
@@ -55,10 +63,18 @@ fn parse<'a>(bytes: &'a [u8], model: &Model, limits: &Limits) -> Result<Containe
 }
 
 /// The normalized latent of the whole picture.
-fn decode_tiles(container: &Container, model: &Model, quality: &QualityModel, steps: &Steps) -> Result<Grid> {
+fn decode_tiles(
+    container: &Container,
+    model: &Model,
+    quality: &QualityModel,
+    steps: &Steps,
+) -> Result<Grid> {
     let tables = ScaleTables::from_words(model.tables())?;
     let grid = container.header.tile_grid();
-    let (height, width) = (grid.height as usize / LATENT_STRIDE, grid.width as usize / LATENT_STRIDE);
+    let (height, width) = (
+        grid.height as usize / LATENT_STRIDE,
+        grid.width as usize / LATENT_STRIDE,
+    );
     let rects: Vec<TileRect> = grid.tiles().collect();
     let decode_one = |(payload, rect): (&TilePayload, &TileRect)| {
         let tile = decode_tile(payload, *rect, quality, &tables)
@@ -68,25 +84,54 @@ fn decode_tiles(container: &Container, model: &Model, quality: &QualityModel, st
     };
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
     // One row of tiles at a time, so that decoded tiles are not all held twice.
-    for (payloads, rects) in container.tiles.chunks(grid.columns as usize).zip(rects.chunks(grid.columns as usize)) {
-        let tiles: Vec<CodedTile> = payloads.par_iter().zip(rects).map(decode_one).collect::<Result<_>>()?;
+    for (payloads, rects) in container
+        .tiles
+        .chunks(grid.columns as usize)
+        .zip(rects.chunks(grid.columns as usize))
+    {
+        let tiles: Vec<CodedTile> = payloads
+            .par_iter()
+            .zip(rects)
+            .map(decode_one)
+            .collect::<Result<_>>()?;
         for (tile, rect) in tiles.iter().zip(rects) {
-            let place = (rect.y as usize / LATENT_STRIDE, rect.x as usize / LATENT_STRIDE);
-            latent.paste_from(&tile.latent, (0, 0), place, (tile.latent.height, tile.latent.width));
+            let place = (
+                rect.y as usize / LATENT_STRIDE,
+                rect.x as usize / LATENT_STRIDE,
+            );
+            latent.paste_from(
+                &tile.latent,
+                (0, 0),
+                place,
+                (tile.latent.height, tile.latent.width),
+            );
         }
     }
     Ok(latent)
 }
 
-fn decode_tile(payload: &TilePayload, rect: TileRect, quality: &QualityModel, tables: &ScaleTables) -> Result<CodedTile> {
+fn decode_tile(
+    payload: &TilePayload,
+    rect: TileRect,
+    quality: &QualityModel,
+    tables: &ScaleTables,
+) -> Result<CodedTile> {
     let channels = quality.config().latent_channels;
-    let map = payload.zero_map.map(|bytes| ZeroMap::from_bytes(bytes, channels)).transpose()?;
+    let map = payload
+        .zero_map
+        .map(|bytes| ZeroMap::from_bytes(bytes, channels))
+        .transpose()?;
     let mut reader = Reader::new(tables, payload.stream, map)?;
-    let (height, width) = (rect.height as usize / LATENT_STRIDE, rect.width as usize / LATENT_STRIDE);
+    let (height, width) = (
+        rect.height as usize / LATENT_STRIDE,
+        rect.width as usize / LATENT_STRIDE,
+    );
     let tile = code_tile(quality, height, width, &mut reader)?;
     reader.finish()?;
     if tile.checksum != payload.checksum {
-        return Err(Error::Corrupt("decoded latents do not match their checksum".into()));
+        return Err(Error::Corrupt(
+            "decoded latents do not match their checksum".into(),
+        ));
     }
     Ok(tile)
 }
@@ -94,13 +139,21 @@ fn decode_tile(payload: &TilePayload, rect: TileRect, quality: &QualityModel, ta
 /// Says which tile of several is damaged.
 fn name_tile(error: Error, rect: &TileRect, tiles: usize) -> Error {
     match error {
-        Error::Corrupt(what) if tiles > 1 => Error::Corrupt(format!("tile at {},{}: {what}", rect.x, rect.y)),
+        Error::Corrupt(what) if tiles > 1 => {
+            Error::Corrupt(format!("tile at {},{}: {what}", rect.x, rect.y))
+        }
         other => other,
     }
 }
 
 /// The picture's pixels, computed window by window.
-fn synthesize(header: &Header, quality: &QualityModel, latent: &Grid, pieces: &[Window], steps: &Steps) -> Result<Vec<u8>> {
+fn synthesize(
+    header: &Header,
+    quality: &QualityModel,
+    latent: &Grid,
+    pieces: &[Window],
+    steps: &Steps,
+) -> Result<Vec<u8>> {
     let mut rgb = vec![0u8; header.width as usize * header.height as usize * 3];
     for window in pieces {
         let (y, x) = window.input_start;

@@ -26,15 +26,30 @@ struct EncodedTile {
 /// [`LimitExceeded`](crate::Error::LimitExceeded) for pictures over the limits,
 /// [`InvalidOption`](crate::Error::InvalidOption) for a tile size out of range,
 /// [`Cancelled`](crate::Error::Cancelled) when `progress` says so.
-pub fn encode(image: &Image, model: &Model, options: &EncodeOptions, progress: &dyn Progress) -> Result<Vec<u8>> {
+pub fn encode(
+    image: &Image,
+    model: &Model,
+    options: &EncodeOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<u8>> {
     options.limits.check_pixels(image.width, image.height)?;
     let orientation = image.metadata.orientation;
-    let header =
-        Header::new(image.width, image.height, image.is_gray, orientation, options.quality, options.tile_size, model_id(model))?;
+    let header = Header::new(
+        image.width,
+        image.height,
+        image.is_gray,
+        orientation,
+        options.quality,
+        options.tile_size,
+        model_id(model),
+    )?;
     let tables = ScaleTables::from_words(model.tables())?;
     let quality = model.at_quality(options.quality.raw())?;
     let grid = header.tile_grid();
-    let (height, width) = (grid.height as usize / LATENT_STRIDE, grid.width as usize / LATENT_STRIDE);
+    let (height, width) = (
+        grid.height as usize / LATENT_STRIDE,
+        grid.width as usize / LATENT_STRIDE,
+    );
     let pieces = windows(height, width, model.config().halo());
     let tile_rects: Vec<TileRect> = grid.tiles().collect();
     let steps = Steps::new(progress, pieces.len() + tile_rects.len());
@@ -45,13 +60,25 @@ pub fn encode(image: &Image, model: &Model, options: &EncodeOptions, progress: &
         steps.advance()?;
         Ok(tile)
     };
-    let tiles: Vec<EncodedTile> = tile_rects.par_iter().map(encode_one).collect::<Result<_>>()?;
+    let tiles: Vec<EncodedTile> = tile_rects
+        .par_iter()
+        .map(encode_one)
+        .collect::<Result<_>>()?;
     write_container(image, options, header, &tiles)
 }
 
 /// The normalized latent of the whole picture, computed window by window.
-fn analyze(image: &Image, quality: &QualityModel, grid: TileGrid, pieces: &[Window], steps: &Steps) -> Result<Grid> {
-    let (height, width) = (grid.height as usize / LATENT_STRIDE, grid.width as usize / LATENT_STRIDE);
+fn analyze(
+    image: &Image,
+    quality: &QualityModel,
+    grid: TileGrid,
+    pieces: &[Window],
+    steps: &Steps,
+) -> Result<Grid> {
+    let (height, width) = (
+        grid.height as usize / LATENT_STRIDE,
+        grid.width as usize / LATENT_STRIDE,
+    );
     let mut latent = Grid::zeros(height, width, quality.config().latent_channels);
     for window in pieces {
         let part = quality.analysis(window_patches(image, window))?;
@@ -68,40 +95,60 @@ fn window_patches(image: &Image, window: &Window) -> Grid {
     let (top, left) = (pixels(window.input_start.0), pixels(window.input_start.1));
     let (image_height, image_width) = (image.height as usize, image.width as usize);
     let mut rgb = vec![0u8; height * width * 3];
-    rgb.par_chunks_exact_mut(width * 3).enumerate().for_each(|(y, out)| {
-        let row = (top + y).min(image_height - 1) * image_width;
-        let inside = width.min(image_width.saturating_sub(left));
-        let start = (row + left) * 3;
-        if inside > 0 {
-            out[..inside * 3].copy_from_slice(&image.rgb[start..start + inside * 3]);
-        }
-        let edge = (row + image_width - 1) * 3;
-        for pixel in out[inside * 3..].chunks_exact_mut(3) {
-            pixel.copy_from_slice(&image.rgb[edge..edge + 3]);
-        }
-    });
+    rgb.par_chunks_exact_mut(width * 3)
+        .enumerate()
+        .for_each(|(y, out)| {
+            let row = (top + y).min(image_height - 1) * image_width;
+            let inside = width.min(image_width.saturating_sub(left));
+            let start = (row + left) * 3;
+            if inside > 0 {
+                out[..inside * 3].copy_from_slice(&image.rgb[start..start + inside * 3]);
+            }
+            let edge = (row + image_width - 1) * 3;
+            for pixel in out[inside * 3..].chunks_exact_mut(3) {
+                pixel.copy_from_slice(&image.rgb[edge..edge + 3]);
+            }
+        });
     let mut patches = Grid::zeros(height / 8, width / 8, PATCH8);
     pixels_to_patches(&rgb, height, width, &mut patches.values);
     patches
 }
 
-fn encode_tile(quality: &QualityModel, tables: &ScaleTables, latent: &Grid, rect: TileRect) -> Result<EncodedTile> {
+fn encode_tile(
+    quality: &QualityModel,
+    tables: &ScaleTables,
+    latent: &Grid,
+    rect: TileRect,
+) -> Result<EncodedTile> {
     let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
     let (height, width) = (latents(rect.height), latents(rect.width));
     let tile = latent.crop(latents(rect.y), latents(rect.x), height, width);
     let hyper = quality.hyper_analysis(tile.clone())?;
     let scaled = |values: Vec<f32>, gains: &[f32]| -> Vec<f32> {
-        values.iter().zip(gains.iter().cycle()).map(|(value, gain)| value * gain).collect()
+        values
+            .iter()
+            .zip(gains.iter().cycle())
+            .map(|(value, gain)| value * gain)
+            .collect()
     };
     let channels = latent.channels;
     let hyper = scaled(hyper.values, &quality.hyper_gain);
     let mut recorder = Recorder::new(tables, hyper, scaled(tile.values, &quality.latent_gain));
     let coded = code_tile(quality, height, width, &mut recorder)?;
     let (zero_map, stream) = recorder.finish(channels);
-    Ok(EncodedTile { zero_map: zero_map.map(|map| map.to_bytes()), checksum: coded.checksum, stream })
+    Ok(EncodedTile {
+        zero_map: zero_map.map(|map| map.to_bytes()),
+        checksum: coded.checksum,
+        stream,
+    })
 }
 
-fn write_container(image: &Image, options: &EncodeOptions, header: Header, tiles: &[EncodedTile]) -> Result<Vec<u8>> {
+fn write_container(
+    image: &Image,
+    options: &EncodeOptions,
+    header: Header,
+    tiles: &[EncodedTile],
+) -> Result<Vec<u8>> {
     let metadata = Metadata {
         icc: image.metadata.icc.as_deref(),
         exif: image.metadata.exif.as_deref().filter(|_| !options.strip),
@@ -109,7 +156,16 @@ fn write_container(image: &Image, options: &EncodeOptions, header: Header, tiles
     };
     let tiles = tiles
         .iter()
-        .map(|tile| TilePayload { zero_map: tile.zero_map.as_deref(), checksum: tile.checksum, stream: &tile.stream })
+        .map(|tile| TilePayload {
+            zero_map: tile.zero_map.as_deref(),
+            checksum: tile.checksum,
+            stream: &tile.stream,
+        })
         .collect();
-    Container { header, metadata, tiles }.write()
+    Container {
+        header,
+        metadata,
+        tiles,
+    }
+    .write()
 }

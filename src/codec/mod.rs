@@ -36,7 +36,12 @@ pub struct EncodeOptions {
 impl Default for EncodeOptions {
     fn default() -> Self {
         let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
-        Self { quality, tile_size: 1024, strip: false, limits: Limits::default() }
+        Self {
+            quality,
+            tile_size: 1024,
+            strip: false,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -82,12 +87,20 @@ struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     fn new(progress: &'a dyn Progress, total: usize) -> Self {
-        Self { progress, done: AtomicU64::new(0), total: total as u64 }
+        Self {
+            progress,
+            done: AtomicU64::new(0),
+            total: total as u64,
+        }
     }
 
     /// Reports one more unit.
     fn advance(&self) -> Result<()> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.progress.report(done, self.total) { Ok(()) } else { Err(Error::Cancelled) }
+        if self.progress.report(done, self.total) {
+            Ok(())
+        } else {
+            Err(Error::Cancelled)
+        }
     }
 }

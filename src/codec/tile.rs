@@ -5,7 +5,9 @@
 //! sides; a [`SymbolCoder`] supplies the symbols: computed from the latent when
 //! encoding, read from the stream when decoding.
 
-use crate::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap};
+use crate::entropy::{
+    MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap,
+};
 use crate::error::Result;
 use crate::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
 use crate::model::context::StepMask;
@@ -32,16 +34,30 @@ pub(super) struct CodedTile {
 }
 
 /// Codes a tile of `height` x `width` latents (multiples of 4).
-pub(super) fn code_tile(model: &QualityModel, height: usize, width: usize, coder: &mut impl SymbolCoder) -> Result<CodedTile> {
+pub(super) fn code_tile(
+    model: &QualityModel,
+    height: usize,
+    width: usize,
+    coder: &mut impl SymbolCoder,
+) -> Result<CodedTile> {
     let mut checksum = SymbolChecksum::new();
-    let features = code_hyper_latent(model, height / LATENTS_PER_HYPER, width / LATENTS_PER_HYPER, coder, &mut checksum)?;
+    let features = code_hyper_latent(
+        model,
+        height / LATENTS_PER_HYPER,
+        width / LATENTS_PER_HYPER,
+        coder,
+        &mut checksum,
+    )?;
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
     for step in 0..CONTEXT_STEPS {
         let params = model.context_step(step, &features, &latent)?;
         let symbols = code_step(model, step, &params, &mut latent, coder)?;
         checksum.update(&symbols);
     }
-    Ok(CodedTile { latent, checksum: checksum.finish() })
+    Ok(CodedTile {
+        latent,
+        checksum: checksum.finish(),
+    })
 }
 
 /// Hyper-latent symbols in raster order, channels ascending; then hyper-synthesis.
@@ -84,7 +100,11 @@ fn code_step(
             let index = position * latent.channels + channel;
             let mean = params.means[index] * model.latent_gain[channel];
             let table = scale_index(8.0 * params.scales[index] + model.latent_scale[channel]);
-            let symbol = if table < skip_below { 0 } else { coder.latent(index, channel, mean, table)? };
+            let symbol = if table < skip_below {
+                0
+            } else {
+                coder.latent(index, channel, mean, table)?
+            };
             latent.values[index] = (exact_f32(symbol) + mean) * model.latent_inverse_gain[channel];
             symbols.push(symbol);
         }
@@ -127,7 +147,12 @@ impl<'a> Recorder<'a> {
     /// Records the symbols of a tile's hyper-latent and latent, both in quantization steps.
     pub fn new(tables: &'a ScaleTables, hyper: Vec<f32>, latent: Vec<f32>) -> Self {
         let recorded = Vec::with_capacity(hyper.len() + latent.len() / 4);
-        Self { tables, hyper, latent, recorded }
+        Self {
+            tables,
+            hyper,
+            latent,
+            recorded,
+        }
     }
 
     /// The symbol of a residual: its rounding, or the next one towards zero where
@@ -142,7 +167,11 @@ impl<'a> Recorder<'a> {
             self.tables.bits(table, symbol) + BITS_PER_SQUARED_STEP * error * error
         };
         let smaller = nearest - nearest.signum();
-        if cost(smaller) < cost(nearest) { smaller } else { nearest }
+        if cost(smaller) < cost(nearest) {
+            smaller
+        } else {
+            nearest
+        }
     }
 
     /// The zero map, where it pays, and the rANS stream.
@@ -150,7 +179,11 @@ impl<'a> Recorder<'a> {
         let map = self.zero_map(channels);
         let mut encoder = SymbolEncoder::new(self.tables);
         for (table, channel, symbol) in &self.recorded {
-            if *channel == HYPER || map.as_ref().is_none_or(|map| map.is_coded(usize::from(*channel))) {
+            if *channel == HYPER
+                || map
+                    .as_ref()
+                    .is_none_or(|map| map.is_coded(usize::from(*channel)))
+            {
                 encoder.push(*table, *symbol);
             }
         }
@@ -162,11 +195,20 @@ impl<'a> Recorder<'a> {
     fn zero_map(&self, channels: usize) -> Option<ZeroMap> {
         let mut nonzero = vec![false; channels];
         let mut cost = vec![0f32; channels];
-        for (table, channel, symbol) in self.recorded.iter().filter(|(_, channel, _)| *channel != HYPER) {
+        for (table, channel, symbol) in self
+            .recorded
+            .iter()
+            .filter(|(_, channel, _)| *channel != HYPER)
+        {
             nonzero[usize::from(*channel)] |= *symbol != 0;
             cost[usize::from(*channel)] += self.tables.bits(*table, *symbol);
         }
-        let saved: f32 = cost.iter().zip(&nonzero).filter(|(_, nonzero)| !**nonzero).map(|(cost, _)| cost).sum();
+        let saved: f32 = cost
+            .iter()
+            .zip(&nonzero)
+            .filter(|(_, nonzero)| !**nonzero)
+            .map(|(cost, _)| cost)
+            .sum();
         let map = ZeroMap::new(nonzero);
         // One byte more for the map's length.
         let price = 8 * (map.to_bytes().len() + 1);
@@ -184,7 +226,8 @@ impl SymbolCoder for Recorder<'_> {
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
         let symbol = self.choose(self.latent[index] - mean, table);
         // At most 1024 latent channels (ModelConfig::validate).
-        self.recorded.push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));
+        self.recorded
+            .push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));
         Ok(symbol)
     }
 }
@@ -198,7 +241,10 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads from `stream`, skipping the channels that `map` says are zero.
     pub fn new(tables: &'a ScaleTables, stream: &[u8], map: Option<ZeroMap>) -> Result<Self> {
-        Ok(Self { decoder: SymbolDecoder::new(tables, stream)?, map })
+        Ok(Self {
+            decoder: SymbolDecoder::new(tables, stream)?,
+            map,
+        })
     }
 
     /// Checks that the stream is used up.

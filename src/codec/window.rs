@@ -26,7 +26,10 @@ pub(super) struct Window {
 impl Window {
     /// Where the result lies in the input.
     pub fn offset(&self) -> (usize, usize) {
-        (self.start.0 - self.input_start.0, self.start.1 - self.input_start.1)
+        (
+            self.start.0 - self.input_start.0,
+            self.start.1 - self.input_start.1,
+        )
     }
 }
 
@@ -36,9 +39,17 @@ pub(super) fn windows(height: usize, width: usize, halo: usize) -> Vec<Window> {
     for (y, rows) in pieces(height) {
         for (x, columns) in pieces(width) {
             let input_start = (y.saturating_sub(halo), x.saturating_sub(halo));
-            let input_end = ((y + rows + halo).min(height), (x + columns + halo).min(width));
+            let input_end = (
+                (y + rows + halo).min(height),
+                (x + columns + halo).min(width),
+            );
             let input_size = (input_end.0 - input_start.0, input_end.1 - input_start.1);
-            list.push(Window { start: (y, x), size: (rows, columns), input_start, input_size });
+            list.push(Window {
+                start: (y, x),
+                size: (rows, columns),
+                input_start,
+                input_size,
+            });
         }
     }
     list
@@ -57,7 +68,12 @@ fn pieces(length: usize) -> impl Iterator<Item = (usize, usize)> {
 /// `scale` positions of the grids per latent.
 pub(super) fn paste(whole: &mut Grid, part: &Grid, window: &Window, scale: usize) {
     let times = |(y, x): (usize, usize)| (y * scale, x * scale);
-    whole.paste_from(part, times(window.offset()), times(window.start), times(window.size));
+    whole.paste_from(
+        part,
+        times(window.offset()),
+        times(window.start),
+        times(window.size),
+    );
 }
 
 #[cfg(test)]
@@ -71,7 +87,10 @@ mod tests {
             for window in windows(height, width, 6) {
                 assert!(window.size.0 <= WINDOW && window.size.1 <= WINDOW);
                 let (oy, ox) = window.offset();
-                assert!(oy + window.size.0 <= window.input_size.0 && ox + window.size.1 <= window.input_size.1);
+                assert!(
+                    oy + window.size.0 <= window.input_size.0
+                        && ox + window.size.1 <= window.input_size.1
+                );
                 for y in 0..window.size.0 {
                     for x in 0..window.size.1 {
                         covered[(window.start.0 + y) * width + window.start.1 + x] += 1;

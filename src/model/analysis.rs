@@ -28,9 +28,14 @@ impl Analysis {
     /// # Errors
     /// When weights are missing or of another size.
     pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
-        let (c8, c16, m) = (config.stage8_channels, config.stage16_channels, config.latent_channels);
+        let (c8, c16, m) = (
+            config.stage8_channels,
+            config.stage16_channels,
+            config.latent_channels,
+        );
         Ok(Self {
-            linear: Pointwise::with_precision(&vb.pp("linear"), PATCH16, m, mode, Precision::F32)?.without_input_gradient(),
+            linear: Pointwise::with_precision(&vb.pp("linear"), PATCH16, m, mode, Precision::F32)?
+                .without_input_gradient(),
             conv_in: Pointwise::new(&vb.pp("conv_in"), PATCH8, c8, mode)?.without_input_gradient(),
             stage8: Blocks::new(&vb.pp("stage8"), config.stage8_blocks, c8, mode)?,
             down: Pointwise::new(&vb.pp("down"), 4 * c8, c16, mode)?,
@@ -45,9 +50,15 @@ impl Analysis {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, patches: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self.conv_in.forward(patches)?.apply_op2(&gains.analysis8, ScaleChannels)?;
+        let x = self
+            .conv_in
+            .forward(patches)?
+            .apply_op2(&gains.analysis8, ScaleChannels)?;
         let x = self.stage8.forward(&x)?;
-        let x = self.down.forward(&space_to_depth(&x, 2)?)?.apply_op2(&gains.analysis16, ScaleChannels)?;
+        let x = self
+            .down
+            .forward(&space_to_depth(&x, 2)?)?
+            .apply_op2(&gains.analysis16, ScaleChannels)?;
         let x = self.stage16.forward(&x)?;
         self.linear.forward(&space_to_depth(patches, 2)?)? + self.conv_out.forward(&x)?
     }

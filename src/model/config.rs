@@ -108,18 +108,27 @@ impl ModelConfig {
         ];
         for (name, value, low, high) in bounded {
             if !(low..=high).contains(&value) {
-                return Err(Error::Weights(format!("{name} is {value}, expected {low} to {high}")));
+                return Err(Error::Weights(format!(
+                    "{name} is {value}, expected {low} to {high}"
+                )));
             }
         }
         if !self.latent_channels.is_multiple_of(CONTEXT_STEPS) {
-            return Err(Error::Weights("latent_channels must be a multiple of 4".into()));
+            return Err(Error::Weights(
+                "latent_channels must be a multiple of 4".into(),
+            ));
         }
         let lambdas = self.lambda_min > 0.0 && self.lambda_max > self.lambda_min;
         if !lambdas || !self.lambda_max.is_finite() {
-            return Err(Error::Weights("lambda_min and lambda_max must be positive and increasing".into()));
+            return Err(Error::Weights(
+                "lambda_min and lambda_max must be positive and increasing".into(),
+            ));
         }
         if self.skip_below > 63 {
-            return Err(Error::Weights(format!("skip_below is {}, expected 0 to 63", self.skip_below)));
+            return Err(Error::Weights(format!(
+                "skip_below is {}, expected 0 to 63",
+                self.skip_below
+            )));
         }
         Ok(())
     }
@@ -150,8 +159,19 @@ impl ModelConfig {
     }
 
     fn analysis_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (c8, c16, m) = (self.stage8_channels, self.stage16_channels, self.latent_channels);
-        let mut add = |path: String, kind, stride| list.push(LayerSpec::new(format!("analysis.{path}"), kind, stride, Side::Encoder));
+        let (c8, c16, m) = (
+            self.stage8_channels,
+            self.stage16_channels,
+            self.latent_channels,
+        );
+        let mut add = |path: String, kind, stride| {
+            list.push(LayerSpec::new(
+                format!("analysis.{path}"),
+                kind,
+                stride,
+                Side::Encoder,
+            ))
+        };
         add("linear".into(), pointwise(PATCH16, m), 16);
         add("conv_in".into(), pointwise(PATCH8, c8), 8);
         for i in 0..self.stage8_blocks {
@@ -159,28 +179,81 @@ impl ModelConfig {
         }
         add("down".into(), pointwise(4 * c8, c16), 16);
         for i in 0..self.stage16_blocks {
-            add(format!("stage16.{i}"), LayerKind::Block { channels: c16 }, 16);
+            add(
+                format!("stage16.{i}"),
+                LayerKind::Block { channels: c16 },
+                16,
+            );
         }
         add("conv_out".into(), pointwise(c16, m), 16);
     }
 
     fn hyperprior_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (m, z, h, f) = (self.latent_channels, self.hyper_channels, self.hyper_stage_channels, self.context_channels);
-        let mut add = |path: &str, kind, stride, side| list.push(LayerSpec::new(path.to_string(), kind, stride, side));
+        let (m, z, h, f) = (
+            self.latent_channels,
+            self.hyper_channels,
+            self.hyper_stage_channels,
+            self.context_channels,
+        );
+        let mut add = |path: &str, kind, stride, side| {
+            list.push(LayerSpec::new(path.to_string(), kind, stride, side))
+        };
         add("hyper_analysis.conv_in", pointwise(m, f), 16, Side::Encoder);
-        add("hyper_analysis.down1", pointwise(4 * f, h), 32, Side::Encoder);
-        add("hyper_analysis.block", LayerKind::Block { channels: h }, 32, Side::Encoder);
-        add("hyper_analysis.down2", pointwise(4 * h, z), 64, Side::Encoder);
-        add("hyper_synthesis.up1", pointwise(z, 4 * h), 64, Side::Decoder);
-        add("hyper_synthesis.block1", LayerKind::Block { channels: h }, 32, Side::Decoder);
-        add("hyper_synthesis.up2", pointwise(h, 4 * f), 32, Side::Decoder);
-        add("hyper_synthesis.block2", LayerKind::Block { channels: f }, 16, Side::Decoder);
+        add(
+            "hyper_analysis.down1",
+            pointwise(4 * f, h),
+            32,
+            Side::Encoder,
+        );
+        add(
+            "hyper_analysis.block",
+            LayerKind::Block { channels: h },
+            32,
+            Side::Encoder,
+        );
+        add(
+            "hyper_analysis.down2",
+            pointwise(4 * h, z),
+            64,
+            Side::Encoder,
+        );
+        add(
+            "hyper_synthesis.up1",
+            pointwise(z, 4 * h),
+            64,
+            Side::Decoder,
+        );
+        add(
+            "hyper_synthesis.block1",
+            LayerKind::Block { channels: h },
+            32,
+            Side::Decoder,
+        );
+        add(
+            "hyper_synthesis.up2",
+            pointwise(h, 4 * f),
+            32,
+            Side::Decoder,
+        );
+        add(
+            "hyper_synthesis.block2",
+            LayerKind::Block { channels: f },
+            16,
+            Side::Decoder,
+        );
     }
 
     fn context_layers(&self, list: &mut Vec<LayerSpec>) {
         let (m, f) = (self.latent_channels, self.context_channels);
         for step in 0..CONTEXT_STEPS {
-            let mut add = |path: &str, kind| list.push(LayerSpec::new(format!("context.{step}.{path}"), kind, 16, Side::Decoder));
+            let mut add = |path: &str, kind| {
+                list.push(LayerSpec::new(
+                    format!("context.{step}.{path}"),
+                    kind,
+                    16,
+                    Side::Decoder,
+                ))
+            };
             add("conv_in", pointwise(f + m, f));
             add("block", LayerKind::Block { channels: f });
             add("mean", pointwise(f, m));
@@ -189,12 +262,27 @@ impl ModelConfig {
     }
 
     fn synthesis_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (c8, c16, m) = (self.stage8_channels, self.stage16_channels, self.latent_channels);
-        let mut add = |path: String, kind, stride| list.push(LayerSpec::new(format!("synthesis.{path}"), kind, stride, Side::Decoder));
+        let (c8, c16, m) = (
+            self.stage8_channels,
+            self.stage16_channels,
+            self.latent_channels,
+        );
+        let mut add = |path: String, kind, stride| {
+            list.push(LayerSpec::new(
+                format!("synthesis.{path}"),
+                kind,
+                stride,
+                Side::Decoder,
+            ))
+        };
         add("linear".into(), pointwise(m, PATCH16), 16);
         add("conv_in".into(), pointwise(m, c16), 16);
         for i in 0..self.stage16_blocks {
-            add(format!("stage16.{i}"), LayerKind::Block { channels: c16 }, 16);
+            add(
+                format!("stage16.{i}"),
+                LayerKind::Block { channels: c16 },
+                16,
+            );
         }
         add("up".into(), pointwise(c16, 4 * c8), 16);
         for i in 0..self.stage8_blocks {
@@ -206,20 +294,79 @@ impl ModelConfig {
     fn quality_tables(&self, list: &mut Vec<LayerSpec>) {
         use Unit::{Gain, PositiveGain, ScaleIndex};
         let tables = [
-            ("quality.analysis8", self.stage8_channels, Gain, Side::Encoder),
-            ("quality.analysis16", self.stage16_channels, Gain, Side::Encoder),
-            ("quality.latent_gain", self.latent_channels, PositiveGain, Side::Decoder),
-            ("quality.latent_inverse_gain", self.latent_channels, PositiveGain, Side::Decoder),
-            ("quality.latent_scale", self.latent_channels, ScaleIndex, Side::Decoder),
-            ("quality.hyper_gain", self.hyper_channels, PositiveGain, Side::Encoder),
-            ("quality.hyper_inverse_gain", self.hyper_channels, PositiveGain, Side::Decoder),
-            ("quality.hyper_scale", self.hyper_channels, ScaleIndex, Side::Decoder),
-            ("quality.context", self.context_channels, Gain, Side::Decoder),
-            ("quality.synthesis16", self.stage16_channels, Gain, Side::Decoder),
-            ("quality.synthesis8", self.stage8_channels, Gain, Side::Decoder),
+            (
+                "quality.analysis8",
+                self.stage8_channels,
+                Gain,
+                Side::Encoder,
+            ),
+            (
+                "quality.analysis16",
+                self.stage16_channels,
+                Gain,
+                Side::Encoder,
+            ),
+            (
+                "quality.latent_gain",
+                self.latent_channels,
+                PositiveGain,
+                Side::Decoder,
+            ),
+            (
+                "quality.latent_inverse_gain",
+                self.latent_channels,
+                PositiveGain,
+                Side::Decoder,
+            ),
+            (
+                "quality.latent_scale",
+                self.latent_channels,
+                ScaleIndex,
+                Side::Decoder,
+            ),
+            (
+                "quality.hyper_gain",
+                self.hyper_channels,
+                PositiveGain,
+                Side::Encoder,
+            ),
+            (
+                "quality.hyper_inverse_gain",
+                self.hyper_channels,
+                PositiveGain,
+                Side::Decoder,
+            ),
+            (
+                "quality.hyper_scale",
+                self.hyper_channels,
+                ScaleIndex,
+                Side::Decoder,
+            ),
+            (
+                "quality.context",
+                self.context_channels,
+                Gain,
+                Side::Decoder,
+            ),
+            (
+                "quality.synthesis16",
+                self.stage16_channels,
+                Gain,
+                Side::Decoder,
+            ),
+            (
+                "quality.synthesis8",
+                self.stage8_channels,
+                Gain,
+                Side::Decoder,
+            ),
         ];
         for (path, columns, unit, side) in tables {
-            let kind = LayerKind::Table { rows: self.quality_rows, columns, unit };
+            let kind = LayerKind::Table {
+                rows: self.quality_rows,
+                columns,
+                unit,
+            };
             list.push(LayerSpec::new(path.to_string(), kind, 0, side));
         }
     }
@@ -300,7 +447,9 @@ impl LayerKind {
     #[must_use]
     pub fn parts(&self) -> Vec<(&'static str, Vec<usize>)> {
         match *self {
-            Self::Pointwise { inputs, outputs } => vec![("weight", vec![outputs, inputs]), ("bias", vec![outputs])],
+            Self::Pointwise { inputs, outputs } => {
+                vec![("weight", vec![outputs, inputs]), ("bias", vec![outputs])]
+            }
             Self::Block { channels: c } => vec![
                 ("conv1.weight", vec![c, c]),
                 ("conv1.bias", vec![c]),
@@ -320,7 +469,10 @@ impl LayerKind {
     /// Number of parameters.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        self.parts()
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
     }
 
     /// Always false: every layer has parameters.
@@ -355,7 +507,12 @@ pub struct LayerSpec {
 
 impl LayerSpec {
     fn new(path: String, kind: LayerKind, stride: usize, side: Side) -> Self {
-        Self { path, kind, stride, side }
+        Self {
+            path,
+            kind,
+            stride,
+            side,
+        }
     }
 
     /// Multiply-accumulates per picture pixel.
@@ -387,7 +544,10 @@ mod tests {
         // One block of C channels: two CxC, one 9xC, one Cx2C and one 2CxC product.
         let block = LayerKind::Block { channels: 10 };
         assert_eq!(block.macs_per_position(), 100 + 90 + 100 + 200 + 200);
-        assert_eq!(block.len(), 100 + 10 + 90 + 10 + 100 + 10 + 200 + 20 + 200 + 10);
+        assert_eq!(
+            block.len(),
+            100 + 10 + 90 + 10 + 100 + 10 + 200 + 20 + 200 + 10
+        );
     }
 
     #[test]

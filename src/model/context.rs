@@ -70,7 +70,9 @@ impl ContextStep {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, features: &Tensor, latent: &Tensor) -> Result<(Tensor, Tensor)> {
-        let x = self.conv_in.forward(&Tensor::cat(&[features, latent], 3)?)?;
+        let x = self
+            .conv_in
+            .forward(&Tensor::cat(&[features, latent], 3)?)?;
         let x = self.block.forward(&x)?;
         Ok((self.mean.forward(&x)?, self.scale.forward(&x)?))
     }
@@ -80,8 +82,14 @@ impl ContextStep {
 ///
 /// # Errors
 /// When weights are missing or of another size.
-pub fn context_steps(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Vec<ContextStep>> {
-    (0..CONTEXT_STEPS).map(|step| ContextStep::new(config, &vb.pp(step), mode)).collect()
+pub fn context_steps(
+    config: &ModelConfig,
+    vb: &VarBuilder,
+    mode: &Mode,
+) -> Result<Vec<ContextStep>> {
+    (0..CONTEXT_STEPS)
+        .map(|step| ContextStep::new(config, &vb.pp(step), mode))
+        .collect()
 }
 
 #[cfg(test)]
@@ -92,7 +100,9 @@ mod tests {
     fn every_latent_is_coded_in_exactly_one_step() {
         for y in 0..2 {
             for x in 0..2 {
-                let mut groups: Vec<usize> = (0..CONTEXT_STEPS).map(|step| StepMask::new(step).group_at(y, x)).collect();
+                let mut groups: Vec<usize> = (0..CONTEXT_STEPS)
+                    .map(|step| StepMask::new(step).group_at(y, x))
+                    .collect();
                 groups.sort_unstable();
                 assert_eq!(groups, [0, 1, 2, 3]);
             }
@@ -103,7 +113,12 @@ mod tests {
     fn every_step_codes_every_group_once_per_square() {
         for step in 0..CONTEXT_STEPS {
             let mask = StepMask::new(step);
-            let mut groups = [mask.group_at(0, 0), mask.group_at(0, 1), mask.group_at(1, 0), mask.group_at(1, 1)];
+            let mut groups = [
+                mask.group_at(0, 0),
+                mask.group_at(0, 1),
+                mask.group_at(1, 0),
+                mask.group_at(1, 1),
+            ];
             groups.sort_unstable();
             assert_eq!(groups, [0, 1, 2, 3]);
         }

@@ -17,7 +17,12 @@ impl Grid {
     /// A grid of zeros.
     #[must_use]
     pub fn zeros(height: usize, width: usize, channels: usize) -> Self {
-        Self { height, width, channels, values: vec![0.0; height * width * channels] }
+        Self {
+            height,
+            width,
+            channels,
+            values: vec![0.0; height * width * channels],
+        }
     }
 
     /// The channels at row `y`, column `x`.
@@ -36,12 +41,19 @@ impl Grid {
     }
 
     /// Copies a rectangle of `size` from `(y, x)` of `source` to `(y, x)` here.
-    pub fn paste_from(&mut self, source: &Self, from: (usize, usize), to: (usize, usize), size: (usize, usize)) {
+    pub fn paste_from(
+        &mut self,
+        source: &Self,
+        from: (usize, usize),
+        to: (usize, usize),
+        size: (usize, usize),
+    ) {
         let c = self.channels;
         for row in 0..size.0 {
             let read = ((from.0 + row) * source.width + from.1) * c;
             let write = ((to.0 + row) * self.width + to.1) * c;
-            self.values[write..write + size.1 * c].copy_from_slice(&source.values[read..read + size.1 * c]);
+            self.values[write..write + size.1 * c]
+                .copy_from_slice(&source.values[read..read + size.1 * c]);
         }
     }
 }

@@ -48,7 +48,9 @@ impl HyperAnalysis {
     /// When an operation fails.
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
         let x = self.conv_in.forward(latent)?;
-        let x = self.block.forward(&self.down1.forward(&space_to_depth(&x, 2)?)?)?;
+        let x = self
+            .block
+            .forward(&self.down1.forward(&space_to_depth(&x, 2)?)?)?;
         self.down2.forward(&space_to_depth(&x, 2)?)
     }
 }
@@ -73,8 +75,11 @@ impl HyperSynthesis {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, hyper_latent: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self.block1.forward(&depth_to_space(&self.up1.forward(hyper_latent)?, 2)?)?;
-        let x = depth_to_space(&self.up2.forward(&x)?, 2)?.apply_op2(&gains.context, ScaleChannels)?;
+        let x = self
+            .block1
+            .forward(&depth_to_space(&self.up1.forward(hyper_latent)?, 2)?)?;
+        let x =
+            depth_to_space(&self.up2.forward(&x)?, 2)?.apply_op2(&gains.context, ScaleChannels)?;
         self.block2.forward(&x)
     }
 }

@@ -56,7 +56,11 @@ impl Model {
     pub fn load(path: &Path) -> Result<Self> {
         let found = std::fs::metadata(path)?.len();
         if found > MAX_MODEL_BYTES {
-            return Err(Error::LimitExceeded { what: "model size", found, limit: MAX_MODEL_BYTES });
+            return Err(Error::LimitExceeded {
+                what: "model size",
+                found,
+                limit: MAX_MODEL_BYTES,
+            });
         }
         Self::from_bytes(&std::fs::read(path)?)
     }
@@ -75,7 +79,13 @@ impl Model {
         let vb = VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, Device::Cpu);
         let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
         drop(vb);
-        Ok(Self { config: weights.config, digest, bytes: bytes.len() as u64, tables: weights.tables, network })
+        Ok(Self {
+            config: weights.config,
+            digest,
+            bytes: bytes.len() as u64,
+            tables: weights.tables,
+            network,
+        })
     }
 
     /// SHA-256 of the model; its first 8 bytes identify it in files.
@@ -115,8 +125,20 @@ impl Model {
             lines: vec![
                 line("latent channels", c.latent_channels.to_string()),
                 line("hyper-latent channels", c.hyper_channels.to_string()),
-                line("stage at 1/8", format!("{} blocks of {} channels", c.stage8_blocks, c.stage8_channels)),
-                line("stage at 1/16", format!("{} blocks of {} channels", c.stage16_blocks, c.stage16_channels)),
+                line(
+                    "stage at 1/8",
+                    format!(
+                        "{} blocks of {} channels",
+                        c.stage8_blocks, c.stage8_channels
+                    ),
+                ),
+                line(
+                    "stage at 1/16",
+                    format!(
+                        "{} blocks of {} channels",
+                        c.stage16_blocks, c.stage16_channels
+                    ),
+                ),
                 line("context channels", c.context_channels.to_string()),
                 line("quality rows", c.quality_rows.to_string()),
             ],
@@ -128,9 +150,14 @@ impl Model {
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
     pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
-        let gains = self.network.gains(&[RowPosition::new(stored, self.config.quality_rows)])?;
+        let gains = self
+            .network
+            .gains(&[RowPosition::new(stored, self.config.quality_rows)])?;
         let vector = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let indices = vector(&gains.hyper_scale)?.into_iter().map(scale_index).collect();
+        let indices = vector(&gains.hyper_scale)?
+            .into_iter()
+            .map(scale_index)
+            .collect();
         Ok(QualityModel {
             model: self,
             latent_gain: vector(&gains.latent_gain)?,
@@ -194,7 +221,13 @@ impl QualityModel<'_> {
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
     pub fn analysis(&self, patches: Grid) -> Result<Grid> {
-        to_grid(&self.model.network.analysis.forward(&to_tensor(patches)?, &self.gains)?)
+        to_grid(
+            &self
+                .model
+                .network
+                .analysis
+                .forward(&to_tensor(patches)?, &self.gains)?,
+        )
     }
 
     /// Hyper-analysis: normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
@@ -202,7 +235,13 @@ impl QualityModel<'_> {
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
     pub fn hyper_analysis(&self, latent: Grid) -> Result<Grid> {
-        to_grid(&self.model.network.hyper_analysis.forward(&to_tensor(latent)?)?)
+        to_grid(
+            &self
+                .model
+                .network
+                .hyper_analysis
+                .forward(&to_tensor(latent)?)?,
+        )
     }
 
     /// Hyper-synthesis: normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
@@ -210,7 +249,12 @@ impl QualityModel<'_> {
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
     pub fn hyper_synthesis(&self, hyper_latent: Grid) -> Result<Features> {
-        Ok(Features(self.model.network.hyper_synthesis.forward(&to_tensor(hyper_latent)?, &self.gains)?))
+        Ok(Features(
+            self.model
+                .network
+                .hyper_synthesis
+                .forward(&to_tensor(hyper_latent)?, &self.gains)?,
+        ))
     }
 
     /// One step of the context model: `latent` holds the normalized latents decoded
@@ -218,10 +262,18 @@ impl QualityModel<'_> {
     ///
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
-    pub fn context_step(&self, step: usize, features: &Features, latent: &Grid) -> Result<EntropyParams> {
+    pub fn context_step(
+        &self,
+        step: usize,
+        features: &Features,
+        latent: &Grid,
+    ) -> Result<EntropyParams> {
         let latent = to_tensor(latent.clone())?;
         let (means, scales) = self.model.network.context[step].forward(&features.0, &latent)?;
-        Ok(EntropyParams { means: means.flatten_all()?.to_vec1()?, scales: scales.flatten_all()?.to_vec1()? })
+        Ok(EntropyParams {
+            means: means.flatten_all()?.to_vec1()?,
+            scales: scales.flatten_all()?.to_vec1()?,
+        })
     }
 
     /// Synthesis transform: normalized latent `[h, w, M]` to patches of 8 x 8 pixels `[2h, 2w, 192]`.
@@ -229,7 +281,13 @@ impl QualityModel<'_> {
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
     pub fn synthesis(&self, latent: Grid) -> Result<Grid> {
-        to_grid(&self.model.network.synthesis.forward(&to_tensor(latent)?, &self.gains)?)
+        to_grid(
+            &self
+                .model
+                .network
+                .synthesis
+                .forward(&to_tensor(latent)?, &self.gains)?,
+        )
     }
 }
 
@@ -240,5 +298,10 @@ fn to_tensor(grid: Grid) -> Result<Tensor> {
 
 fn to_grid(tensor: &Tensor) -> Result<Grid> {
     let (_, height, width, channels) = tensor.dims4()?;
-    Ok(Grid { height, width, channels, values: tensor.flatten_all()?.to_vec1()? })
+    Ok(Grid {
+        height,
+        width,
+        channels,
+        values: tensor.flatten_all()?.to_vec1()?,
+    })
 }

@@ -33,8 +33,14 @@ fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
 pub struct Pointwise(PointwiseExec);
 
 enum PointwiseExec {
-    Exact { weights: Arc<PackedPointwise>, outputs: usize },
-    Train { params: Tensor, op: TrainPointwise },
+    Exact {
+        weights: Arc<PackedPointwise>,
+        outputs: usize,
+    },
+    Train {
+        params: Tensor,
+        op: TrainPointwise,
+    },
 }
 
 impl Pointwise {
@@ -50,15 +56,30 @@ impl Pointwise {
     ///
     /// # Errors
     /// When the weights are missing or of another size.
-    pub fn with_precision(vb: &VarBuilder, inputs: usize, outputs: usize, mode: &Mode, precision: Precision) -> Result<Self> {
+    pub fn with_precision(
+        vb: &VarBuilder,
+        inputs: usize,
+        outputs: usize,
+        mode: &Mode,
+        precision: Precision,
+    ) -> Result<Self> {
         let params = flat(vb, LayerKind::Pointwise { inputs, outputs })?;
         if let Mode::Train(sink) = mode {
-            let op = TrainPointwise { inputs, outputs, precision, input_gradient: true, sink: sink.clone() };
+            let op = TrainPointwise {
+                inputs,
+                outputs,
+                precision,
+                input_gradient: true,
+                sink: sink.clone(),
+            };
             return Ok(Self(PointwiseExec::Train { params, op }));
         }
         let values = params.to_vec1::<f32>()?;
         let (weight, bias) = values.split_at(inputs * outputs);
-        Ok(Self(PointwiseExec::Exact { weights: Arc::new(PackedPointwise::new(inputs, outputs, weight, bias)), outputs }))
+        Ok(Self(PointwiseExec::Exact {
+            weights: Arc::new(PackedPointwise::new(inputs, outputs, weight, bias)),
+            outputs,
+        }))
     }
 
     /// Skips the gradient of the layer's input: for layers that read the picture.
@@ -74,9 +95,10 @@ impl Pointwise {
 impl Module for Pointwise {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
-            PointwiseExec::Exact { weights, outputs } => {
-                x.apply_op1_no_bwd(&ExactPointwise { weights: weights.clone(), outputs: *outputs })
-            }
+            PointwiseExec::Exact { weights, outputs } => x.apply_op1_no_bwd(&ExactPointwise {
+                weights: weights.clone(),
+                outputs: *outputs,
+            }),
             PointwiseExec::Train { params, op } => x.apply_op2(params, op.clone()),
         }
     }
@@ -89,7 +111,10 @@ pub struct Blocks(BlocksExec);
 
 enum BlocksExec {
     Exact(Vec<Arc<PackedBlock>>),
-    Train { params: Vec<Tensor>, sink: GradientSink },
+    Train {
+        params: Vec<Tensor>,
+        sink: GradientSink,
+    },
 }
 
 impl Blocks {
@@ -109,14 +134,23 @@ impl Blocks {
         Self::read([vb].into_iter(), channels, mode)
     }
 
-    fn read<'a>(builders: impl Iterator<Item = VarBuilder<'a>>, channels: usize, mode: &Mode) -> Result<Self> {
+    fn read<'a>(
+        builders: impl Iterator<Item = VarBuilder<'a>>,
+        channels: usize,
+        mode: &Mode,
+    ) -> Result<Self> {
         let kind = LayerKind::Block { channels };
         let params: Vec<Tensor> = builders.map(|vb| flat(&vb, kind)).collect::<Result<_>>()?;
         if let Mode::Train(sink) = mode {
-            return Ok(Self(BlocksExec::Train { params, sink: sink.clone() }));
+            return Ok(Self(BlocksExec::Train {
+                params,
+                sink: sink.clone(),
+            }));
         }
         let pack = |params: &Tensor| Ok(Arc::new(pack_block(channels, kind, &params.to_vec1()?)));
-        Ok(Self(BlocksExec::Exact(params.iter().map(pack).collect::<Result<_>>()?)))
+        Ok(Self(BlocksExec::Exact(
+            params.iter().map(pack).collect::<Result<_>>()?,
+        )))
     }
 }
 
@@ -140,13 +174,15 @@ fn pack_block(c: usize, kind: LayerKind, values: &[f32]) -> PackedBlock {
 impl Module for Blocks {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
-            BlocksExec::Exact(blocks) => {
-                blocks.iter().try_fold(x.clone(), |x, weights| x.apply_op1_no_bwd(&ExactBlock(weights.clone())))
-            }
+            BlocksExec::Exact(blocks) => blocks.iter().try_fold(x.clone(), |x, weights| {
+                x.apply_op1_no_bwd(&ExactBlock(weights.clone()))
+            }),
             BlocksExec::Train { params, .. } if params.is_empty() => Ok(x.clone()),
-            BlocksExec::Train { params, sink } => {
-                x.apply_op1(TrainBlocks { params: params.clone(), sink: sink.clone(), inputs: Mutex::default() })
-            }
+            BlocksExec::Train { params, sink } => x.apply_op1(TrainBlocks {
+                params: params.clone(),
+                sink: sink.clone(),
+                inputs: Mutex::default(),
+            }),
         }
     }
 }

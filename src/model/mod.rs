@@ -22,10 +22,10 @@ pub use grid::Grid;
 pub use infer::{EntropyParams, Features, Model, ModelSummary, QualityModel};
 pub(crate) use layers::Mode;
 pub(crate) use network::Network;
+pub(crate) use ops::context as context_ops;
+pub(crate) use ops::rearrange::space_to_depth;
 pub(crate) use ops::sink::GradientSink;
 pub(crate) use ops::train as train_ops;
-pub(crate) use ops::rearrange::space_to_depth;
-pub(crate) use ops::context as context_ops;
 pub use weights::Weights;
 
 impl From<candle_core::Error> for crate::Error {

@@ -28,7 +28,10 @@ impl RowPosition {
         let position = u64::from(stored.min(QUALITY_MAX)) * last * 4096 / u64::from(QUALITY_MAX);
         let row = (position >> 12).min(last.saturating_sub(1));
         let steps = u16::try_from(position - (row << 12)).unwrap_or(4096);
-        Self { row: usize::try_from(row).unwrap_or(0), fraction: f32::from(steps) / 4096.0 }
+        Self {
+            row: usize::try_from(row).unwrap_or(0),
+            fraction: f32::from(steps) / 4096.0,
+        }
     }
 }
 
@@ -73,12 +76,24 @@ impl QualityTables {
     pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
         let mut tables = Vec::new();
         for LayerSpec { path, kind, .. } in config.layers() {
-            if let LayerKind::Table { rows, columns, unit } = kind {
-                let table = vb.pp(&path).get(kind.len(), FLAT)?.reshape((rows, columns))?;
+            if let LayerKind::Table {
+                rows,
+                columns,
+                unit,
+            } = kind
+            {
+                let table = vb
+                    .pp(&path)
+                    .get(kind.len(), FLAT)?
+                    .reshape((rows, columns))?;
                 tables.push((path, unit, table));
             }
         }
-        Ok(Self { exact: matches!(mode, Mode::Exact), rows: config.quality_rows, tables })
+        Ok(Self {
+            exact: matches!(mode, Mode::Exact),
+            rows: config.quality_rows,
+            tables,
+        })
     }
 
     fn gather(&self, table: impl Fn(&str) -> Result<Tensor>) -> Result<Gains> {
@@ -118,14 +133,23 @@ impl QualityTables {
     }
 
     /// `a + t (b - a)` as one fused multiply-add: the normative interpolation.
-    fn interpolate_exactly(&self, path: &str, positions: &[RowPosition], device: &Device) -> Result<Tensor> {
+    fn interpolate_exactly(
+        &self,
+        path: &str,
+        positions: &[RowPosition],
+        device: &Device,
+    ) -> Result<Tensor> {
         let (_, _, table) = self.find(path)?;
         let columns = table.dim(1)?;
         let mut out = Vec::with_capacity(positions.len() * columns);
         for position in positions {
             let low = table.get(position.row)?.to_vec1::<f32>()?;
             let high = table.get(position.row + 1)?.to_vec1::<f32>()?;
-            out.extend(low.iter().zip(&high).map(|(a, b)| position.fraction.mul_add(b - a, *a)));
+            out.extend(
+                low.iter()
+                    .zip(&high)
+                    .map(|(a, b)| position.fraction.mul_add(b - a, *a)),
+            );
         }
         Tensor::from_vec(out, (positions.len(), columns), device)
     }
@@ -178,9 +202,33 @@ mod tests {
 
     #[test]
     fn positions_cover_the_rows() {
-        assert_eq!(RowPosition::new(0, 16), RowPosition { row: 0, fraction: 0.0 });
-        assert_eq!(RowPosition::new(50_000, 16), RowPosition { row: 14, fraction: 1.0 });
-        assert_eq!(RowPosition::new(25_000, 16), RowPosition { row: 7, fraction: 0.5 });
-        assert_eq!(RowPosition::new(u16::MAX, 2), RowPosition { row: 0, fraction: 1.0 });
+        assert_eq!(
+            RowPosition::new(0, 16),
+            RowPosition {
+                row: 0,
+                fraction: 0.0
+            }
+        );
+        assert_eq!(
+            RowPosition::new(50_000, 16),
+            RowPosition {
+                row: 14,
+                fraction: 1.0
+            }
+        );
+        assert_eq!(
+            RowPosition::new(25_000, 16),
+            RowPosition {
+                row: 7,
+                fraction: 0.5
+            }
+        );
+        assert_eq!(
+            RowPosition::new(u16::MAX, 2),
+            RowPosition {
+                row: 0,
+                fraction: 1.0
+            }
+        );
     }
 }

@@ -27,7 +27,11 @@ impl Synthesis {
     /// # Errors
     /// When weights are missing or of another size.
     pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
-        let (c8, c16, m) = (config.stage8_channels, config.stage16_channels, config.latent_channels);
+        let (c8, c16, m) = (
+            config.stage8_channels,
+            config.stage16_channels,
+            config.latent_channels,
+        );
         Ok(Self {
             linear: Pointwise::with_precision(&vb.pp("linear"), m, PATCH16, mode, Precision::F32)?,
             conv_in: Pointwise::new(&vb.pp("conv_in"), m, c16, mode)?,
@@ -43,9 +47,13 @@ impl Synthesis {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, latent: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self.conv_in.forward(latent)?.apply_op2(&gains.synthesis16, ScaleChannels)?;
+        let x = self
+            .conv_in
+            .forward(latent)?
+            .apply_op2(&gains.synthesis16, ScaleChannels)?;
         let x = self.stage16.forward(&x)?;
-        let x = depth_to_space(&self.up.forward(&x)?, 2)?.apply_op2(&gains.synthesis8, ScaleChannels)?;
+        let x = depth_to_space(&self.up.forward(&x)?, 2)?
+            .apply_op2(&gains.synthesis8, ScaleChannels)?;
         let x = self.stage8.forward(&x)?;
         depth_to_space(&self.linear.forward(latent)?, 2)? + self.conv_out.forward(&x)?
     }

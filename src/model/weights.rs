@@ -42,7 +42,11 @@ pub struct Weights {
 /// Matrices are stored as binary16, everything else as binary32.
 fn stored_dtype(kind: LayerKind, part: &str) -> Dtype {
     let is_matrix = part.ends_with("weight") && part != "depthwise.weight";
-    if is_matrix && !matches!(kind, LayerKind::Table { .. }) { Dtype::F16 } else { Dtype::F32 }
+    if is_matrix && !matches!(kind, LayerKind::Table { .. }) {
+        Dtype::F16
+    } else {
+        Dtype::F32
+    }
 }
 
 impl Weights {
@@ -63,12 +67,25 @@ impl Weights {
         let config = read_config(bytes)?;
         let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
         let specs = config.layers();
-        let names = 1 + specs.iter().map(|layer| layer.kind.parts().len()).sum::<usize>();
-        let layers = specs.par_iter().map(|layer| read_layer(&file, layer)).collect::<Result<_>>()?;
+        let names = 1 + specs
+            .iter()
+            .map(|layer| layer.kind.parts().len())
+            .sum::<usize>();
+        let layers = specs
+            .par_iter()
+            .map(|layer| read_layer(&file, layer))
+            .collect::<Result<_>>()?;
         if file.len() != names {
-            return Err(Error::Weights(format!("{} tensors, expected {names}", file.len())));
+            return Err(Error::Weights(format!(
+                "{} tensors, expected {names}",
+                file.len()
+            )));
         }
-        Ok(Self { config, layers, tables: read_tables(&file)? })
+        Ok(Self {
+            config,
+            layers,
+            tables: read_tables(&file)?,
+        })
     }
 
     /// The model file: safetensors with the configuration in its metadata.
@@ -79,7 +96,13 @@ impl Weights {
         let parts = self.stored_parts()?;
         let views: Vec<(&str, TensorView)> = parts
             .iter()
-            .map(|(name, part)| Ok((name.as_str(), TensorView::new(part.dtype, part.shape.clone(), &part.bytes).map_err(malformed)?)))
+            .map(|(name, part)| {
+                Ok((
+                    name.as_str(),
+                    TensorView::new(part.dtype, part.shape.clone(), &part.bytes)
+                        .map_err(malformed)?,
+                ))
+            })
             .collect::<Result<_>>()?;
         let config = serde_json::to_string(&self.config).map_err(malformed)?;
         let metadata = HashMap::from([(CONFIG.to_string(), config)]);
@@ -93,14 +116,27 @@ impl Weights {
             let mut rest = self.layers.get(&path).map_or(&[][..], Vec::as_slice);
             for (part, shape) in kind.parts() {
                 let len = shape.iter().product();
-                let values = rest.split_off(..len).ok_or_else(|| Error::Weights(format!("{path} is too short")))?;
+                let values = rest
+                    .split_off(..len)
+                    .ok_or_else(|| Error::Weights(format!("{path} is too short")))?;
                 let name = format!("{path}.{part}");
                 let part = StoredPart::new(&name, values, shape, stored_dtype(kind, part))?;
                 parts.insert(name, part);
             }
         }
-        let bytes = self.tables.iter().flat_map(|word| word.to_le_bytes()).collect();
-        parts.insert(TABLES.into(), StoredPart { dtype: Dtype::U16, shape: vec![self.tables.len()], bytes });
+        let bytes = self
+            .tables
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        parts.insert(
+            TABLES.into(),
+            StoredPart {
+                dtype: Dtype::U16,
+                shape: vec![self.tables.len()],
+                bytes,
+            },
+        );
         Ok(parts)
     }
 }
@@ -144,15 +180,30 @@ struct StoredPart {
 
 impl StoredPart {
     fn new(name: &str, values: &[f32], shape: Vec<usize>, dtype: Dtype) -> Result<Self> {
-        let as_stored = |v: f32| if dtype == Dtype::F16 { f16::from_f32(v).to_f32() } else { v };
+        let as_stored = |v: f32| {
+            if dtype == Dtype::F16 {
+                f16::from_f32(v).to_f32()
+            } else {
+                v
+            }
+        };
         if !values.iter().all(|v| as_stored(*v).is_finite()) {
-            return Err(Error::Weights(format!("{name} has a value that cannot be stored")));
+            return Err(Error::Weights(format!(
+                "{name} has a value that cannot be stored"
+            )));
         }
         let bytes = match dtype {
-            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            Dtype::F16 => values
+                .iter()
+                .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+                .collect(),
             _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
-        Ok(Self { dtype, shape, bytes })
+        Ok(Self {
+            dtype,
+            shape,
+            bytes,
+        })
     }
 }
 
@@ -162,62 +213,110 @@ fn malformed(error: impl std::fmt::Display) -> Error {
 
 fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
     if bytes.len() as u64 > MAX_MODEL_BYTES {
-        return Err(Error::LimitExceeded { what: "model size", found: bytes.len() as u64, limit: MAX_MODEL_BYTES });
+        return Err(Error::LimitExceeded {
+            what: "model size",
+            found: bytes.len() as u64,
+            limit: MAX_MODEL_BYTES,
+        });
     }
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
-    let config: ModelConfig = serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
+    let config: ModelConfig =
+        serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
     config.validate()?;
     Ok(config)
 }
 
 fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
     let text = metadata.and_then(|map| map.get(CONFIG));
-    text.map(String::as_str).ok_or_else(|| malformed("no configuration"))
+    text.map(String::as_str)
+        .ok_or_else(|| malformed("no configuration"))
 }
 
 fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>)> {
     let mut flat = Vec::with_capacity(layer.kind.len());
     for (part, shape) in layer.kind.parts() {
         let name = format!("{}.{part}", layer.path);
-        read_part(file, &name, &shape, stored_dtype(layer.kind, part), &mut flat)?;
+        read_part(
+            file,
+            &name,
+            &shape,
+            stored_dtype(layer.kind, part),
+            &mut flat,
+        )?;
     }
     Ok((layer.path.clone(), flat))
 }
 
-fn read_part(file: &SafeTensors, name: &str, shape: &[usize], dtype: Dtype, flat: &mut Vec<f32>) -> Result<()> {
-    let view = file.tensor(name).map_err(|_| Error::Weights(format!("{name} is missing")))?;
+fn read_part(
+    file: &SafeTensors,
+    name: &str,
+    shape: &[usize],
+    dtype: Dtype,
+    flat: &mut Vec<f32>,
+) -> Result<()> {
+    let view = file
+        .tensor(name)
+        .map_err(|_| Error::Weights(format!("{name} is missing")))?;
     if view.shape() != shape || view.dtype() != dtype {
         let (found, kind) = (view.shape(), view.dtype());
-        return Err(Error::Weights(format!("{name} is {kind:?} {found:?}, expected {dtype:?} {shape:?}")));
+        return Err(Error::Weights(format!(
+            "{name} is {kind:?} {found:?}, expected {dtype:?} {shape:?}"
+        )));
     }
     let start = flat.len();
     match dtype {
         Dtype::F16 => {
-            let halves: Vec<f16> = view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+            let halves: Vec<f16> = view
+                .data()
+                .chunks_exact(2)
+                .map(|b| f16::from_le_bytes([b[0], b[1]]))
+                .collect();
             flat.resize(start + halves.len(), 0.0);
             halves.convert_to_f32_slice(&mut flat[start..]);
         }
-        _ => flat.extend(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+        _ => flat.extend(
+            view.data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        ),
     }
     if flat[start..].iter().any(|v| !v.is_finite()) {
-        return Err(Error::Weights(format!("{name} has a value that is not finite")));
+        return Err(Error::Weights(format!(
+            "{name} has a value that is not finite"
+        )));
     }
     Ok(())
 }
 
 fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
-    let view = file.tensor(TABLES).map_err(|_| Error::Weights(format!("{TABLES} is missing")))?;
+    let view = file
+        .tensor(TABLES)
+        .map_err(|_| Error::Weights(format!("{TABLES} is missing")))?;
     if view.dtype() != Dtype::U16 {
-        return Err(Error::Weights(format!("{TABLES} is {:?}, expected U16", view.dtype())));
+        return Err(Error::Weights(format!(
+            "{TABLES} is {:?}, expected U16",
+            view.dtype()
+        )));
     }
-    Ok(view.data().chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect())
+    Ok(view
+        .data()
+        .chunks_exact(2)
+        .map(|b| u16::from_le_bytes([b[0], b[1]]))
+        .collect())
 }
 
 /// Looks layers up by path for candle's `VarBuilder`.
 pub struct FlatTensors<'a>(pub &'a BTreeMap<String, Tensor>);
 
 impl SimpleBackend for FlatTensors<'_> {
-    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
         let tensor = self.get_unchecked(name, dtype, device)?;
         if tensor.shape() != &shape {
             candle_core::bail!("{name} has shape {:?}, expected {shape:?}", tensor.shape());
@@ -226,8 +325,14 @@ impl SimpleBackend for FlatTensors<'_> {
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        let path = name.strip_suffix(FLAT).and_then(|path| path.strip_suffix('.')).unwrap_or(name);
-        self.0.get(path).cloned().ok_or_else(|| candle_core::Error::Msg(format!("no layer {path}")))
+        let path = name
+            .strip_suffix(FLAT)
+            .and_then(|path| path.strip_suffix('.'))
+            .unwrap_or(name);
+        self.0
+            .get(path)
+            .cloned()
+            .ok_or_else(|| candle_core::Error::Msg(format!("no layer {path}")))
     }
 
     fn contains_tensor(&self, name: &str) -> bool {

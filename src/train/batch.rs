@@ -55,29 +55,57 @@ impl Batch {
     ///
     /// # Errors
     /// When a tensor cannot be made.
-    pub fn random(config: &TrainConfig, pictures: &Pictures, step: u64, device: &Device) -> Result<Self> {
+    pub fn random(
+        config: &TrainConfig,
+        pictures: &Pictures,
+        step: u64,
+        device: &Device,
+    ) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(step + 1);
         let (b, side) = (config.batch, config.crop);
-        let crops: Vec<Vec<u8>> = (0..b).map(|_| pictures.random_crop(side, &mut rng)).collect();
+        let crops: Vec<Vec<u8>> = (0..b)
+            .map(|_| pictures.random_crop(side, &mut rng))
+            .collect();
         #[allow(clippy::cast_precision_loss)]
-        let qualities: Vec<f64> = (0..b).map(|i| (i as f64 + rng.random::<f64>()) / b as f64).collect();
+        let qualities: Vec<f64> = (0..b)
+            .map(|i| (i as f64 + rng.random::<f64>()) / b as f64)
+            .collect();
         let mut uniform = |stride: usize, channels: usize| {
             let shape = (b, side / stride, side / stride, channels);
-            let values: Vec<f32> = (0..b * (side / stride).pow(2) * channels).map(|_| rng.random::<f32>() - 0.5).collect();
+            let values: Vec<f32> = (0..b * (side / stride).pow(2) * channels)
+                .map(|_| rng.random::<f32>() - 0.5)
+                .collect();
             Tensor::from_vec(values, shape, device)
         };
         let latent = uniform(LATENT_STRIDE, config.model.latent_channels)?;
         let hyper = uniform(HYPER_STRIDE, config.model.hyper_channels)?;
-        Self::new(config, &crops, &qualities, Noise::Uniform { latent, hyper }, device)
+        Self::new(
+            config,
+            &crops,
+            &qualities,
+            Noise::Uniform { latent, hyper },
+            device,
+        )
     }
 
     /// A batch of given crops at given qualities (0.0..=1.0), quantized by rounding.
     ///
     /// # Errors
     /// When a tensor cannot be made.
-    pub fn fixed(config: &TrainConfig, crops: &[Vec<u8>], quality: f64, device: &Device) -> Result<Self> {
-        Self::new(config, crops, &vec![quality; crops.len()], Noise::Rounding, device)
+    pub fn fixed(
+        config: &TrainConfig,
+        crops: &[Vec<u8>],
+        quality: f64,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::new(
+            config,
+            crops,
+            &vec![quality; crops.len()],
+            Noise::Rounding,
+            device,
+        )
     }
 
     /// Number of samples.
@@ -105,7 +133,10 @@ impl Batch {
     fn part(&self, start: usize, end: usize) -> Result<Self> {
         let cut = |tensor: &Tensor| tensor.narrow(0, start, end - start);
         let noise = match &self.noise {
-            Noise::Uniform { latent, hyper } => Noise::Uniform { latent: cut(latent)?, hyper: cut(hyper)? },
+            Noise::Uniform { latent, hyper } => Noise::Uniform {
+                latent: cut(latent)?,
+                hyper: cut(hyper)?,
+            },
             Noise::Rounding => Noise::Rounding,
         };
         Ok(Self {
@@ -117,7 +148,13 @@ impl Batch {
         })
     }
 
-    fn new(config: &TrainConfig, crops: &[Vec<u8>], qualities: &[f64], noise: Noise, device: &Device) -> Result<Self> {
+    fn new(
+        config: &TrainConfig,
+        crops: &[Vec<u8>],
+        qualities: &[f64],
+        noise: Noise,
+        device: &Device,
+    ) -> Result<Self> {
         let side = config.crop;
         let mut patches = Vec::with_capacity(crops.len() * side * side * 3);
         for crop in crops {
@@ -126,7 +163,10 @@ impl Batch {
         let rows = config.model.quality_rows;
         Ok(Self {
             patches: Tensor::from_vec(patches, (crops.len(), side / 8, side / 8, 192), device)?,
-            positions: qualities.iter().map(|q| RowPosition::new(stored_quality(*q), rows)).collect(),
+            positions: qualities
+                .iter()
+                .map(|q| RowPosition::new(stored_quality(*q), rows))
+                .collect(),
             lambdas: qualities.iter().map(|q| lambda(config, *q)).collect(),
             noise,
             pixels: side * side,

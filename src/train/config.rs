@@ -67,7 +67,8 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::InvalidOption`] for malformed text, unknown fields or values out of range.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| Error::InvalidOption(error.message().to_string()))?;
+        let config: Self = toml::from_str(text)
+            .map_err(|error| Error::InvalidOption(error.message().to_string()))?;
         config.validate()?;
         Ok(config)
     }
@@ -79,10 +80,16 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<()> {
         let fail = |text: String| Err(Error::InvalidOption(text));
         if self.steps == 0 || !(1..=1024).contains(&self.batch) {
-            return fail(format!("steps {} and batch {} must be positive, batch at most 1024", self.steps, self.batch));
+            return fail(format!(
+                "steps {} and batch {} must be positive, batch at most 1024",
+                self.steps, self.batch
+            ));
         }
         if self.crop == 0 || !self.crop.is_multiple_of(64) || self.crop > 2048 {
-            return fail(format!("crop is {}, expected a multiple of 64 up to 2048", self.crop));
+            return fail(format!(
+                "crop is {}, expected a multiple of 64 up to 2048",
+                self.crop
+            ));
         }
         let rates = [self.learning_rate, self.linear_rate, self.clip_norm];
         if !rates.iter().all(|v| v.is_finite() && *v > 0.0) {
@@ -92,7 +99,10 @@ impl TrainConfig {
             return fail("decay_fraction and ema_decay must be between 0 and 1".into());
         }
         if !(0.0..=1.0).contains(&self.weight_decay) {
-            return fail(format!("weight_decay is {}, expected 0 to 1", self.weight_decay));
+            return fail(format!(
+                "weight_decay is {}, expected 0 to 1",
+                self.weight_decay
+            ));
         }
         if self.log_every == 0 || self.checkpoint_every == 0 {
             return fail("log_every and checkpoint_every must be positive".into());
@@ -103,7 +113,11 @@ impl TrainConfig {
     /// Factor on the learning rate of the layer at `path`.
     #[must_use]
     pub fn layer_rate(&self, path: &str) -> f64 {
-        if path.ends_with(".linear") { self.linear_rate } else { 1.0 }
+        if path.ends_with(".linear") {
+            self.linear_rate
+        } else {
+            1.0
+        }
     }
 
     /// The learning rate of a step: warm-up, constant, then a linear fall to 1 %.
@@ -111,7 +125,8 @@ impl TrainConfig {
     #[allow(clippy::cast_precision_loss)]
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let rise = (step + 1) as f64 / self.warmup_steps.max(1) as f64;
-        let left = (self.steps.saturating_sub(step)) as f64 / (self.steps as f64 * self.decay_fraction).max(1.0);
+        let left = (self.steps.saturating_sub(step)) as f64
+            / (self.steps as f64 * self.decay_fraction).max(1.0);
         self.learning_rate * rise.min(1.0) * left.clamp(0.01, 1.0)
     }
 }
@@ -131,7 +146,12 @@ mod tests {
 
     #[test]
     fn learning_rate_rises_stays_and_falls() {
-        let config = TrainConfig { steps: 1000, warmup_steps: 100, decay_fraction: 0.5, ..Default::default() };
+        let config = TrainConfig {
+            steps: 1000,
+            warmup_steps: 100,
+            decay_fraction: 0.5,
+            ..Default::default()
+        };
         assert!(config.learning_rate_at(0) < 0.02 * config.learning_rate);
         assert_eq!(config.learning_rate_at(400), config.learning_rate);
         assert!(config.learning_rate_at(750) < 0.51 * config.learning_rate);

@@ -55,7 +55,10 @@ impl Pictures {
         };
         let pictures: Vec<Image> = files.par_iter().filter_map(read).collect();
         if pictures.is_empty() {
-            let message = format!("no picture of at least {min_side}x{min_side} pixels in '{}'", folder.display());
+            let message = format!(
+                "no picture of at least {min_side}x{min_side} pixels in '{}'",
+                folder.display()
+            );
             return Err(Error::Image(message));
         }
         Ok(Self::new(pictures))
@@ -103,7 +106,11 @@ impl Pictures {
         }
         let mut parts = (Vec::new(), Vec::new());
         for (i, picture) in self.pictures.into_iter().enumerate() {
-            if i % step == 0 && parts.1.len() < count { parts.1.push(picture) } else { parts.0.push(picture) }
+            if i % step == 0 && parts.1.len() < count {
+                parts.1.push(picture)
+            } else {
+                parts.0.push(picture)
+            }
         }
         (Self::new(parts.0), Self::new(parts.1))
     }
@@ -126,7 +133,12 @@ impl Pictures {
     #[must_use]
     pub fn center_crop(&self, i: usize, side: usize) -> Vec<u8> {
         let picture = &self.pictures[i];
-        crop(picture, (picture.width as usize - side) / 2, (picture.height as usize - side) / 2, side)
+        crop(
+            picture,
+            (picture.width as usize - side) / 2,
+            (picture.height as usize - side) / 2,
+            side,
+        )
     }
 }
 
@@ -134,7 +146,9 @@ fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
     let picture = io::read(&std::fs::read(path)?, &Limits::default())?;
     if picture.width < min_side || picture.height < min_side {
         let (width, height) = (picture.width, picture.height);
-        return Err(Error::Image(format!("{width}x{height} is smaller than the {min_side}x{min_side} crop")));
+        return Err(Error::Image(format!(
+            "{width}x{height} is smaller than the {min_side}x{min_side} crop"
+        )));
     }
     Ok(picture)
 }
@@ -142,7 +156,9 @@ fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
 fn crop(picture: &Image, x: usize, y: usize, side: usize) -> Vec<u8> {
     let stride = picture.width as usize * 3;
     let rows = picture.rgb.chunks_exact(stride).skip(y).take(side);
-    rows.flat_map(|row| &row[x * 3..(x + side) * 3]).copied().collect()
+    rows.flat_map(|row| &row[x * 3..(x + side) * 3])
+        .copied()
+        .collect()
 }
 
 fn mirror(crop: &mut [u8], side: usize) {
@@ -162,7 +178,11 @@ pub fn append_patches(rgb: &[u8], side: usize, out: &mut Vec<f32>) {
         for px in 0..side / 8 {
             for dy in 0..8 {
                 let start = ((py * 8 + dy) * side + px * 8) * 3;
-                out.extend(rgb[start..start + 24].iter().map(|v| f32::from(*v).mul_add(1.0 / 255.0, -0.5)));
+                out.extend(
+                    rgb[start..start + 24]
+                        .iter()
+                        .map(|v| f32::from(*v).mul_add(1.0 / 255.0, -0.5)),
+                );
             }
         }
     }
@@ -182,7 +202,9 @@ mod tests {
     #[test]
     fn patches_are_ordered_row_column_channel() {
         let side = 16;
-        let rgb: Vec<u8> = (0..side * side * 3).map(|i| u8::try_from(i % 251).unwrap_or(0)).collect();
+        let rgb: Vec<u8> = (0..side * side * 3)
+            .map(|i| u8::try_from(i % 251).unwrap_or(0))
+            .collect();
         let mut patches = Vec::new();
         append_patches(&rgb, side, &mut patches);
         assert_eq!(patches.len(), rgb.len());

@@ -27,20 +27,30 @@ const SAMPLE_CROPS: usize = 4000;
 /// When a product of the backend fails.
 pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weights> {
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    let mut layers: BTreeMap<String, Vec<f32>> =
-        config.model.layers().into_iter().map(|layer| (layer.path.clone(), random_layer(&layer, &mut rng))).collect();
+    let mut layers: BTreeMap<String, Vec<f32>> = config
+        .model
+        .layers()
+        .into_iter()
+        .map(|layer| (layer.path.clone(), random_layer(&layer, &mut rng)))
+        .collect();
     let transform = linear_transform(&config.model, pictures, &mut rng)?;
     layers.insert("analysis.linear".into(), transform.analysis);
     layers.insert("synthesis.linear".into(), transform.synthesis);
     insert_quality_tables(config, &transform.deviations, &mut layers);
-    Ok(Weights { config: config.model.clone(), layers, tables: ScaleTables::gaussian().to_words() })
+    Ok(Weights {
+        config: config.model.clone(),
+        layers,
+        tables: ScaleTables::gaussian().to_words(),
+    })
 }
 
 /// Uniform values of standard deviation `gain / sqrt(inputs)`.
 fn uniform(count: usize, inputs: usize, gain: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
     #[allow(clippy::cast_precision_loss)]
     let bound = gain * (3.0 / inputs as f32).sqrt();
-    (0..count).map(|_| rng.random_range(-bound..=bound)).collect()
+    (0..count)
+        .map(|_| rng.random_range(-bound..=bound))
+        .collect()
 }
 
 /// Networks start small: outputs that add to the linear path or to entropy
@@ -82,7 +92,11 @@ struct LinearTransform {
 /// Whitened principal components: every latent channel starts with unit variance.
 /// Component i goes to context group i mod 4, so that each group holds large and small ones.
 #[allow(clippy::cast_possible_truncation)]
-fn linear_transform(model: &ModelConfig, pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<LinearTransform> {
+fn linear_transform(
+    model: &ModelConfig,
+    pictures: &Pictures,
+    rng: &mut ChaCha8Rng,
+) -> Result<LinearTransform> {
     let (vectors, values) = eigenvectors(&covariance(pictures, rng)?, PATCH16);
     let m = model.latent_channels;
     let mut analysis = vec![0f32; m * PATCH16 + m];
@@ -97,7 +111,11 @@ fn linear_transform(model: &ModelConfig, pictures: &Pictures, rng: &mut ChaCha8R
             synthesis[k * m + channel] = (v * deviation) as f32;
         }
     }
-    Ok(LinearTransform { analysis, synthesis, deviations })
+    Ok(LinearTransform {
+        analysis,
+        synthesis,
+        deviations,
+    })
 }
 
 /// Mean of `x xᵀ` over 16 x 16 patches in the network's order of values.
@@ -126,8 +144,13 @@ fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
 /// samples a pixel gives the step `1 / (255 sqrt(λ ln2 / 18))` for components of
 /// an orthonormal transform; whitening multiplies the gain by the deviation.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-fn insert_quality_tables(config: &TrainConfig, deviations: &[f64], layers: &mut BTreeMap<String, Vec<f32>>) {
-    let index_of = |sigma: f64| ((sigma / SIGMA_MIN).ln() / LOG_STEP + 0.5).clamp(-4.0, SCALE_LEVELS as f64);
+fn insert_quality_tables(
+    config: &TrainConfig,
+    deviations: &[f64],
+    layers: &mut BTreeMap<String, Vec<f32>>,
+) {
+    let index_of =
+        |sigma: f64| ((sigma / SIGMA_MIN).ln() / LOG_STEP + 0.5).clamp(-4.0, SCALE_LEVELS as f64);
     let (mut gains, mut inverse, mut scales) = (Vec::new(), Vec::new(), Vec::new());
     let rows = config.model.quality_rows;
     for row in 0..rows {
@@ -146,7 +169,10 @@ fn insert_quality_tables(config: &TrainConfig, deviations: &[f64], layers: &mut 
     let hyper = rows * config.model.hyper_channels;
     layers.insert("quality.hyper_gain".into(), vec![2.0; hyper]);
     layers.insert("quality.hyper_inverse_gain".into(), vec![0.5; hyper]);
-    layers.insert("quality.hyper_scale".into(), vec![index_of(1.5) as f32; hyper]);
+    layers.insert(
+        "quality.hyper_scale".into(),
+        vec![index_of(1.5) as f32; hyper],
+    );
 }
 
 #[cfg(test)]
@@ -158,7 +184,12 @@ mod tests {
     fn every_layer_gets_its_size() {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         for layer in ModelConfig::tiny().layers() {
-            assert_eq!(random_layer(&layer, &mut rng).len(), layer.kind.len(), "{}", layer.path);
+            assert_eq!(
+                random_layer(&layer, &mut rng).len(),
+                layer.kind.len(),
+                "{}",
+                layer.path
+            );
             if !matches!(layer.kind, LayerKind::Table { .. }) {
                 assert!(random_layer(&layer, &mut rng).iter().any(|v| *v != 0.0));
             }

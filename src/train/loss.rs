@@ -8,10 +8,12 @@
 use candle_core::{Result, Tensor};
 
 use super::batch::{Batch, Noise};
+use crate::model::Network;
 use crate::model::context_ops::{MergeStep, QuantizeStep};
 use crate::model::quality::Gains;
-use crate::model::train_ops::{Rate, RoundStraightThrough, ScaleChannels, ScaleIndex, SquaredError};
-use crate::model::Network;
+use crate::model::train_ops::{
+    Rate, RoundStraightThrough, ScaleChannels, ScaleIndex, SquaredError,
+};
 
 /// What one pass over a batch gives.
 pub struct Losses {
@@ -41,9 +43,15 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     #[allow(clippy::cast_precision_loss)]
     let pixels = batch.pixels as f64;
     let bpp = ((hyper_bits + latent_bits)? / pixels)?;
-    let mse = (reconstruction.apply_op2(&batch.patches, SquaredError)? * (255.0 * 255.0 / (3.0 * pixels)))?;
+    let mse = (reconstruction.apply_op2(&batch.patches, SquaredError)?
+        * (255.0 * 255.0 / (3.0 * pixels)))?;
     let loss = weighted_sum(batch, &bpp, &mse)?;
-    Ok(Losses { loss, bpp, mse, reconstruction })
+    Ok(Losses {
+        loss,
+        bpp,
+        mse,
+        reconstruction,
+    })
 }
 
 /// Mean over the samples of `(bpp + λ mse) / sqrt(λ)`: the division keeps the
@@ -58,8 +66,16 @@ fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor) -> Result<Tensor> {
 }
 
 /// Hyper-latent: features for the context model, and bits of each sample.
-fn code_hyper_latent(network: &Network, batch: &Batch, gains: &Gains, latent: &Tensor) -> Result<(Tensor, Tensor)> {
-    let z = network.hyper_analysis.forward(latent)?.apply_op2(&gains.hyper_gain, ScaleChannels)?;
+fn code_hyper_latent(
+    network: &Network,
+    batch: &Batch,
+    gains: &Gains,
+    latent: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let z = network
+        .hyper_analysis
+        .forward(latent)?
+        .apply_op2(&gains.hyper_gain, ScaleChannels)?;
     let rounded = z.apply_op1(RoundStraightThrough)?;
     let scale = z.zeros_like()?.apply_op2(&gains.hyper_scale, ScaleIndex)?;
     let symbols = match &batch.noise {
@@ -72,14 +88,27 @@ fn code_hyper_latent(network: &Network, batch: &Batch, gains: &Gains, latent: &T
 }
 
 /// Latent: ŷ in quantization steps, and bits of each sample.
-fn code_latent(network: &Network, batch: &Batch, gains: &Gains, y: &Tensor, features: &Tensor) -> Result<(Tensor, Tensor)> {
+fn code_latent(
+    network: &Network,
+    batch: &Batch,
+    gains: &Gains,
+    y: &Tensor,
+    features: &Tensor,
+) -> Result<(Tensor, Tensor)> {
     let gain_values = gains.latent_gain.flatten_all()?.to_vec1::<f32>()?;
     let zeros = y.zeros_like()?;
     let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
     for (step, context) in network.context.iter().enumerate() {
         let so_far = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
         let (mean, scale) = context.forward(features, &so_far)?;
-        quantized = quantized.apply_op3(y, &mean, QuantizeStep { step, gains: gain_values.clone() })?;
+        quantized = quantized.apply_op3(
+            y,
+            &mean,
+            QuantizeStep {
+                step,
+                gains: gain_values.clone(),
+            },
+        )?;
         means = means.apply_op2(&mean, MergeStep(step))?;
         scales = scales.apply_op2(&scale, MergeStep(step))?;
     }
@@ -108,12 +137,20 @@ mod tests {
     use crate::train::parameters::Parameters;
 
     fn config() -> TrainConfig {
-        TrainConfig { batch: 2, crop: 64, model: ModelConfig::tiny(), ..TrainConfig::default() }
+        TrainConfig {
+            batch: 2,
+            crop: 64,
+            model: ModelConfig::tiny(),
+            ..TrainConfig::default()
+        }
     }
 
     fn pictures() -> Pictures {
-        let pixels = (0..96 * 96 * 3u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 26) as u8 + (i / 300) as u8);
-        Pictures::new(vec![Image::new(96, 96, pixels.collect()).expect("the sizes agree")])
+        let pixels = (0..96 * 96 * 3u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 26) as u8 + (i / 300) as u8);
+        Pictures::new(vec![
+            Image::new(96, 96, pixels.collect()).expect("the sizes agree"),
+        ])
     }
 
     /// The continuous part of the loss: distortion without quantization.
@@ -121,7 +158,11 @@ mod tests {
         let network = &parameters.replicas[0].network;
         let gains = network.gains(&batch.positions)?;
         let latent = network.analysis.forward(&batch.patches, &gains)?;
-        network.synthesis.forward(&latent, &gains)?.apply_op2(&batch.patches, SquaredError)?.sum_all()
+        network
+            .synthesis
+            .forward(&latent, &gains)?
+            .apply_op2(&batch.patches, SquaredError)?
+            .sum_all()
     }
 
     #[test]
@@ -137,9 +178,15 @@ mod tests {
                 gradients.insert(path.clone(), gradient);
             }
         }
-        assert!(gradients.contains_key("analysis.stage8.0") && gradients.contains_key("synthesis.stage16.0"));
+        assert!(
+            gradients.contains_key("analysis.stage8.0")
+                && gradients.contains_key("synthesis.stage16.0")
+        );
         let squared = |gradient: &[f32]| gradient.iter().map(|g| f64::from(g * g)).sum::<f64>();
-        let largest = gradients.values().map(|gradient| squared(gradient)).fold(0.0, f64::max);
+        let largest = gradients
+            .values()
+            .map(|gradient| squared(gradient))
+            .fold(0.0, f64::max);
         for (path, gradient) in &gradients {
             let var = &parameters.variables[path];
             let squared = squared(gradient);
@@ -154,11 +201,16 @@ mod tests {
             }
             let mut at = |step: f64| -> crate::Result<f64> {
                 var.set(&(&origin + (&direction * step)?)?)?;
-                Ok(f64::from(distortion(&parameters, &batch)?.to_scalar::<f32>()?))
+                Ok(f64::from(
+                    distortion(&parameters, &batch)?.to_scalar::<f32>()?,
+                ))
             };
             let slope = (at(h)? - at(-h)?) / (2.0 * h);
             var.set(&origin)?;
-            assert!((slope / squared - 1.0).abs() < 0.15, "{path}: slope {slope}, gradient {squared}");
+            assert!(
+                (slope / squared - 1.0).abs() < 0.15,
+                "{path}: slope {slope}, gradient {squared}"
+            );
         }
         Ok(())
     }
@@ -168,10 +220,15 @@ mod tests {
         let (config, pictures) = (config(), pictures());
         let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
         let batch = Batch::random(&config, &pictures, 0, &Device::Cpu)?;
-        let store = rate_distortion(&parameters.replicas[0].network, &batch)?.loss.backward()?;
+        let store = rate_distortion(&parameters.replicas[0].network, &batch)?
+            .loss
+            .backward()?;
         let gradients = parameters.gradients(&[store])?;
         for (path, gradient) in gradients {
-            assert!(gradient.iter().any(|g| *g != 0.0), "{path} has a zero gradient");
+            assert!(
+                gradient.iter().any(|g| *g != 0.0),
+                "{path} has a zero gradient"
+            );
         }
         Ok(())
     }

@@ -56,16 +56,33 @@ impl Optimizer {
         for (path, var) in variables {
             let average = var.flatten_all()?.to_vec1::<f32>()?;
             let zeros = vec![0f32; average.len()];
-            moments.insert(path.clone(), Moments { first: zeros.clone(), second: zeros, average });
+            moments.insert(
+                path.clone(),
+                Moments {
+                    first: zeros.clone(),
+                    second: zeros,
+                    average,
+                },
+            );
         }
-        Ok(Self { moments, updates: 0, skipped: 0 })
+        Ok(Self {
+            moments,
+            updates: 0,
+            skipped: 0,
+        })
     }
 
     /// Moves every variable along its gradient.
     ///
     /// # Errors
     /// When a variable is not an f32 vector of its gradient's length.
-    pub fn step(&mut self, variables: &BTreeMap<String, Var>, gradients: &Gradients, config: &TrainConfig, step: u64) -> Result<StepOutcome> {
+    pub fn step(
+        &mut self,
+        variables: &BTreeMap<String, Var>,
+        gradients: &Gradients,
+        config: &TrainConfig,
+        step: u64,
+    ) -> Result<StepOutcome> {
         let norm = gradient_norm(gradients);
         if !norm.is_finite() {
             self.skipped += 1;
@@ -73,11 +90,21 @@ impl Optimizer {
         }
         self.updates += 1;
         for (path, var) in variables {
-            let (Some(gradient), Some(moments)) = (gradients.get(path), self.moments.get_mut(path)) else {
+            let (Some(gradient), Some(moments)) = (gradients.get(path), self.moments.get_mut(path))
+            else {
                 bail!("layer {path} has no gradient");
             };
-            let rule = Rule::new(config, config.learning_rate_at(step) * config.layer_rate(path), self.updates, norm);
-            var.inplace_op1(&Update { rule, gradient, moments: Mutex::new(moments) })?;
+            let rule = Rule::new(
+                config,
+                config.learning_rate_at(step) * config.layer_rate(path),
+                self.updates,
+                norm,
+            );
+            var.inplace_op1(&Update {
+                rule,
+                gradient,
+                moments: Mutex::new(moments),
+            })?;
         }
         Ok(StepOutcome::Updated(norm))
     }
@@ -85,8 +112,15 @@ impl Optimizer {
 
 /// Euclidean norm of all gradients together; the same for every thread count.
 fn gradient_norm(gradients: &Gradients) -> f64 {
-    let of_task = |task: &[f32]| task.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
-    let tasks: Vec<&[f32]> = gradients.values().flat_map(|gradient| gradient.chunks(TASK)).collect();
+    let of_task = |task: &[f32]| {
+        task.iter()
+            .map(|g| f64::from(*g) * f64::from(*g))
+            .sum::<f64>()
+    };
+    let tasks: Vec<&[f32]> = gradients
+        .values()
+        .flat_map(|gradient| gradient.chunks(TASK))
+        .collect();
     let sums: Vec<f64> = tasks.into_par_iter().map(of_task).collect();
     sums.iter().sum::<f64>().sqrt()
 }
@@ -108,7 +142,9 @@ impl Rule {
     fn new(config: &TrainConfig, rate: f64, updates: u64, norm: f64) -> Self {
         let t = updates.min(1 << 30) as i32;
         // Early averages forget the initial weights quickly.
-        let average = config.ema_decay.min((1.0 + updates as f64) / (10.0 + updates as f64));
+        let average = config
+            .ema_decay
+            .min((1.0 + updates as f64) / (10.0 + updates as f64));
         Self {
             rate: rate as f32,
             decay: (rate * config.weight_decay) as f32,
@@ -142,20 +178,37 @@ impl InplaceOp1 for Update<'_> {
     }
 
     fn cpu_fwd(&self, p: &mut CpuStorage, lp: &Layout) -> Result<()> {
-        let CpuStorage::F32(p) = p else { bail!("parameters must be f32") };
-        let Some((start, end)) = lp.contiguous_offsets() else { bail!("parameters must be contiguous") };
+        let CpuStorage::F32(p) = p else {
+            bail!("parameters must be f32")
+        };
+        let Some((start, end)) = lp.contiguous_offsets() else {
+            bail!("parameters must be contiguous")
+        };
         let (p, g) = (&mut p[start..end], self.gradient);
         if p.len() != g.len() {
             bail!("{} parameters, {} gradients", p.len(), g.len());
         }
-        let mut guard = self.moments.lock().map_err(|_| candle_core::Error::Msg("optimizer state is poisoned".into()))?;
-        let Moments { first, second, average } = &mut **guard;
-        let state = first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK)).zip(average.par_chunks_mut(TASK));
-        p.par_chunks_mut(TASK).zip(g.par_chunks(TASK)).zip(state).for_each(|((p, g), ((m, v), a))| {
-            for ((((p, g), m), v), a) in p.iter_mut().zip(g).zip(m).zip(v).zip(a) {
-                self.rule.apply(p, *g, m, v, a);
-            }
-        });
+        let mut guard = self
+            .moments
+            .lock()
+            .map_err(|_| candle_core::Error::Msg("optimizer state is poisoned".into()))?;
+        let Moments {
+            first,
+            second,
+            average,
+        } = &mut **guard;
+        let state = first
+            .par_chunks_mut(TASK)
+            .zip(second.par_chunks_mut(TASK))
+            .zip(average.par_chunks_mut(TASK));
+        p.par_chunks_mut(TASK)
+            .zip(g.par_chunks(TASK))
+            .zip(state)
+            .for_each(|((p, g), ((m, v), a))| {
+                for ((((p, g), m), v), a) in p.iter_mut().zip(g).zip(m).zip(v).zip(a) {
+                    self.rule.apply(p, *g, m, v, a);
+                }
+            });
         Ok(())
     }
 }
@@ -173,9 +226,17 @@ mod tests {
         let store = (var.as_tensor() - target)?.sqr()?.sum_all()?.backward()?;
         let gradient = store.get(&var).expect("the loss depends on it").to_vec1()?;
         let grads = BTreeMap::from([("a".to_string(), gradient)]);
-        let config = TrainConfig { warmup_steps: 1, decay_fraction: 0.0, learning_rate: 0.1, ..Default::default() };
+        let config = TrainConfig {
+            warmup_steps: 1,
+            decay_fraction: 0.0,
+            learning_rate: 0.1,
+            ..Default::default()
+        };
         let mut optimizer = Optimizer::new(&variables)?;
-        assert!(matches!(optimizer.step(&variables, &grads, &config, 0)?, StepOutcome::Updated(_)));
+        assert!(matches!(
+            optimizer.step(&variables, &grads, &config, 0)?,
+            StepOutcome::Updated(_)
+        ));
         // Adam's first step is the sign of the gradient times the rate.
         let moved = var.to_vec1::<f32>()?;
         for (moved, want) in moved.iter().zip([0.9, 2.1, 3.0]) {
@@ -190,7 +251,10 @@ mod tests {
         let variables = BTreeMap::from([("a".to_string(), var.clone())]);
         let grads = BTreeMap::from([("a".to_string(), vec![f32::NAN])]);
         let mut optimizer = Optimizer::new(&variables)?;
-        assert!(matches!(optimizer.step(&variables, &grads, &TrainConfig::default(), 0)?, StepOutcome::Skipped));
+        assert!(matches!(
+            optimizer.step(&variables, &grads, &TrainConfig::default(), 0)?,
+            StepOutcome::Skipped
+        ));
         assert_eq!((var.to_vec1::<f32>()?, optimizer.skipped), (vec![1.0], 1));
         Ok(())
     }

@@ -38,15 +38,27 @@ impl Parameters {
     pub fn new(weights: &Weights, device: &Device, replicas: usize) -> Result<Self> {
         let mut variables = BTreeMap::new();
         for layer in weights.config.layers() {
-            let stored = weights.layers.get(&layer.path).map_or(&[][..], Vec::as_slice);
+            let stored = weights
+                .layers
+                .get(&layer.path)
+                .map_or(&[][..], Vec::as_slice);
             let trained: Vec<f32> = match layer.kind {
-                LayerKind::Table { unit, .. } => stored.iter().map(|v| unit.to_trained(*v)).collect(),
+                LayerKind::Table { unit, .. } => {
+                    stored.iter().map(|v| unit.to_trained(*v)).collect()
+                }
                 _ => stored.to_vec(),
             };
-            variables.insert(layer.path, Var::from_vec(trained, layer.kind.len(), device)?);
+            variables.insert(
+                layer.path,
+                Var::from_vec(trained, layer.kind.len(), device)?,
+            );
         }
-        let tensors: BTreeMap<_, _> = variables.iter().map(|(path, var)| (path.clone(), var.as_tensor().clone())).collect();
-        let vb = VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, device.clone());
+        let tensors: BTreeMap<_, _> = variables
+            .iter()
+            .map(|(path, var)| (path.clone(), var.as_tensor().clone()))
+            .collect();
+        let vb =
+            VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, device.clone());
         let replica = |_| {
             let sink = GradientSink::default();
             let network = Network::new(&weights.config, &vb, &Mode::Train(sink.clone()))?;
@@ -54,7 +66,12 @@ impl Parameters {
         };
         let replicas = (0..replicas).map(replica).collect::<Result<_>>()?;
         drop(vb);
-        Ok(Self { variables, replicas, config: weights.config.clone(), tables: weights.tables.clone() })
+        Ok(Self {
+            variables,
+            replicas,
+            config: weights.config.clone(),
+            tables: weights.tables.clone(),
+        })
     }
 
     /// Every variable's gradient, summed over the replicas in their order.
@@ -63,7 +80,11 @@ impl Parameters {
     /// When a variable has no gradient (a bug in an operation's backward).
     pub fn gradients(&self, stores: &[GradStore]) -> Result<Gradients> {
         let of_variable = |(path, var): (&String, &Var)| {
-            let mut parts = self.replicas.iter().zip(stores).map(|(replica, store)| replica.gradient(path, var, store));
+            let mut parts = self
+                .replicas
+                .iter()
+                .zip(stores)
+                .map(|(replica, store)| replica.gradient(path, var, store));
             let mut sum = parts.next().unwrap_or_else(|| Ok(Vec::new()))?;
             for part in parts {
                 sum.iter_mut().zip(part?).for_each(|(sum, g)| *sum += g);
@@ -76,7 +97,9 @@ impl Parameters {
     /// One variable's gradient in the first replica, if it has one.
     #[cfg(test)]
     pub fn gradient_of(&self, path: &str, store: &GradStore) -> Option<Vec<f32>> {
-        self.replicas[0].gradient(path, self.variables.get(path)?, store).ok()
+        self.replicas[0]
+            .gradient(path, self.variables.get(path)?, store)
+            .ok()
     }
 
     /// The running average of the weights, in their stored form.
@@ -84,14 +107,23 @@ impl Parameters {
     pub fn averaged(&self, optimizer: &Optimizer) -> Weights {
         let mut layers = BTreeMap::new();
         for layer in self.config.layers() {
-            let trained = optimizer.moments.get(&layer.path).map_or(&[][..], |m| m.average.as_slice());
+            let trained = optimizer
+                .moments
+                .get(&layer.path)
+                .map_or(&[][..], |m| m.average.as_slice());
             let stored = match layer.kind {
-                LayerKind::Table { unit, .. } => trained.iter().map(|v| unit.to_stored(*v)).collect(),
+                LayerKind::Table { unit, .. } => {
+                    trained.iter().map(|v| unit.to_stored(*v)).collect()
+                }
                 _ => trained.to_vec(),
             };
             layers.insert(layer.path, stored);
         }
-        Weights { config: self.config.clone(), layers, tables: self.tables.clone() }
+        Weights {
+            config: self.config.clone(),
+            layers,
+            tables: self.tables.clone(),
+        }
     }
 }
 

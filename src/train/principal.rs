@@ -17,7 +17,8 @@ pub fn eigenvectors(matrix: &[f64], n: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     rows.sort_by(|a, b| norm(b).total_cmp(&norm(a)));
     let values: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
     for (row, value) in rows.iter_mut().zip(&values) {
-        row.iter_mut().for_each(|v| *v /= value.max(f64::MIN_POSITIVE));
+        row.iter_mut()
+            .for_each(|v| *v /= value.max(f64::MIN_POSITIVE));
     }
     (rows, values)
 }

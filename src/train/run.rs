@@ -94,10 +94,14 @@ impl Run {
         std::fs::create_dir_all(&options.out)?;
         let weights = match options.init {
             Some(weights) if weights.config != config.model => {
-                return Err(Error::Weights("the initial model's sizes differ from the configuration's".into()));
+                return Err(Error::Weights(
+                    "the initial model's sizes differ from the configuration's".into(),
+                ));
             }
             Some(weights) => weights,
-            None if options.resume => Weights::from_bytes(&std::fs::read(options.out.join(MODEL))?)?,
+            None if options.resume => {
+                Weights::from_bytes(&std::fs::read(options.out.join(MODEL))?)?
+            }
             None => initial_weights(&config, pictures)?,
         };
         let device = Device::Cpu;
@@ -106,12 +110,26 @@ impl Run {
         let mut optimizer = Optimizer::new(&parameters.variables)?;
         let mut step = 0;
         if options.resume {
-            step = checkpoint::restore(&options.out.join(CHECKPOINT), &parameters.variables, &mut optimizer)?;
+            step = checkpoint::restore(
+                &options.out.join(CHECKPOINT),
+                &parameters.variables,
+                &mut optimizer,
+            )?;
         }
-        let text = toml::to_string(&config).map_err(|error| Error::InvalidOption(error.to_string()))?;
+        let text =
+            toml::to_string(&config).map_err(|error| Error::InvalidOption(error.to_string()))?;
         checkpoint::write_atomically(&options.out.join("config.toml"), text.as_bytes())?;
         let log = open_log(&options.out, options.resume)?;
-        Ok(Self { config, parameters, workers, optimizer, step, out: options.out, log, device })
+        Ok(Self {
+            config,
+            parameters,
+            workers,
+            optimizer,
+            step,
+            out: options.out,
+            log,
+            device,
+        })
     }
 
     /// Steps done so far.
@@ -136,7 +154,12 @@ impl Run {
     ///
     /// # Errors
     /// When the backend or the run folder fails, or gradients stay non-finite.
-    pub fn train(&mut self, pictures: &Pictures, validation: &Pictures, report: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+    pub fn train(
+        &mut self,
+        pictures: &Pictures,
+        validation: &Pictures,
+        report: &mut dyn FnMut(Event) -> bool,
+    ) -> Result<()> {
         let mut window = Window::default();
         let mut skipped_in_a_row = 0;
         while self.step < self.config.steps {
@@ -154,7 +177,8 @@ impl Run {
                 }
             }
             if skipped_in_a_row > MAX_SKIPPED_IN_A_ROW {
-                let advice = "gradients stay non-finite: lower learning_rate or go on from an earlier model";
+                let advice =
+                    "gradients stay non-finite: lower learning_rate or go on from an earlier model";
                 return Err(Error::Compute(advice.into()));
             }
             if self.step.is_multiple_of(self.config.log_every) && window.count > 0.0 {
@@ -178,7 +202,12 @@ impl Run {
         let (stores, mut sums) = self.forward_backward(&batch)?;
         let gradients = self.parameters.gradients(&stores)?;
         drop(stores);
-        match self.optimizer.step(&self.parameters.variables, &gradients, &self.config, self.step)? {
+        match self.optimizer.step(
+            &self.parameters.variables,
+            &gradients,
+            &self.config,
+            self.step,
+        )? {
             StepOutcome::Updated(norm) => sums.norm = norm,
             StepOutcome::Skipped => return Ok(None),
         }
@@ -190,14 +219,22 @@ impl Run {
     fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, StepSums)> {
         let parts = batch.split(self.workers.len())?;
         let results: Vec<Result<(GradStore, StepSums)>> = std::thread::scope(|scope| {
-            let replicas = parts.iter().zip(&self.parameters.replicas).zip(&self.workers);
+            let replicas = parts
+                .iter()
+                .zip(&self.parameters.replicas)
+                .zip(&self.workers);
             let threads: Vec<_> = replicas
                 .map(|((part, replica), worker)| {
-                    scope.spawn(move || worker.install(|| part_gradients(replica, part, batch.len())))
+                    scope.spawn(move || {
+                        worker.install(|| part_gradients(replica, part, batch.len()))
+                    })
                 })
                 .collect();
             let lost = || Err(Error::Compute("a training worker panicked".into()));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| lost()))
+                .collect()
         });
         let mut stores = Vec::new();
         let mut sums = StepSums::default();
@@ -212,11 +249,27 @@ impl Run {
     fn log_progress(&mut self, window: &mut Window) -> Result<Event> {
         let n = window.count;
         let rate = n / window.since.elapsed().as_secs_f64();
-        let (loss, bpp, psnr, norm) = (window.sums.loss / n, window.sums.bpp / n, window.sums.psnr / n, window.sums.norm / n);
+        let (loss, bpp, psnr, norm) = (
+            window.sums.loss / n,
+            window.sums.bpp / n,
+            window.sums.psnr / n,
+            window.sums.norm / n,
+        );
         let lr = self.config.learning_rate_at(self.step);
-        writeln!(self.log, "train\t{}\t{loss:.5}\t{bpp:.5}\t{psnr:.4}\t{norm:.4}\t{lr:.3e}\t{rate:.3}\t{}", self.step, self.optimizer.skipped)?;
+        writeln!(
+            self.log,
+            "train\t{}\t{loss:.5}\t{bpp:.5}\t{psnr:.4}\t{norm:.4}\t{lr:.3e}\t{rate:.3}\t{}",
+            self.step, self.optimizer.skipped
+        )?;
         *window = Window::default();
-        Ok(Event::Progress { step: self.step, loss, bpp, psnr, gradient_norm: norm, steps_per_second: rate })
+        Ok(Event::Progress {
+            step: self.step,
+            loss,
+            bpp,
+            psnr,
+            gradient_norm: norm,
+            steps_per_second: rate,
+        })
     }
 
     /// Saves the checkpoint and the averaged model.
@@ -224,7 +277,12 @@ impl Run {
     /// # Errors
     /// When the run folder cannot be written.
     pub fn save(&self) -> Result<()> {
-        checkpoint::save(&self.out.join(CHECKPOINT), self.step, &self.parameters.variables, &self.optimizer)?;
+        checkpoint::save(
+            &self.out.join(CHECKPOINT),
+            self.step,
+            &self.parameters.variables,
+            &self.optimizer,
+        )?;
         let weights = self.parameters.averaged(&self.optimizer);
         checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)
     }
@@ -234,17 +292,27 @@ impl Run {
         let averaged = self.parameters.averaged(&self.optimizer);
         let parameters = Parameters::new(&averaged, &self.device, 1)?;
         let network = &parameters.replicas[0].network;
-        let crops: Vec<Vec<u8>> = (0..pictures.len()).map(|i| pictures.center_crop(i, self.config.crop)).collect();
+        let crops: Vec<Vec<u8>> = (0..pictures.len())
+            .map(|i| pictures.center_crop(i, self.config.crop))
+            .collect();
         let (mut points, mut total) = (Vec::new(), 0.0);
         for quality in VALIDATION_QUALITIES {
             let point = validate_at(network, &self.config, &crops, quality, &self.device)?;
-            writeln!(self.log, "valid\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t", self.step, point.loss, point.bpp, point.psnr)?;
+            writeln!(
+                self.log,
+                "valid\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t",
+                self.step, point.loss, point.bpp, point.psnr
+            )?;
             total += point.loss;
             points.push((point.bpp, point.psnr));
         }
         #[allow(clippy::cast_precision_loss)]
         let loss = total / VALIDATION_QUALITIES.len() as f64;
-        Ok(Event::Validation { step: self.step, loss, points })
+        Ok(Event::Validation {
+            step: self.step,
+            loss,
+            points,
+        })
     }
 }
 
@@ -258,12 +326,26 @@ fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<(Grad
     let mse: Vec<f32> = losses.mse.to_vec1()?;
     let psnr = mse.iter().map(|mse| psnr(f64::from(*mse))).sum::<f64>() / total as f64;
     let bpp = f64::from(losses.bpp.mean_all()?.to_scalar::<f32>()?) * share;
-    Ok((store, StepSums { loss: f64::from(loss.to_scalar::<f32>()?), bpp, psnr, norm: 0.0 }))
+    Ok((
+        store,
+        StepSums {
+            loss: f64::from(loss.to_scalar::<f32>()?),
+            bpp,
+            psnr,
+            norm: 0.0,
+        },
+    ))
 }
 
 /// Means over all crops at one quality.
 #[allow(clippy::cast_precision_loss)]
-fn validate_at(network: &crate::model::Network, config: &TrainConfig, crops: &[Vec<u8>], quality: f64, device: &Device) -> Result<StepSums> {
+fn validate_at(
+    network: &crate::model::Network,
+    config: &TrainConfig,
+    crops: &[Vec<u8>],
+    quality: f64,
+    device: &Device,
+) -> Result<StepSums> {
     let mut sums = StepSums::default();
     for crops in crops.chunks(config.batch) {
         let batch = Batch::fixed(config, crops, quality, device)?;
@@ -271,10 +353,20 @@ fn validate_at(network: &crate::model::Network, config: &TrainConfig, crops: &[V
         let n = crops.len() as f64;
         sums.loss += f64::from(losses.loss.to_scalar::<f32>()?) * n;
         sums.bpp += f64::from(losses.bpp.sum_all()?.to_scalar::<f32>()?);
-        sums.psnr += losses.mse.to_vec1::<f32>()?.iter().map(|mse| psnr(f64::from(*mse))).sum::<f64>();
+        sums.psnr += losses
+            .mse
+            .to_vec1::<f32>()?
+            .iter()
+            .map(|mse| psnr(f64::from(*mse)))
+            .sum::<f64>();
     }
     let n = crops.len() as f64;
-    Ok(StepSums { loss: sums.loss / n, bpp: sums.bpp / n, psnr: sums.psnr / n, norm: 0.0 })
+    Ok(StepSums {
+        loss: sums.loss / n,
+        bpp: sums.bpp / n,
+        psnr: sums.psnr / n,
+        norm: 0.0,
+    })
 }
 
 fn psnr(mse: f64) -> f64 {
@@ -284,7 +376,12 @@ fn psnr(mse: f64) -> f64 {
 /// One pool of one thread per worker: at most one per sample and core.
 fn workers(batch: usize) -> Result<Vec<ThreadPool>> {
     let count = rayon::current_num_threads().min(batch);
-    let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|error| Error::Compute(error.to_string()));
+    let pool = |_| {
+        ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .map_err(|error| Error::Compute(error.to_string()))
+    };
     (0..count).map(pool).collect()
 }
 
@@ -294,7 +391,10 @@ fn open_log(out: &Path, resume: bool) -> Result<File> {
         return Ok(OpenOptions::new().append(true).create(true).open(path)?);
     }
     let mut log = File::create(path)?;
-    writeln!(log, "kind\tstep\tloss\trate_bpp\tpsnr_db\tgradient_norm_or_quality\tlearning_rate\tsteps_per_s\tskipped")?;
+    writeln!(
+        log,
+        "kind\tstep\tloss\trate_bpp\tpsnr_db\tgradient_norm_or_quality\tlearning_rate\tsteps_per_s\tskipped"
+    )?;
     Ok(log)
 }
 
@@ -324,7 +424,11 @@ struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { sums: StepSums::default(), count: 0.0, since: Instant::now() }
+        Self {
+            sums: StepSums::default(),
+            count: 0.0,
+            since: Instant::now(),
+        }
     }
 }
 

@@ -89,10 +89,11 @@ fn push(out: &mut String, text: std::fmt::Arguments) {
 
 /// Pictures, program, machine and day in one paragraph.
 pub(super) fn conditions(summary: &Summary) -> String {
+    let count = summary.pictures.len();
+    let noun = if count == 1 { "picture" } else { "pictures" };
     let mut text = format!(
-        "{}: {} pictures, {:.2} MP; {}; {}, {}",
+        "{}: {count} {noun}, {:.2} MP; {}; {}, {}",
         summary.program,
-        summary.pictures.len(),
         summary.pixels as f64 / 1e6,
         summary.date,
         summary.machine.cpu,

@@ -26,7 +26,14 @@ pub struct QuantizeStep {
 }
 
 /// Calls `f(sample, range of values)` for every run of channels that the step codes.
-fn for_runs(b: usize, h: usize, w: usize, c: usize, step: usize, mut f: impl FnMut(usize, Range<usize>)) {
+fn for_runs(
+    b: usize,
+    h: usize,
+    w: usize,
+    c: usize,
+    step: usize,
+    mut f: impl FnMut(usize, Range<usize>),
+) {
     let mask = StepMask::new(step);
     let group = channel_group(c);
     for pixel in 0..b * h * w {
@@ -47,17 +54,28 @@ fn split_gradient(grad: &Tensor, step: usize) -> Result<(Tensor, Tensor)> {
     let mut inactive = vec![0f32; grad.elem_count()];
     with_values([grad], |[grad]| {
         let (group, mask) = (channel_group(c), StepMask::new(step));
-        let rows = active.par_chunks_mut(w * c).zip(inactive.par_chunks_mut(w * c)).zip(grad.par_chunks(w * c));
-        rows.enumerate().for_each(|(row, ((active, inactive), grad))| {
-            for (run, values) in grad.chunks_exact(group).enumerate() {
-                let (x, g) = (run * group / c, run * group % c / group);
-                let target = if mask.is_active(g, row % h, x) { &mut *active } else { &mut *inactive };
-                target[run * group..][..group].copy_from_slice(values);
-            }
-        });
+        let rows = active
+            .par_chunks_mut(w * c)
+            .zip(inactive.par_chunks_mut(w * c))
+            .zip(grad.par_chunks(w * c));
+        rows.enumerate()
+            .for_each(|(row, ((active, inactive), grad))| {
+                for (run, values) in grad.chunks_exact(group).enumerate() {
+                    let (x, g) = (run * group / c, run * group % c / group);
+                    let target = if mask.is_active(g, row % h, x) {
+                        &mut *active
+                    } else {
+                        &mut *inactive
+                    };
+                    target[run * group..][..group].copy_from_slice(values);
+                }
+            });
     })?;
     let shape = (b, h, w, c);
-    Ok((Tensor::from_vec(active, shape, grad.device())?, Tensor::from_vec(inactive, shape, grad.device())?))
+    Ok((
+        Tensor::from_vec(active, shape, grad.device())?,
+        Tensor::from_vec(inactive, shape, grad.device())?,
+    ))
 }
 
 impl CustomOp2 for MergeStep {
@@ -65,15 +83,29 @@ impl CustomOp2 for MergeStep {
         "merge-step"
     }
 
-    fn cpu_fwd(&self, m: &CpuStorage, lm: &Layout, s: &CpuStorage, ls: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        m: &CpuStorage,
+        lm: &Layout,
+        s: &CpuStorage,
+        ls: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = dims4(lm)?;
         let mut merged = values(m, lm)?.to_vec();
         let step = values(s, ls)?;
-        for_runs(b, h, w, c, self.0, |_, run| merged[run.clone()].copy_from_slice(&step[run]));
+        for_runs(b, h, w, c, self.0, |_, run| {
+            merged[run.clone()].copy_from_slice(&step[run])
+        });
         Ok((CpuStorage::F32(merged), lm.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (active, inactive) = split_gradient(grad, self.0)?;
         Ok((Some(inactive), Some(active)))
     }

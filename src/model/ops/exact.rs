@@ -24,7 +24,13 @@ impl CustomOp1 for ExactPointwise {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, _) = dims4(layout)?;
         let mut out = vec![0f32; b * h * w * self.outputs];
-        pointwise(values(storage, layout)?, &self.weights, false, None, &mut out);
+        pointwise(
+            values(storage, layout)?,
+            &self.weights,
+            false,
+            None,
+            &mut out,
+        );
         Ok((CpuStorage::F32(out), Shape::from((b, h, w, self.outputs))))
     }
 }

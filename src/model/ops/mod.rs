@@ -1,10 +1,10 @@
 //! The kernels as candle custom operations: `exact` for encoding and decoding,
 //! `train` with gradients. Tensors are `[batch, height, width, channels]` f32.
 
+pub mod context;
 mod elementwise;
 pub mod exact;
 mod rate;
-pub mod context;
 pub mod rearrange;
 pub mod sink;
 pub mod train;
@@ -15,12 +15,18 @@ use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => bail!("expected a contiguous tensor, got strides {:?}", layout.stride()),
+        None => bail!(
+            "expected a contiguous tensor, got strides {:?}",
+            layout.stride()
+        ),
     }
 }
 
 /// Runs `f` on the f32 values of CPU tensors (made contiguous where they are not).
-pub(crate) fn with_values<const N: usize, R>(tensors: [&Tensor; N], f: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
+pub(crate) fn with_values<const N: usize, R>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
     let mut contiguous = Vec::with_capacity(N);
     for tensor in tensors {
         contiguous.push(tensor.contiguous()?);

@@ -18,7 +18,16 @@ const INV_SQRT2: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// (Chebyshev fit; Press et al., Numerical Recipes, section 6.2).
 fn erfc(x: f32) -> f32 {
     const C: [f32; 10] = [
-        -1.265_512_2, 1.000_023_7, 0.374_091_96, 0.096_784_18, -0.186_288_06, 0.278_868_07, -1.135_203_98, 1.488_515_87, -0.822_152_23, 0.170_872_77,
+        -1.265_512_2,
+        1.000_023_7,
+        0.374_091_96,
+        0.096_784_18,
+        -0.186_288_06,
+        0.278_868_07,
+        -1.135_203_98,
+        1.488_515_87,
+        -0.822_152_23,
+        0.170_872_77,
     ];
     let z = x.abs();
     let t = 1.0 / (1.0 + 0.5 * z);
@@ -75,10 +84,13 @@ fn index_gradient(s: f32, d_log_sigma: f32) -> f32 {
 /// Sums the bits of each of `b` samples.
 pub fn forward(v: &[f32], s: &[f32], b: usize, sums: &mut [f32]) {
     let sample = (v.len() / b).max(1);
-    sums.par_iter_mut().zip(v.par_chunks(sample)).zip(s.par_chunks(sample)).for_each(|((sum, v), s)| {
-        let total: f64 = v.iter().zip(s).map(|(&v, &s)| f64::from(bits(v, s))).sum();
-        *sum = total as f32;
-    });
+    sums.par_iter_mut()
+        .zip(v.par_chunks(sample))
+        .zip(s.par_chunks(sample))
+        .for_each(|((sum, v), s)| {
+            let total: f64 = v.iter().zip(s).map(|(&v, &s)| f64::from(bits(v, s))).sum();
+            *sum = total as f32;
+        });
 }
 
 /// Gradients of [`forward`], scaled by each sample's incoming gradient.
@@ -101,7 +113,13 @@ mod tests {
 
     #[test]
     fn erfc_matches_tabulated_values() {
-        for (x, want) in [(0.0, 1.0), (0.5, 0.479_500_12), (1.0, 0.157_299_2), (3.0, 2.209_05e-5), (-1.0, 1.842_700_8)] {
+        for (x, want) in [
+            (0.0, 1.0),
+            (0.5, 0.479_500_12),
+            (1.0, 0.157_299_2),
+            (3.0, 2.209_05e-5),
+            (-1.0, 1.842_700_8),
+        ] {
             assert!((erfc(x) / want - 1.0).abs() < 1e-5, "{x}: {}", erfc(x));
         }
     }
@@ -109,7 +127,9 @@ mod tests {
     #[test]
     fn probabilities_of_all_symbols_sum_to_one() {
         for s in [3.5, 20.0, 45.0] {
-            let sum: f32 = (-2000..=2000).map(|k| probability((k as f32).abs(), inverse_sigma(s))).sum();
+            let sum: f32 = (-2000..=2000)
+                .map(|k| probability((k as f32).abs(), inverse_sigma(s)))
+                .sum();
             assert!((sum - 1.0).abs() < 1e-4, "{s}: {sum}");
         }
     }
@@ -125,8 +145,14 @@ mod tests {
                 let h = 0.01;
                 let nv = (bits(v + h, s) - bits(v - h, s)) / (2.0 * h);
                 let ns = (bits(v, s + h) - bits(v, s - h)) / (2.0 * h);
-                assert!((dv - nv).abs() < 0.02 * (1.0 + nv.abs()), "dv at {v} {s}: {dv} {nv}");
-                assert!((ds - ns).abs() < 0.02 * (0.1 + ns.abs()), "ds at {v} {s}: {ds} {ns}");
+                assert!(
+                    (dv - nv).abs() < 0.02 * (1.0 + nv.abs()),
+                    "dv at {v} {s}: {dv} {nv}"
+                );
+                assert!(
+                    (ds - ns).abs() < 0.02 * (0.1 + ns.abs()),
+                    "ds at {v} {s}: {ds} {ns}"
+                );
             }
         }
     }

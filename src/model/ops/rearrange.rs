@@ -43,19 +43,26 @@ impl CustomOp1 for SpaceToDepth {
         let x = values(storage, layout)?;
         let mut out = vec![0f32; x.len()];
         // One task per output row: s input rows of w*c values.
-        out.par_chunks_mut((s * w * c).max(1)).zip(x.par_chunks((s * w * c).max(1))).for_each(|(out, x)| {
-            for (dy, row) in x.chunks_exact(w * c).enumerate() {
-                for (position, run) in row.chunks_exact(s * c).enumerate() {
-                    let start = position * s * s * c + dy * s * c;
-                    out[start..start + s * c].copy_from_slice(run);
+        out.par_chunks_mut((s * w * c).max(1))
+            .zip(x.par_chunks((s * w * c).max(1)))
+            .for_each(|(out, x)| {
+                for (dy, row) in x.chunks_exact(w * c).enumerate() {
+                    for (position, run) in row.chunks_exact(s * c).enumerate() {
+                        let start = position * s * s * c + dy * s * c;
+                        out[start..start + s * c].copy_from_slice(run);
+                    }
                 }
-            }
-        });
-        Ok((CpuStorage::F32(out), Shape::from((b, h / s, w / s, s * s * c))))
+            });
+        Ok((
+            CpuStorage::F32(out),
+            Shape::from((b, h / s, w / s, s * s * c)),
+        ))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&DepthToSpace(self.0))?))
+        Ok(Some(
+            grad.contiguous()?.apply_op1_no_bwd(&DepthToSpace(self.0))?,
+        ))
     }
 }
 
@@ -74,19 +81,23 @@ impl CustomOp1 for DepthToSpace {
         let x = values(storage, layout)?;
         let mut out = vec![0f32; x.len()];
         let row_len = (w * channels).max(1);
-        out.par_chunks_mut(row_len).zip(x.par_chunks(row_len)).for_each(|(out, x)| {
-            for (dy, row) in out.chunks_exact_mut(w * s * c).enumerate() {
-                for (position, run) in row.chunks_exact_mut(s * c).enumerate() {
-                    let start = position * channels + dy * s * c;
-                    run.copy_from_slice(&x[start..start + s * c]);
+        out.par_chunks_mut(row_len)
+            .zip(x.par_chunks(row_len))
+            .for_each(|(out, x)| {
+                for (dy, row) in out.chunks_exact_mut(w * s * c).enumerate() {
+                    for (position, run) in row.chunks_exact_mut(s * c).enumerate() {
+                        let start = position * channels + dy * s * c;
+                        run.copy_from_slice(&x[start..start + s * c]);
+                    }
                 }
-            }
-        });
+            });
         Ok((CpuStorage::F32(out), Shape::from((b, h * s, w * s, c))))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&SpaceToDepth(self.0))?))
+        Ok(Some(
+            grad.contiguous()?.apply_op1_no_bwd(&SpaceToDepth(self.0))?,
+        ))
     }
 }
 
@@ -102,8 +113,14 @@ mod tests {
         assert_eq!(y.dims(), [2, 2, 3, 12]);
         // Position (0, 1) of picture 0: pixels (0, 2), (0, 3), (1, 2), (1, 3).
         let first: Vec<f32> = y.get(0)?.get(0)?.get(1)?.to_vec1()?;
-        assert_eq!(first, [6., 7., 8., 9., 10., 11., 24., 25., 26., 27., 28., 29.]);
-        assert_eq!(depth_to_space(&y, 2)?.flatten_all()?.to_vec1::<f32>()?, x.flatten_all()?.to_vec1::<f32>()?);
+        assert_eq!(
+            first,
+            [6., 7., 8., 9., 10., 11., 24., 25., 26., 27., 28., 29.]
+        );
+        assert_eq!(
+            depth_to_space(&y, 2)?.flatten_all()?.to_vec1::<f32>()?,
+            x.flatten_all()?.to_vec1::<f32>()?
+        );
         Ok(())
     }
 }

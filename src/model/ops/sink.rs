@@ -28,6 +28,9 @@ impl GradientSink {
     /// Takes out the gradient of the variable `id`, if a layer left one.
     #[must_use]
     pub fn take(&self, id: TensorId) -> Option<Vec<f32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id)
     }
 }

@@ -39,7 +39,13 @@ impl CustomOp2 for TrainPointwise {
         "train-pointwise"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, p: &CpuStorage, lp: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        p: &CpuStorage,
+        lp: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, _) = dims4(lx)?;
         let pixels = b * h * w;
         let mut y = vec![0f32; pixels * self.outputs];
@@ -47,13 +53,33 @@ impl CustomOp2 for TrainPointwise {
             Precision::Bf16 => train::pointwise_forward,
             Precision::F32 => train::pointwise_forward_f32,
         };
-        forward(values(x, lx)?, pixels, self.inputs, self.outputs, values(p, lp)?, &mut y);
+        forward(
+            values(x, lx)?,
+            pixels,
+            self.inputs,
+            self.outputs,
+            values(p, lp)?,
+            &mut y,
+        );
         Ok((CpuStorage::F32(y), Shape::from((b, h, w, self.outputs))))
     }
 
-    fn bwd(&self, x: &Tensor, p: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        p: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let pixels = x.elem_count() / self.inputs;
-        let mut gx = vec![0f32; if self.input_gradient { x.elem_count() } else { 0 }];
+        let mut gx = vec![
+            0f32;
+            if self.input_gradient {
+                x.elem_count()
+            } else {
+                0
+            }
+        ];
         let mut gp = vec![0f32; p.elem_count()];
         let backward = match self.precision {
             Precision::Bf16 => train::pointwise_backward,
@@ -63,7 +89,10 @@ impl CustomOp2 for TrainPointwise {
             let gx = self.input_gradient.then_some(&mut gx[..]);
             backward(x, grad, pixels, self.inputs, self.outputs, p, gx, &mut gp);
         })?;
-        let gx = self.input_gradient.then(|| Tensor::from_vec(gx, x.shape(), x.device())).transpose()?;
+        let gx = self
+            .input_gradient
+            .then(|| Tensor::from_vec(gx, x.shape(), x.device()))
+            .transpose()?;
         self.sink.add(p.id(), gp);
         Ok((gx, None))
     }
@@ -91,7 +120,9 @@ impl CustomOp1 for TrainBlocks {
         for params in &self.params {
             let mut y = vec![0f32; b * h * w * c];
             let x = inputs.last().map_or(values(x, lx)?, Vec::as_slice);
-            with_values([params], |[params]| train::block_forward(x, b, h, w, c, params, &mut y))?;
+            with_values([params], |[params]| {
+                train::block_forward(x, b, h, w, c, params, &mut y)
+            })?;
             inputs.push(y);
         }
         let y = inputs.pop().unwrap_or(values(x, lx)?.to_vec());
@@ -101,7 +132,8 @@ impl CustomOp1 for TrainBlocks {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (b, h, w, c) = x.dims4()?;
-        let inputs = std::mem::take(&mut *self.inputs.lock().unwrap_or_else(PoisonError::into_inner));
+        let inputs =
+            std::mem::take(&mut *self.inputs.lock().unwrap_or_else(PoisonError::into_inner));
         let mut gy = with_values([grad], |[grad]| grad.to_vec())?;
         let mut gx = vec![0f32; gy.len()];
         for (i, params) in self.params.iter().enumerate().rev() {
@@ -126,7 +158,13 @@ impl CustomOp2 for ScaleChannels {
         "scale-channels"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, g: &CpuStorage, lg: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        g: &CpuStorage,
+        lg: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (b, _, _, c) = dims4(lx)?;
         let (x, g) = (values(x, lx)?, values(g, lg)?);
         let mut y = vec![0f32; x.len()];
@@ -134,7 +172,13 @@ impl CustomOp2 for ScaleChannels {
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, g: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        g: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (b, _, _, c) = x.dims4()?;
         let mut gx = vec![0f32; x.elem_count()];
         let mut gg = vec![0f32; g.elem_count()];
@@ -142,7 +186,10 @@ impl CustomOp2 for ScaleChannels {
             elementwise::scale_channels(grad, g, b, c, &mut gx);
             elementwise::sum_products(grad, x, b, c, &mut gg);
         })?;
-        Ok((Some(Tensor::from_vec(gx, x.shape(), x.device())?), Some(Tensor::from_vec(gg, g.shape(), g.device())?)))
+        Ok((
+            Some(Tensor::from_vec(gx, x.shape(), x.device())?),
+            Some(Tensor::from_vec(gg, g.shape(), g.device())?),
+        ))
     }
 }
 
@@ -155,7 +202,13 @@ impl CustomOp2 for ScaleIndex {
         "scale-index"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, o: &CpuStorage, lo: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        o: &CpuStorage,
+        lo: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (b, _, _, c) = dims4(lx)?;
         let (x, o) = (values(x, lx)?, values(o, lo)?);
         let mut y = vec![0f32; x.len()];
@@ -163,7 +216,13 @@ impl CustomOp2 for ScaleIndex {
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, o: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        o: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (b, _, _, c) = x.dims4()?;
         let mut gx = vec![0f32; x.elem_count()];
         let mut go = vec![0f32; o.elem_count()];
@@ -171,7 +230,10 @@ impl CustomOp2 for ScaleIndex {
             elementwise::scale(grad, 8.0, &mut gx);
             elementwise::sum_channels(grad, b, c, &mut go);
         })?;
-        Ok((Some(Tensor::from_vec(gx, x.shape(), x.device())?), Some(Tensor::from_vec(go, o.shape(), o.device())?)))
+        Ok((
+            Some(Tensor::from_vec(gx, x.shape(), x.device())?),
+            Some(Tensor::from_vec(go, o.shape(), o.device())?),
+        ))
     }
 }
 
@@ -185,18 +247,35 @@ impl CustomOp2 for Rate {
         "rate"
     }
 
-    fn cpu_fwd(&self, v: &CpuStorage, lv: &Layout, s: &CpuStorage, ls: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        v: &CpuStorage,
+        lv: &Layout,
+        s: &CpuStorage,
+        ls: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let b = lv.dims()[0];
         let mut bits = vec![0f32; b];
         rate::forward(values(v, lv)?, values(s, ls)?, b, &mut bits);
         Ok((CpuStorage::F32(bits), Shape::from(b)))
     }
 
-    fn bwd(&self, v: &Tensor, s: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        v: &Tensor,
+        s: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let mut gv = vec![0f32; v.elem_count()];
         let mut gs = vec![0f32; s.elem_count()];
-        with_values([v, s, grad], |[v, s, grad]| rate::backward(v, s, grad, &mut gv, &mut gs))?;
-        Ok((Some(Tensor::from_vec(gv, v.shape(), v.device())?), Some(Tensor::from_vec(gs, s.shape(), s.device())?)))
+        with_values([v, s, grad], |[v, s, grad]| {
+            rate::backward(v, s, grad, &mut gv, &mut gs)
+        })?;
+        Ok((
+            Some(Tensor::from_vec(gv, v.shape(), v.device())?),
+            Some(Tensor::from_vec(gs, s.shape(), s.device())?),
+        ))
     }
 }
 
@@ -210,16 +289,30 @@ impl CustomOp2 for SquaredError {
         "squared-error"
     }
 
-    fn cpu_fwd(&self, a: &CpuStorage, la: &Layout, t: &CpuStorage, lt: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        la: &Layout,
+        t: &CpuStorage,
+        lt: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let b = la.dims()[0];
         let mut sums = vec![0f32; b];
         elementwise::squared_error(values(a, la)?, values(t, lt)?, b, &mut sums);
         Ok((CpuStorage::F32(sums), Shape::from(b)))
     }
 
-    fn bwd(&self, a: &Tensor, t: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        a: &Tensor,
+        t: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let mut ga = vec![0f32; a.elem_count()];
-        with_values([a, t, grad], |[a, t, grad]| elementwise::squared_error_backward(a, t, grad, &mut ga))?;
+        with_values([a, t, grad], |[a, t, grad]| {
+            elementwise::squared_error_backward(a, t, grad, &mut ga)
+        })?;
         Ok((Some(Tensor::from_vec(ga, a.shape(), a.device())?), None))
     }
 }
