@@ -16,7 +16,7 @@ pub const MAX_DIMENSION: u32 = 65_535 * 16;
 /// Flag bit: the picture is gray.
 const FLAG_GRAY: u8 = 1;
 /// Largest tile size in units of [`TILE_UNIT`] pixels.
-const MAX_TILE_UNITS: u32 = 255;
+const MAX_TILE_UNITS: u32 = 64;
 
 /// Everything the header says. [`Header::new`] checks the values; a literal does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Header {
     pub orientation: u8,
     /// Quality the picture was coded with.
     pub quality: Quality,
-    /// Side of a tile in pixels: a multiple of 64 up to 16320.
+    /// Side of a tile in pixels: a multiple of 64 up to 4096.
     pub tile_size: u32,
     /// The model the file needs.
     pub model: ModelId,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// First 8 bytes of the SHA-256 of a model file, written as 16 hexadecimal digits.
+/// First 8 bytes of a model's content digest (spec: "Model id"), written as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelId(pub [u8; 8]);
 

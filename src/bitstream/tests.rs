@@ -408,7 +408,7 @@ fn any_header() -> impl Strategy<Value = Header> {
         any::<bool>(),
         1..=8_u8,
         0..=50_000_u16,
-        1..=255_u32,
+        1..=64_u32,
         any::<[u8; 8]>(),
     )
         .prop_map(

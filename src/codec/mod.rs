@@ -25,7 +25,7 @@ use crate::model::Model;
 pub struct EncodeOptions {
     /// Quality, 0 (smallest) to 100 (best).
     pub quality: Quality,
-    /// Side of a tile in pixels: a multiple of 64, 64..=16320.
+    /// Side of a tile in pixels: a multiple of 64, 64..=4096.
     pub tile_size: u32,
     /// Drop Exif and XMP; the ICC profile is kept.
     pub strip: bool,

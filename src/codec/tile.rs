@@ -174,45 +174,35 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The zero map, where it pays, and the rANS stream.
+    /// The rANS stream, and a map of the channels with nonzero symbols where
+    /// leaving out the others makes both together shorter.
     pub fn finish(self, channels: usize) -> (Option<ZeroMap>, Vec<u8>) {
-        let map = self.zero_map(channels);
+        let mut nonzero = vec![false; channels];
+        for (_, channel, symbol) in &self.recorded {
+            if *channel != HYPER {
+                nonzero[usize::from(*channel)] |= *symbol != 0;
+            }
+        }
+        let map = ZeroMap::new(nonzero);
+        let plain = self.stream(|_| true);
+        let mapped = self.stream(|channel| map.is_coded(usize::from(channel)));
+        // One byte more for the map's length.
+        if mapped.len() + map.to_bytes().len() + 1 < plain.len() {
+            (Some(map), mapped)
+        } else {
+            (None, plain)
+        }
+    }
+
+    /// The stream of the hyper-latent and of the latent channels that are coded.
+    fn stream(&self, is_coded: impl Fn(u16) -> bool) -> Vec<u8> {
         let mut encoder = SymbolEncoder::new(self.tables);
         for (table, channel, symbol) in &self.recorded {
-            if *channel == HYPER
-                || map
-                    .as_ref()
-                    .is_none_or(|map| map.is_coded(usize::from(*channel)))
-            {
+            if *channel == HYPER || is_coded(*channel) {
                 encoder.push(*table, *symbol);
             }
         }
-        (map, encoder.finish())
-    }
-
-    /// A map of the channels with nonzero symbols, if dropping the others saves
-    /// more bits than the map costs.
-    fn zero_map(&self, channels: usize) -> Option<ZeroMap> {
-        let mut nonzero = vec![false; channels];
-        let mut cost = vec![0f32; channels];
-        for (table, channel, symbol) in self
-            .recorded
-            .iter()
-            .filter(|(_, channel, _)| *channel != HYPER)
-        {
-            nonzero[usize::from(*channel)] |= *symbol != 0;
-            cost[usize::from(*channel)] += self.tables.bits(*table, *symbol);
-        }
-        let saved: f32 = cost
-            .iter()
-            .zip(&nonzero)
-            .filter(|(_, nonzero)| !**nonzero)
-            .map(|(cost, _)| cost)
-            .sum();
-        let map = ZeroMap::new(nonzero);
-        // One byte more for the map's length.
-        let price = 8 * (map.to_bytes().len() + 1);
-        (f64::from(saved) > price as f64).then_some(map)
+        encoder.finish()
     }
 }
 

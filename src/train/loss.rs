@@ -199,7 +199,7 @@ mod tests {
             if squared < 1e-3 * largest {
                 continue;
             }
-            let mut at = |step: f64| -> crate::Result<f64> {
+            let at = |step: f64| -> crate::Result<f64> {
                 var.set(&(&origin + (&direction * step)?)?)?;
                 Ok(f64::from(
                     distortion(&parameters, &batch)?.to_scalar::<f32>()?,

@@ -147,7 +147,7 @@ fn read_header(r: &mut Reader, file: &[u8]) -> Result<Header> {
         return Err(Class::Unsupported);
     }
     let sides = 1..=MAX_SIDE;
-    let in_range = (1..=8).contains(&orientation) && quality <= 50_000 && units > 0;
+    let in_range = (1..=8).contains(&orientation) && quality <= 50_000 && (1..=64).contains(&units);
     if !in_range || !sides.contains(&width) || !sides.contains(&height) {
         return Err(Class::Corrupt);
     }
