@@ -6,5 +6,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    aec::kernels::memory::keep_freed_memory();
     aec::cli::main()
 }

@@ -60,7 +60,7 @@ fn envelope(q: Vec3) -> f32 {
     // The cone that touches both the sphere and the mouth's small sphere.
     let sine = (RADIUS - mouth) / -low;
     let cosine = (1.0 - sine * sine).sqrt();
-    let along = side * sine * -1.0 + -q.y * cosine;
+    let along = -(side * sine) - q.y * cosine;
     if along < 0.0 {
         q.length() - RADIUS
     } else if along > cosine * -low {

@@ -15,6 +15,8 @@ pub mod block;
 pub mod depthwise;
 pub mod dispatch;
 mod lanes;
+#[cfg(feature = "cli")]
+pub mod memory;
 mod peak;
 pub mod pixels;
 pub mod pointwise;
