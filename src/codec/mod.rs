@@ -104,3 +104,28 @@ impl<'a> Steps<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::{self, ScaleTables};
+    use crate::model::scales;
+
+    #[test]
+    fn the_scales_of_training_are_those_of_the_tables() {
+        assert_eq!(scales::SCALE_LEVELS, entropy::SCALE_LEVELS);
+        for i in 0..scales::SCALE_LEVELS {
+            let trained = scales::SIGMA_MIN * (scales::LOG_STEP * i as f64).exp();
+            assert!(
+                (trained / ScaleTables::sigma(i) - 1.0).abs() < 1e-12,
+                "table {i}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_shipped_tables_are_those_of_the_formula() {
+        let model = Model::embedded().expect("the shipped model is valid");
+        assert!(model.tables() == ScaleTables::gaussian().to_words());
+    }
+}

@@ -60,6 +60,7 @@ impl Analysis {
             .forward(&space_to_depth(&x, 2)?)?
             .apply_op2(&gains.analysis16, ScaleChannels)?;
         let x = self.stage16.forward(&x)?;
-        self.linear.forward(&space_to_depth(patches, 2)?)? + self.conv_out.forward(&x)?
+        let linear = self.linear.forward(&space_to_depth(patches, 2)?)?;
+        self.conv_out.forward_add(&x, &linear)
     }
 }

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 
 use super::config::LayerKind;
-use super::ops::exact::{ExactBlock, ExactPointwise};
+use super::ops::exact::{ExactBlocks, ExactPointwise, ExactPointwiseAdd};
 use super::ops::sink::GradientSink;
 use super::ops::train::{Precision, TrainBlocks, TrainPointwise};
 use crate::kernels::{PackedBlock, PackedDepthwise, PackedPointwise};
@@ -33,14 +33,8 @@ fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
 pub struct Pointwise(PointwiseExec);
 
 enum PointwiseExec {
-    Exact {
-        weights: Arc<PackedPointwise>,
-        outputs: usize,
-    },
-    Train {
-        params: Tensor,
-        op: TrainPointwise,
-    },
+    Exact(ExactPointwise),
+    Train { params: Tensor, op: TrainPointwise },
 }
 
 impl Pointwise {
@@ -76,10 +70,22 @@ impl Pointwise {
         }
         let values = params.to_vec1::<f32>()?;
         let (weight, bias) = values.split_at(inputs * outputs);
-        Ok(Self(PointwiseExec::Exact {
-            weights: Arc::new(PackedPointwise::new(inputs, outputs, weight, bias)),
-            outputs,
-        }))
+        let weights = Arc::new(PackedPointwise::new(inputs, outputs, weight, bias));
+        let op = ExactPointwise { weights, outputs };
+        Ok(Self(PointwiseExec::Exact(op)))
+    }
+
+    /// The convolution of `x` plus `residual`.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            PointwiseExec::Exact(op) => {
+                x.apply_op2_no_bwd(residual, &ExactPointwiseAdd(op.clone()))
+            }
+            PointwiseExec::Train { .. } => self.forward(x)? + residual,
+        }
     }
 
     /// Skips the gradient of the layer's input: for layers that read the picture.
@@ -95,10 +101,7 @@ impl Pointwise {
 impl Module for Pointwise {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
-            PointwiseExec::Exact { weights, outputs } => x.apply_op1_no_bwd(&ExactPointwise {
-                weights: weights.clone(),
-                outputs: *outputs,
-            }),
+            PointwiseExec::Exact(op) => x.apply_op1_no_bwd(op),
             PointwiseExec::Train { params, op } => x.apply_op2(params, op.clone()),
         }
     }
@@ -110,7 +113,7 @@ impl Module for Pointwise {
 pub struct Blocks(BlocksExec);
 
 enum BlocksExec {
-    Exact(Vec<Arc<PackedBlock>>),
+    Exact(ExactBlocks),
     Train {
         params: Vec<Tensor>,
         sink: GradientSink,
@@ -148,9 +151,9 @@ impl Blocks {
             }));
         }
         let pack = |params: &Tensor| Ok(Arc::new(pack_block(channels, kind, &params.to_vec1()?)));
-        Ok(Self(BlocksExec::Exact(
+        Ok(Self(BlocksExec::Exact(ExactBlocks(
             params.iter().map(pack).collect::<Result<_>>()?,
-        )))
+        ))))
     }
 }
 
@@ -174,9 +177,7 @@ fn pack_block(c: usize, kind: LayerKind, values: &[f32]) -> PackedBlock {
 impl Module for Blocks {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
-            BlocksExec::Exact(blocks) => blocks.iter().try_fold(x.clone(), |x, weights| {
-                x.apply_op1_no_bwd(&ExactBlock(weights.clone()))
-            }),
+            BlocksExec::Exact(blocks) => x.apply_op1_no_bwd(blocks),
             BlocksExec::Train { params, .. } if params.is_empty() => Ok(x.clone()),
             BlocksExec::Train { params, sink } => x.apply_op1(TrainBlocks {
                 params: params.clone(),

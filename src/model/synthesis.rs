@@ -55,6 +55,7 @@ impl Synthesis {
         let x = depth_to_space(&self.up.forward(&x)?, 2)?
             .apply_op2(&gains.synthesis8, ScaleChannels)?;
         let x = self.stage8.forward(&x)?;
-        depth_to_space(&self.linear.forward(latent)?, 2)? + self.conv_out.forward(&x)?
+        self.conv_out
+            .forward_add(&x, &depth_to_space(&self.linear.forward(latent)?, 2)?)
     }
 }
