@@ -92,6 +92,8 @@ fn ctrl_c_ends_with_130_and_leaves_nothing() {
         .stdin(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    // Waiting for the child would close its input, and the end of input would race the signal.
+    let input = child.stdin.take();
     // It waits for its input; the handler is in place long before.
     std::thread::sleep(std::time::Duration::from_secs(1));
     let pid = child.id().to_string();
@@ -101,5 +103,6 @@ fn ctrl_c_ends_with_130_and_leaves_nothing() {
         .unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(input);
     assert!(here.names().is_empty());
 }
