@@ -71,8 +71,7 @@ impl Pointwise {
         let values = params.to_vec1::<f32>()?;
         let (weight, bias) = values.split_at(inputs * outputs);
         let weights = Arc::new(PackedPointwise::new(inputs, outputs, weight, bias));
-        let op = ExactPointwise { weights, outputs };
-        Ok(Self(PointwiseExec::Exact(op)))
+        Ok(Self(PointwiseExec::Exact(ExactPointwise(weights))))
     }
 
     /// The convolution of `x` plus `residual`.

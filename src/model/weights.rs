@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
-use super::config::{LayerKind, LayerSpec, ModelConfig};
+use super::config::{LayerSpec, ModelConfig};
 use super::layers::FLAT;
 use crate::error::{Error, Result};
 
@@ -33,16 +33,15 @@ const CONFIG: &str = "config";
 pub struct Weights {
     /// Sizes of the network.
     pub config: ModelConfig,
-    /// Flat parameters by layer path, in the order of [`LayerKind::parts`].
+    /// Flat parameters by layer path, in the order of [`parts`](super::config::LayerKind::parts).
     pub layers: BTreeMap<String, Vec<f32>>,
     /// The serialized integer scale tables.
     pub tables: Vec<u16>,
 }
 
 /// Matrices are stored as binary16, everything else as binary32.
-fn stored_dtype(kind: LayerKind, part: &str) -> Dtype {
-    let is_matrix = part.ends_with("weight") && part != "depthwise.weight";
-    if is_matrix && !matches!(kind, LayerKind::Table { .. }) {
+fn stored_dtype(part: &str) -> Dtype {
+    if part.ends_with("weight") && part != "depthwise.weight" {
         Dtype::F16
     } else {
         Dtype::F32
@@ -120,7 +119,7 @@ impl Weights {
                     .split_off(..len)
                     .ok_or_else(|| Error::Weights(format!("{path} is too short")))?;
                 let name = format!("{path}.{part}");
-                let part = StoredPart::new(&name, values, shape, stored_dtype(kind, part))?;
+                let part = StoredPart::new(&name, values, shape, stored_dtype(part))?;
                 parts.insert(name, part);
             }
         }
@@ -236,13 +235,7 @@ fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>
     let mut flat = Vec::with_capacity(layer.kind.len());
     for (part, shape) in layer.kind.parts() {
         let name = format!("{}.{part}", layer.path);
-        read_part(
-            file,
-            &name,
-            &shape,
-            stored_dtype(layer.kind, part),
-            &mut flat,
-        )?;
+        read_part(file, &name, &shape, stored_dtype(part), &mut flat)?;
     }
     Ok((layer.path.clone(), flat))
 }

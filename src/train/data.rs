@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::image::{Image, io};
+use crate::kernels::pixels_to_patches;
 use crate::limits::Limits;
 
 /// Pictures to draw crops from.
@@ -174,18 +175,9 @@ fn mirror(crop: &mut [u8], side: usize) {
 /// Interleaved RGB rows to patches of 8 x 8 pixels, `[side/8, side/8, 192]` in
 /// -0.5..=0.5, appended to `out`.
 pub fn append_patches(rgb: &[u8], side: usize, out: &mut Vec<f32>) {
-    for py in 0..side / 8 {
-        for px in 0..side / 8 {
-            for dy in 0..8 {
-                let start = ((py * 8 + dy) * side + px * 8) * 3;
-                out.extend(
-                    rgb[start..start + 24]
-                        .iter()
-                        .map(|v| f32::from(*v).mul_add(1.0 / 255.0, -0.5)),
-                );
-            }
-        }
-    }
+    let start = out.len();
+    out.resize(start + rgb.len(), 0.0);
+    pixels_to_patches(rgb, side, side, &mut out[start..]);
 }
 
 #[cfg(test)]

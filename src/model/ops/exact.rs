@@ -10,12 +10,7 @@ use crate::kernels::{PackedBlock, PackedPointwise, block, pointwise};
 
 /// A 1x1 convolution.
 #[derive(Clone)]
-pub struct ExactPointwise {
-    /// Packed weights.
-    pub weights: Arc<PackedPointwise>,
-    /// Output channels.
-    pub outputs: usize,
-}
+pub struct ExactPointwise(pub Arc<PackedPointwise>);
 
 impl CustomOp1 for ExactPointwise {
     fn name(&self) -> &'static str {
@@ -24,15 +19,12 @@ impl CustomOp1 for ExactPointwise {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, _) = dims4(layout)?;
-        let mut out = vec![0f32; b * h * w * self.outputs];
-        pointwise(
-            values(storage, layout)?,
-            &self.weights,
-            false,
-            None,
-            &mut out,
-        );
-        Ok((CpuStorage::F32(out), Shape::from((b, h, w, self.outputs))))
+        let mut out = vec![0f32; b * h * w * self.0.outputs()];
+        pointwise(values(storage, layout)?, &self.0, false, None, &mut out);
+        Ok((
+            CpuStorage::F32(out),
+            Shape::from((b, h, w, self.0.outputs())),
+        ))
     }
 }
 
@@ -53,18 +45,15 @@ impl CustomOp2 for ExactPointwiseAdd {
     ) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, _) = dims4(lx)?;
         let residual = values(residual, lr)?;
-        let mut out = vec![0f32; b * h * w * self.0.outputs];
+        let mut out = vec![0f32; b * h * w * self.0.0.outputs()];
         if residual.len() != out.len() {
             bail!("cannot add {} values to {}", residual.len(), out.len());
         }
-        pointwise(
-            values(x, lx)?,
-            &self.0.weights,
-            false,
-            Some(residual),
-            &mut out,
-        );
-        Ok((CpuStorage::F32(out), Shape::from((b, h, w, self.0.outputs))))
+        pointwise(values(x, lx)?, &self.0.0, false, Some(residual), &mut out);
+        Ok((
+            CpuStorage::F32(out),
+            Shape::from((b, h, w, self.0.0.outputs())),
+        ))
     }
 }
 

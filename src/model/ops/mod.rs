@@ -42,7 +42,7 @@ pub(crate) fn with_values<const N: usize, R>(
     Ok(f(slices))
 }
 
-/// `[batch, height, width, channels]` of a layout, or of `[1, 1, pixels, channels]`-like lower ranks.
+/// `[batch, height, width, channels]` of a layout.
 pub(crate) fn dims4(layout: &Layout) -> Result<(usize, usize, usize, usize)> {
     layout.shape().dims4()
 }

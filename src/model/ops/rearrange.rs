@@ -1,9 +1,9 @@
 //! Space-to-depth and depth-to-space: pure data movement, each the other's gradient.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 use super::{dims4, values};
+use crate::kernels;
 
 /// `[b, h, w, c]` to `[b, h/s, w/s, s*s*c]`, channels ordered (dy, dx, c).
 #[derive(Debug, Clone, Copy)]
@@ -42,17 +42,10 @@ impl CustomOp1 for SpaceToDepth {
         }
         let x = values(storage, layout)?;
         let mut out = vec![0f32; x.len()];
-        // One task per output row: s input rows of w*c values.
-        out.par_chunks_mut((s * w * c).max(1))
-            .zip(x.par_chunks((s * w * c).max(1)))
-            .for_each(|(out, x)| {
-                for (dy, row) in x.chunks_exact(w * c).enumerate() {
-                    for (position, run) in row.chunks_exact(s * c).enumerate() {
-                        let start = position * s * s * c + dy * s * c;
-                        out[start..start + s * c].copy_from_slice(run);
-                    }
-                }
-            });
+        let picture = (h * w * c).max(1);
+        for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
+            kernels::space_to_depth(x, h, w, c, s, out);
+        }
         Ok((
             CpuStorage::F32(out),
             Shape::from((b, h / s, w / s, s * s * c)),
@@ -80,17 +73,10 @@ impl CustomOp1 for DepthToSpace {
         let c = channels / (s * s);
         let x = values(storage, layout)?;
         let mut out = vec![0f32; x.len()];
-        let row_len = (w * channels).max(1);
-        out.par_chunks_mut(row_len)
-            .zip(x.par_chunks(row_len))
-            .for_each(|(out, x)| {
-                for (dy, row) in out.chunks_exact_mut(w * s * c).enumerate() {
-                    for (position, run) in row.chunks_exact_mut(s * c).enumerate() {
-                        let start = position * channels + dy * s * c;
-                        run.copy_from_slice(&x[start..start + s * c]);
-                    }
-                }
-            });
+        let picture = (h * w * channels).max(1);
+        for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
+            kernels::depth_to_space(x, h * s, w * s, c, s, out);
+        }
         Ok((CpuStorage::F32(out), Shape::from((b, h * s, w * s, c))))
     }
 
