@@ -1,15 +1,15 @@
-//! Decoding: every tile's latents, then the synthesis transform window by window.
+//! Decoding: every tile's latents, then the synthesis transform.
 
 use rayon::prelude::*;
 
 use super::tile::{CodedTile, Reader, code_tile};
-use super::window::{Window, windows};
 use super::{DecodeOptions, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, TilePayload, TileRect};
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
 use crate::image::{Image, Metadata};
 use crate::kernels::patches_to_pixels;
+use crate::kernels::pixels::PATCH;
 use crate::limits::Limits;
 use crate::model::config::LATENT_STRIDE;
 use crate::model::{Grid, Model, QualityModel};
@@ -30,16 +30,12 @@ pub fn decode(
     let container = parse(bytes, model, &options.limits)?;
     let header = &container.header;
     let quality = model.at_quality(header.quality.raw())?;
-    let grid = header.tile_grid();
-    let (height, width) = (
-        grid.height as usize / LATENT_STRIDE,
-        grid.width as usize / LATENT_STRIDE,
-    );
-    let pieces = windows(height, width, model.config().halo());
-    let steps = Steps::new(progress, container.tiles.len() + pieces.len());
+    let rows = header.tile_grid().height as usize / LATENT_STRIDE;
+    let work = container.tiles.len() * tile_rows(header) + 2 * rows;
+    let steps = Steps::new(progress, work);
 
     let latent = decode_tiles(&container, model, &quality, &steps)?;
-    let rgb = synthesize(header, &quality, &latent, &pieces, &steps)?;
+    let rgb = synthesize(header, &quality, &latent, &steps)?;
     finish_image(&container, rgb, options.strip)
 }
 
@@ -50,8 +46,14 @@ pub fn decode(
 pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<()> {
     let container = parse(bytes, model, &options.limits)?;
     let quality = model.at_quality(container.header.quality.raw())?;
-    let steps = Steps::new(&super::NoProgress, container.tiles.len());
+    let work = container.tiles.len() * tile_rows(&container.header);
+    let steps = Steps::new(&super::NoProgress, work);
     decode_tiles(&container, model, &quality, &steps).map(drop)
+}
+
+/// Rows of latents in a whole tile: the unit of progress.
+fn tile_rows(header: &Header) -> usize {
+    header.tile_size as usize / LATENT_STRIDE
 }
 
 fn parse<'a>(bytes: &'a [u8], model: &Model, limits: &Limits) -> Result<Container<'a>> {
@@ -79,7 +81,7 @@ fn decode_tiles(
     let decode_one = |(payload, rect): (&TilePayload, &TileRect)| {
         let tile = decode_tile(payload, *rect, quality, &tables)
             .map_err(|error| name_tile(error, rect, rects.len()))?;
-        steps.advance()?;
+        steps.advance(tile_rows(&container.header))?;
         Ok(tile)
     };
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
@@ -146,41 +148,32 @@ fn name_tile(error: Error, rect: &TileRect, tiles: usize) -> Error {
     }
 }
 
-/// The picture's pixels, computed window by window.
+/// The picture's pixels.
 fn synthesize(
     header: &Header,
     quality: &QualityModel,
     latent: &Grid,
-    pieces: &[Window],
     steps: &Steps,
 ) -> Result<Vec<u8>> {
-    let mut rgb = vec![0u8; header.width as usize * header.height as usize * 3];
-    for window in pieces {
-        let (y, x) = window.input_start;
-        let input = latent.crop(y, x, window.input_size.0, window.input_size.1);
-        let patches = quality.synthesis(input)?;
-        paste_pixels(header, window, &patches, &mut rgb);
-        steps.advance()?;
-    }
+    let (height, width) = (header.height as usize, header.width as usize);
+    let coded_width = latent.width * LATENT_STRIDE;
+    let mut rgb = vec![0u8; width * height * 3];
+    let mut band = Vec::new();
+    quality.synthesis(latent, &mut |rows, patches| {
+        band.resize(patches.len(), 0);
+        patches_to_pixels(patches, rows.len() * PATCH, coded_width, &mut band);
+        // The picture may end inside the band, and to the right of it.
+        let top = (rows.start * PATCH).min(height);
+        let coded_rows = band.chunks_exact(coded_width * 3);
+        for (out, coded) in rgb[top * width * 3..]
+            .chunks_exact_mut(width * 3)
+            .zip(coded_rows)
+        {
+            out.copy_from_slice(&coded[..width * 3]);
+        }
+        steps.advance(rows.len())
+    })?;
     Ok(rgb)
-}
-
-/// Converts a window to pixels and copies what lies inside the picture.
-fn paste_pixels(header: &Header, window: &Window, patches: &Grid, rgb: &mut [u8]) {
-    let pixels = |latents: usize| latents * LATENT_STRIDE;
-    let (height, width) = (patches.height * 8, patches.width * 8);
-    let mut part = vec![0u8; height * width * 3];
-    patches_to_pixels(&patches.values, height, width, &mut part);
-    let (image_height, image_width) = (header.height as usize, header.width as usize);
-    let (top, left) = (pixels(window.start.0), pixels(window.start.1));
-    let (offset_y, offset_x) = (pixels(window.offset().0), pixels(window.offset().1));
-    let rows = pixels(window.size.0).min(image_height.saturating_sub(top));
-    let columns = pixels(window.size.1).min(image_width.saturating_sub(left));
-    for row in 0..rows {
-        let from = ((offset_y + row) * width + offset_x) * 3;
-        let to = ((top + row) * image_width + left) * 3;
-        rgb[to..to + columns * 3].copy_from_slice(&part[from..from + columns * 3]);
-    }
 }
 
 /// Adds metadata, reduces gray pictures to gray, and turns the picture upright.

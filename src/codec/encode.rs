@@ -1,16 +1,18 @@
-//! Encoding: analysis transform window by window, then every tile's symbols.
+//! Encoding: analysis transform, then every tile's symbols.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::tile::{Recorder, code_tile};
-use super::window::{Window, paste, windows};
 use super::{EncodeOptions, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, TileGrid, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
 use crate::image::Image;
+use crate::kernels::pixels::PATCH;
 use crate::kernels::pixels_to_patches;
-use crate::model::config::{LATENT_STRIDE, PATCH8};
+use crate::model::config::LATENT_STRIDE;
 use crate::model::{Grid, Model, QualityModel};
 
 /// A tile's coded parts, before they are laid out in the file.
@@ -46,18 +48,16 @@ pub fn encode(
     let tables = ScaleTables::from_words(model.tables())?;
     let quality = model.at_quality(options.quality.raw())?;
     let grid = header.tile_grid();
-    let (height, width) = (
-        grid.height as usize / LATENT_STRIDE,
-        grid.width as usize / LATENT_STRIDE,
-    );
-    let pieces = windows(height, width, model.config().halo());
     let tile_rects: Vec<TileRect> = grid.tiles().collect();
-    let steps = Steps::new(progress, pieces.len() + tile_rects.len());
+    // Both halves of the work in rows of latents.
+    let tile_rows = header.tile_size as usize / LATENT_STRIDE;
+    let rows = grid.height as usize / LATENT_STRIDE;
+    let steps = Steps::new(progress, rows + tile_rects.len() * tile_rows);
 
-    let latent = analyze(image, &quality, grid, &pieces, &steps)?;
+    let latent = analyze(image, &quality, grid, &steps)?;
     let encode_one = |rect: &TileRect| {
         let tile = encode_tile(&quality, &tables, &latent, *rect)?;
-        steps.advance()?;
+        steps.advance(tile_rows)?;
         Ok(tile)
     };
     let tiles: Vec<EncodedTile> = tile_rects
@@ -67,51 +67,39 @@ pub fn encode(
     write_container(image, options, header, &tiles)
 }
 
-/// The normalized latent of the whole picture, computed window by window.
-fn analyze(
-    image: &Image,
-    quality: &QualityModel,
-    grid: TileGrid,
-    pieces: &[Window],
-    steps: &Steps,
-) -> Result<Grid> {
+/// The normalized latent of the whole picture.
+fn analyze(image: &Image, quality: &QualityModel, grid: TileGrid, steps: &Steps) -> Result<Grid> {
     let (height, width) = (
         grid.height as usize / LATENT_STRIDE,
         grid.width as usize / LATENT_STRIDE,
     );
     let mut latent = Grid::zeros(height, width, quality.config().latent_channels);
-    for window in pieces {
-        let part = quality.analysis(window_patches(image, window))?;
-        paste(&mut latent, &part, window, 1);
-        steps.advance()?;
-    }
+    let read = |rows: Range<usize>, patches: &mut [f32]| read_patches(image, rows, patches);
+    quality.analysis((height, width), &read, &mut |rows, values| {
+        latent.rows_mut(rows.clone()).copy_from_slice(values);
+        steps.advance(rows.len())
+    })?;
     Ok(latent)
 }
 
-/// The window's pixels as patches; beyond the picture its edge is repeated.
-fn window_patches(image: &Image, window: &Window) -> Grid {
-    let pixels = |latents: usize| latents * LATENT_STRIDE;
-    let (height, width) = (pixels(window.input_size.0), pixels(window.input_size.1));
-    let (top, left) = (pixels(window.input_start.0), pixels(window.input_start.1));
+/// Rows of 8 x 8 patches; beyond the picture its edge is repeated.
+fn read_patches(image: &Image, rows: Range<usize>, patches: &mut [f32]) {
+    let (top, height) = (rows.start * PATCH, rows.len() * PATCH);
+    let width = patches.len() / (height * 3);
     let (image_height, image_width) = (image.height as usize, image.width as usize);
     let mut rgb = vec![0u8; height * width * 3];
     rgb.par_chunks_exact_mut(width * 3)
         .enumerate()
         .for_each(|(y, out)| {
-            let row = (top + y).min(image_height - 1) * image_width;
-            let inside = width.min(image_width.saturating_sub(left));
-            let start = (row + left) * 3;
-            if inside > 0 {
-                out[..inside * 3].copy_from_slice(&image.rgb[start..start + inside * 3]);
-            }
-            let edge = (row + image_width - 1) * 3;
-            for pixel in out[inside * 3..].chunks_exact_mut(3) {
-                pixel.copy_from_slice(&image.rgb[edge..edge + 3]);
+            let start = (top + y).min(image_height - 1) * image_width * 3;
+            let (inside, beyond) = out.split_at_mut(image_width * 3);
+            inside.copy_from_slice(&image.rgb[start..start + image_width * 3]);
+            let edge = &inside[inside.len() - 3..];
+            for pixel in beyond.chunks_exact_mut(3) {
+                pixel.copy_from_slice(edge);
             }
         });
-    let mut patches = Grid::zeros(height / 8, width / 8, PATCH8);
-    pixels_to_patches(&rgb, height, width, &mut patches.values);
-    patches
+    pixels_to_patches(&rgb, height, width, patches);
 }
 
 fn encode_tile(

@@ -8,7 +8,6 @@
 mod decode;
 mod encode;
 mod tile;
-mod window;
 
 pub use decode::{decode, decode_latents};
 pub use encode::encode;
@@ -94,9 +93,9 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Reports one more unit.
-    fn advance(&self) -> Result<()> {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Reports `count` more units.
+    fn advance(&self, count: usize) -> Result<()> {
+        let done = self.done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
         if self.progress.report(done, self.total) {
             Ok(())
         } else {

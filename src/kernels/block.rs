@@ -73,22 +73,42 @@ impl PackedBlock {
 /// # Panics
 /// When the lengths, or the layers of the block, do not agree.
 pub fn block(x: &[f32], height: usize, width: usize, weights: &PackedBlock, out: &mut [f32]) {
-    block_on(dispatch::active(), x, height, width, weights, out);
+    block_rows(x, height, width, 0..height, weights, out);
 }
 
-/// [`block`] on a given path.
-pub(super) fn block_on(
-    path: KernelPath,
+/// [`block`] for some `rows` of the result alone: `out` is `[rows, width, channels]`.
+///
+/// A picture can be computed a few rows at a time: where `x` is a part of it that
+/// holds the row above and the row below `rows`, the result is that of the whole.
+///
+/// # Panics
+/// As [`block`], and when `rows` are not rows of `x`.
+pub fn block_rows(
     x: &[f32],
     height: usize,
     width: usize,
+    rows: Range<usize>,
+    weights: &PackedBlock,
+    out: &mut [f32],
+) {
+    let size = (height, width);
+    block_rows_on(dispatch::active(), x, size, rows, weights, out);
+}
+
+/// [`block_rows`] on a given path; `size` is height and width.
+pub(super) fn block_rows_on(
+    path: KernelPath,
+    x: &[f32],
+    (height, width): (usize, usize),
+    rows: Range<usize>,
     weights: &PackedBlock,
     out: &mut [f32],
 ) {
     assert!(weights.is_consistent(), "block: layers do not fit together");
-    let length = height * width * weights.channels();
-    assert_eq!(x.len(), length, "block: input length");
-    assert_eq!(out.len(), length, "block: output length");
+    assert!(rows.end <= height, "block: rows");
+    let row = width * weights.channels();
+    assert_eq!(x.len(), height * row, "block: input length");
+    assert_eq!(out.len(), rows.len() * row, "block: output length");
     if out.is_empty() {
         return;
     }
@@ -99,7 +119,7 @@ pub(super) fn block_on(
         width,
         weights,
     };
-    let tiles = cut(out, &picture, rayon::current_num_threads());
+    let tiles = cut(out, rows.start, &picture, rayon::current_num_threads());
     tiles.into_par_iter().with_max_len(1).for_each(|tile| {
         SCRATCH.with_borrow_mut(|scratch| picture.compute(tile, scratch));
     });
@@ -133,14 +153,15 @@ fn tile_size(height: usize, width: usize, threads: usize) -> (usize, usize) {
     (height.div_ceil(down), width.div_ceil(across))
 }
 
-/// Cuts the output into tiles.
-fn cut<'a>(out: &'a mut [f32], picture: &Picture<'_>, threads: usize) -> Vec<Tile<'a>> {
-    let (tile_height, tile_width) = tile_size(picture.height, picture.width, threads);
+/// Cuts the output, which starts at row `top`, into tiles.
+fn cut<'a>(out: &'a mut [f32], top: usize, picture: &Picture<'_>, threads: usize) -> Vec<Tile<'a>> {
     let channels = picture.weights.channels();
+    let height = out.len() / (picture.width * channels);
+    let (tile_height, tile_width) = tile_size(height, picture.width, threads);
     let mut tiles: Vec<Tile<'a>> = Vec::new();
     for (y, row) in out.chunks_mut(picture.width * channels).enumerate() {
         if y % tile_height == 0 {
-            let rows = y..(y + tile_height).min(picture.height);
+            let rows = top + y..top + (y + tile_height).min(height);
             tiles.extend((0..picture.width).step_by(tile_width).map(|x| Tile {
                 rows: rows.clone(),
                 columns: x..(x + tile_width).min(picture.width),

@@ -26,7 +26,7 @@ mod tests;
 pub mod train;
 
 pub use activation::{activate, activation};
-pub use block::{PackedBlock, block};
+pub use block::{PackedBlock, block, block_rows};
 pub use depthwise::{PackedDepthwise, depthwise3x3};
 pub use dispatch::KernelPath;
 pub use peak::fma_peak;

@@ -1,7 +1,7 @@
 //! Every path against plain scalar loops, bit for bit.
 
 use super::activation::activation_on;
-use super::block::block_on;
+use super::block::block_rows_on;
 use super::depthwise::depthwise_on;
 use super::dispatch::{self, KernelPath};
 use super::pixels::{patches_to_pixels_on, pixels_to_patches_on};
@@ -277,13 +277,22 @@ fn fused_block_equals_its_layers() {
         let plain = plain_block(&x, height, width, &layers, &taps, &bias);
         everywhere(|path| {
             let mut out = vec![f32::NAN; x.len()];
-            block_on(path, &x, height, width, &packed, &mut out);
+            block_rows_on(path, &x, (height, width), 0..height, &packed, &mut out);
             assert!(out.iter().all(|value| value.is_finite()), "{path}");
             assert_eq!(
                 bits(&out),
                 bits(&plain),
                 "{path} {height} x {width} x {channels}"
             );
+            // Any rows, from a part of the picture with a row more on both sides.
+            let (top, end) = (height / 3, height - height / 4);
+            let part = top.saturating_sub(1)..(end + 1).min(height);
+            let (row, size) = (width * channels, (part.len(), width));
+            let rows = top - part.start..end - part.start;
+            let mut out = vec![f32::NAN; rows.len() * row];
+            let x = &x[part.start * row..part.end * row];
+            block_rows_on(path, x, size, rows, &packed, &mut out);
+            assert_eq!(bits(&out), bits(&plain[top * row..end * row]));
         });
     }
 }

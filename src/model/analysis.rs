@@ -3,6 +3,8 @@
 //! `y = P · patch16(x) + f(x)`: a linear transform of 16 x 16 patches that starts
 //! as their principal components, and a network that learns corrections to it.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 
@@ -11,6 +13,8 @@ use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::space_to_depth;
 use super::ops::train::{Precision, ScaleChannels};
 use super::quality::Gains;
+use super::stream::{BlockStream, bands, gain_values, scale_channels, space};
+use crate::kernels::{self, pointwise};
 
 /// The analysis transform's layers.
 pub struct Analysis {
@@ -62,5 +66,75 @@ impl Analysis {
         let x = self.stage16.forward(&x)?;
         let linear = self.linear.forward(&space_to_depth(patches, 2)?)?;
         self.conv_out.forward_add(&x, &linear)
+    }
+
+    /// [`Analysis::forward`] of one picture of `height` x `width` latents, exactly and a
+    /// few rows at a time. `read` writes rows of patches `[rows, 2w, 192]`, `emit` gets
+    /// rows of latents `[rows, w, M]` from top to bottom; both are told which they are.
+    ///
+    /// # Errors
+    /// Those of `emit`, and when the layers were made for training.
+    pub fn stream(
+        &self,
+        (height, width): (usize, usize),
+        gains: &Gains,
+        read: &dyn Fn(Range<usize>, &mut [f32]),
+        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> crate::Result<()>,
+    ) -> crate::Result<()> {
+        let gain8 = gain_values(&gains.analysis8)?;
+        let gain16 = gain_values(&gains.analysis16)?;
+        let (c8, c16) = (gain8.len(), gain16.len());
+        let mut stage8 = BlockStream::new(self.stage8.exact()?, c8, 2 * height, 2 * width);
+        let mut stage16 = BlockStream::new(self.stage16.exact()?, c16, height, width);
+        let [mut patches, mut cells, mut linear, mut out] = [const { Vec::new() }; 4];
+        for band in bands(height, width) {
+            let patches = space(&mut patches, 2 * band.len() * 2 * width * PATCH8);
+            read(2 * band.start..2 * band.end, patches);
+            let x = stage8.input(2 * band.len());
+            pointwise(patches, self.conv_in.exact()?, false, None, x);
+            scale_channels(x, &gain8);
+
+            let done = stage8.output();
+            // A row of cells needs two rows; the second may still be missing.
+            let (start, rows) = (done.range().start, done.range().len() / 2);
+            let cells = space(&mut cells, rows * width * 4 * c8);
+            kernels::space_to_depth(done.first(2 * rows), 2 * rows, 2 * width, c8, 2, cells);
+            done.drop_above(start + 2 * rows);
+            let x = stage16.input(rows);
+            pointwise(cells, self.down.exact()?, false, None, x);
+            scale_channels(x, &gain16);
+
+            let done = stage16.output();
+            let rows = done.range();
+            if rows.is_empty() {
+                continue;
+            }
+            let linear = self.linear_path(rows.clone(), width, read, &mut linear)?;
+            let conv_out = self.conv_out.exact()?;
+            let out = space(&mut out, rows.len() * width * conv_out.outputs());
+            pointwise(done.all(), conv_out, false, Some(linear), out);
+            done.drop_above(rows.end);
+            emit(rows, out)?;
+        }
+        Ok(())
+    }
+
+    /// The linear transform of some rows of latents, in `buffer`.
+    fn linear_path<'a>(
+        &self,
+        rows: Range<usize>,
+        width: usize,
+        read: &dyn Fn(Range<usize>, &mut [f32]),
+        buffer: &'a mut Vec<f32>,
+    ) -> Result<&'a [f32]> {
+        let linear = self.linear.exact()?;
+        let (values, count) = (rows.len() * width * PATCH16, rows.len());
+        let outputs = rows.len() * width * linear.outputs();
+        let (patches, rest) = space(buffer, 2 * values + outputs).split_at_mut(values);
+        let (cells, out) = rest.split_at_mut(values);
+        read(2 * rows.start..2 * rows.end, patches);
+        kernels::space_to_depth(patches, 2 * count, 2 * width, PATCH8, 2, cells);
+        pointwise(cells, linear, false, None, out);
+        Ok(out)
     }
 }

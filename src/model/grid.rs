@@ -1,5 +1,7 @@
 //! A grid of values, channels last.
 
+use std::ops::Range;
+
 /// `[height, width, channels]` values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
@@ -30,6 +32,25 @@ impl Grid {
     pub fn at(&self, y: usize, x: usize) -> &[f32] {
         let start = (y * self.width + x) * self.channels;
         &self.values[start..start + self.channels]
+    }
+
+    /// Whole rows, `[rows, width, channels]`.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> &[f32] {
+        let stride = self.width * self.channels;
+        &self.values[rows.start * stride..rows.end * stride]
+    }
+
+    /// Whole rows, to write.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    pub fn rows_mut(&mut self, rows: Range<usize>) -> &mut [f32] {
+        let stride = self.width * self.channels;
+        &mut self.values[rows.start * stride..rows.end * stride]
     }
 
     /// A copy of `height` rows and `width` columns from row `y`, column `x`.

@@ -1,6 +1,6 @@
 //! Exact inference with a loaded model: the codec's view of the network.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -12,7 +12,7 @@ use super::layers::Mode;
 use super::network::Network;
 use super::quality::{Gains, RowPosition};
 use super::scales::SCALE_LEVELS;
-use super::weights::{EMBEDDED, FlatTensors, MAX_MODEL_BYTES, Weights, digest};
+use super::weights::{EMBEDDED, MAX_MODEL_BYTES, StoredLayers, Weights, digest};
 use crate::error::{Error, Result};
 
 /// A model ready to encode and decode. Cheap to share between threads.
@@ -72,13 +72,9 @@ impl Model {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let weights = Weights::from_bytes(bytes)?;
         let digest = digest(bytes)?;
-        let mut tensors = BTreeMap::new();
-        for (path, values) in weights.layers {
-            tensors.insert(path, Tensor::new(values, &Device::Cpu)?);
-        }
-        let vb = VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, Device::Cpu);
+        let layers = Box::new(StoredLayers::new(weights.layers));
+        let vb = VarBuilder::from_backend(layers, DType::F32, Device::Cpu);
         let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
-        drop(vb);
         Ok(Self {
             config: weights.config,
             digest,
@@ -215,19 +211,20 @@ impl QualityModel<'_> {
         &self.model.config
     }
 
-    /// Analysis transform: patches of 8 x 8 pixels `[h, w, 192]` (sides even) to the
-    /// normalized latent `[h/2, w/2, M]`.
+    /// Analysis transform of a picture of `size` (height, width) latents. `read` writes
+    /// rows of 8 x 8 patches `[rows, 2 width, 192]`; `emit` gets rows of the normalized
+    /// latent `[rows, width, M]`, from top to bottom. Both are told which rows.
     ///
     /// # Errors
-    /// [`Error::Compute`] when the backend fails.
-    pub fn analysis(&self, patches: Grid) -> Result<Grid> {
-        to_grid(
-            &self
-                .model
-                .network
-                .analysis
-                .forward(&to_tensor(patches)?, &self.gains)?,
-        )
+    /// Those of `emit`; [`Error::Compute`] when the backend fails.
+    pub fn analysis(
+        &self,
+        size: (usize, usize),
+        read: &dyn Fn(Range<usize>, &mut [f32]),
+        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let analysis = &self.model.network.analysis;
+        analysis.stream(size, &self.gains, read, emit)
     }
 
     /// Hyper-analysis: normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
@@ -276,18 +273,35 @@ impl QualityModel<'_> {
         })
     }
 
-    /// Synthesis transform: normalized latent `[h, w, M]` to patches of 8 x 8 pixels `[2h, 2w, 192]`.
+    /// Synthesis transform of a normalized latent `[h, w, M]`: `emit` gets rows of 8 x 8
+    /// patches `[rows, 2w, 192]` from top to bottom, and which of the `2h` rows they are.
     ///
     /// # Errors
-    /// [`Error::Compute`] when the backend fails.
-    pub fn synthesis(&self, latent: Grid) -> Result<Grid> {
-        to_grid(
-            &self
-                .model
-                .network
-                .synthesis
-                .forward(&to_tensor(latent)?, &self.gains)?,
-        )
+    /// Those of `emit`; [`Error::Compute`] when the backend fails.
+    pub fn synthesis(
+        &self,
+        latent: &Grid,
+        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.model
+            .network
+            .synthesis
+            .stream(latent, &self.gains, emit)
+    }
+}
+
+#[cfg(test)]
+impl QualityModel<'_> {
+    /// The analysis transform as the network defines it: of a whole picture.
+    pub(super) fn analysis_of(&self, patches: &Tensor) -> Result<Vec<f32>> {
+        let latent = self.model.network.analysis.forward(patches, &self.gains)?;
+        Ok(latent.flatten_all()?.to_vec1()?)
+    }
+
+    /// The synthesis transform as the network defines it: of a whole picture.
+    pub(super) fn synthesis_of(&self, latent: &Tensor) -> Result<Vec<f32>> {
+        let patches = self.model.network.synthesis.forward(latent, &self.gains)?;
+        Ok(patches.flatten_all()?.to_vec1()?)
     }
 }
 

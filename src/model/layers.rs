@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
 
 use super::config::LayerKind;
 use super::ops::exact::{ExactBlocks, ExactPointwise, ExactPointwiseAdd};
 use super::ops::sink::GradientSink;
 use super::ops::train::{Precision, TrainBlocks, TrainPointwise};
+use super::ops::with_values;
 use crate::kernels::{PackedBlock, PackedDepthwise, PackedPointwise};
 
 /// How the network is run.
@@ -68,10 +69,22 @@ impl Pointwise {
             };
             return Ok(Self(PointwiseExec::Train { params, op }));
         }
-        let values = params.to_vec1::<f32>()?;
-        let (weight, bias) = values.split_at(inputs * outputs);
-        let weights = Arc::new(PackedPointwise::new(inputs, outputs, weight, bias));
+        let weights = with_values([&params], |[values]| {
+            let (weight, bias) = values.split_at(inputs * outputs);
+            Arc::new(PackedPointwise::new(inputs, outputs, weight, bias))
+        })?;
         Ok(Self(PointwiseExec::Exact(ExactPointwise(weights))))
+    }
+
+    /// The weights for the exact kernel.
+    ///
+    /// # Errors
+    /// When the layer was made for training.
+    pub(super) fn exact(&self) -> Result<&PackedPointwise> {
+        match &self.0 {
+            PointwiseExec::Exact(op) => Ok(&op.0),
+            PointwiseExec::Train { .. } => bail!("exact inference with layers for training"),
+        }
     }
 
     /// The convolution of `x` plus `residual`.
@@ -136,23 +149,36 @@ impl Blocks {
         Self::read([vb].into_iter(), channels, mode)
     }
 
+    /// The weights for the exact kernel.
+    ///
+    /// # Errors
+    /// When the layer was made for training.
+    pub(super) fn exact(&self) -> Result<&[Arc<PackedBlock>]> {
+        match &self.0 {
+            BlocksExec::Exact(blocks) => Ok(&blocks.0),
+            BlocksExec::Train { .. } => bail!("exact inference with layers for training"),
+        }
+    }
+
     fn read<'a>(
         builders: impl Iterator<Item = VarBuilder<'a>>,
         channels: usize,
         mode: &Mode,
     ) -> Result<Self> {
         let kind = LayerKind::Block { channels };
-        let params: Vec<Tensor> = builders.map(|vb| flat(&vb, kind)).collect::<Result<_>>()?;
+        let params = builders.map(|vb| flat(&vb, kind));
         if let Mode::Train(sink) = mode {
             return Ok(Self(BlocksExec::Train {
-                params,
+                params: params.collect::<Result<_>>()?,
                 sink: sink.clone(),
             }));
         }
-        let pack = |params: &Tensor| Ok(Arc::new(pack_block(channels, kind, &params.to_vec1()?)));
-        Ok(Self(BlocksExec::Exact(ExactBlocks(
-            params.iter().map(pack).collect::<Result<_>>()?,
-        ))))
+        let pack = |params: Result<Tensor>| {
+            let pack = |[values]: [&[f32]; 1]| Arc::new(pack_block(channels, kind, values));
+            with_values([&params?], pack)
+        };
+        let blocks = params.map(pack).collect::<Result<_>>()?;
+        Ok(Self(BlocksExec::Exact(ExactBlocks(blocks))))
     }
 }
 

@@ -16,6 +16,7 @@ mod network;
 mod ops;
 pub mod quality;
 pub mod scales;
+mod stream;
 mod synthesis;
 pub mod weights;
 

@@ -2,14 +2,19 @@
 //!
 //! `x̂ = patch16⁻¹(Q · ŷ) + g(ŷ)`, the mirror image of the analysis transform.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 
 use super::config::{ModelConfig, PATCH8, PATCH16};
+use super::grid::Grid;
 use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::depth_to_space;
 use super::ops::train::{Precision, ScaleChannels};
 use super::quality::Gains;
+use super::stream::{BlockStream, Rows, bands, gain_values, scale_channels, space};
+use crate::kernels::{self, pointwise};
 
 /// The synthesis transform's layers.
 pub struct Synthesis {
@@ -58,4 +63,79 @@ impl Synthesis {
         self.conv_out
             .forward_add(&x, &depth_to_space(&self.linear.forward(latent)?, 2)?)
     }
+
+    /// [`Synthesis::forward`] of one picture, exactly and a few rows at a time: calls
+    /// `emit` with rows of patches `[rows, 2w, 192]` from top to bottom, and which they are.
+    ///
+    /// # Errors
+    /// Those of `emit`, and when the layers were made for training.
+    pub fn stream(
+        &self,
+        latent: &Grid,
+        gains: &Gains,
+        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> crate::Result<()>,
+    ) -> crate::Result<()> {
+        let (height, width) = (latent.height, latent.width);
+        let (conv_in, up) = (self.conv_in.exact()?, self.up.exact()?);
+        let gain16 = gain_values(&gains.synthesis16)?;
+        let gain8 = gain_values(&gains.synthesis8)?;
+        let (c16, c8) = (gain16.len(), gain8.len());
+        let mut stage16 = BlockStream::new(self.stage16.exact()?, c16, height, width);
+        let mut stage8 = BlockStream::new(self.stage8.exact()?, c8, 2 * height, 2 * width);
+        let mut buffers = Buffers::default();
+        for band in bands(height, width) {
+            let x = stage16.input(band.len());
+            pointwise(latent.rows(band), conv_in, false, None, x);
+            scale_channels(x, &gain16);
+            let done = stage16.output();
+            let rows = done.range();
+            let raised = space(&mut buffers.wide, rows.len() * width * up.outputs());
+            pointwise(done.all(), up, false, None, raised);
+            done.drop_above(rows.end);
+            let x = stage8.input(2 * rows.len());
+            kernels::depth_to_space(raised, 2 * rows.len(), 2 * width, c8, 2, x);
+            scale_channels(x, &gain8);
+            let done = stage8.output();
+            let rows = done.range();
+            if !rows.is_empty() {
+                emit(rows.clone(), self.patches(latent, done, &mut buffers)?)?;
+                done.drop_above(rows.end);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last layer of the rows `done`, added to the linear path.
+    fn patches<'a>(
+        &self,
+        latent: &Grid,
+        done: &Rows,
+        buffers: &'a mut Buffers,
+    ) -> Result<&'a [f32]> {
+        let (rows, width) = (done.range(), 2 * latent.width);
+        // Rows of patches come in pairs from one row of latents.
+        let pairs = rows.start / 2..rows.end.div_ceil(2);
+        let count = 2 * pairs.len() * width * PATCH8;
+        let skip = (rows.start - 2 * pairs.start) * width * PATCH8;
+        let wide = space(&mut buffers.wide, count);
+        let (first, height) = (latent.rows(pairs.clone()), 2 * pairs.len());
+        pointwise(first, self.linear.exact()?, false, None, wide);
+        let linear = space(&mut buffers.linear, count);
+        kernels::depth_to_space(wide, height, width, PATCH8, 2, linear);
+        let count = rows.len() * width * PATCH8;
+        let (linear, out) = (
+            &linear[skip..skip + count],
+            space(&mut buffers.patches, count),
+        );
+        pointwise(done.all(), self.conv_out.exact()?, false, Some(linear), out);
+        Ok(out)
+    }
+}
+
+/// Memory of [`Synthesis::stream`] that is used again for every band.
+#[derive(Default)]
+struct Buffers {
+    wide: Vec<f32>,
+    linear: Vec<f32>,
+    patches: Vec<f32>,
 }

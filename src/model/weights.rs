@@ -4,6 +4,7 @@
 //! a network is built from it (codec-spec.md, Model).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::Init;
@@ -318,17 +319,60 @@ impl SimpleBackend for FlatTensors<'_> {
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        let path = name
-            .strip_suffix(FLAT)
-            .and_then(|path| path.strip_suffix('.'))
-            .unwrap_or(name);
-        self.0
-            .get(path)
-            .cloned()
-            .ok_or_else(|| candle_core::Error::Msg(format!("no layer {path}")))
+        let path = layer_path(name);
+        self.0.get(path).cloned().ok_or_else(|| no_layer(path))
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.get_unchecked(name, DType::F32, &Device::Cpu).is_ok()
+        self.0.contains_key(layer_path(name))
     }
+}
+
+/// Hands each layer to candle's `VarBuilder` once, so that no weight is held in two
+/// forms for longer than it takes to pack its layer.
+pub struct StoredLayers(Mutex<BTreeMap<String, Vec<f32>>>);
+
+impl StoredLayers {
+    /// The layers of a model file.
+    pub fn new(layers: BTreeMap<String, Vec<f32>>) -> Self {
+        Self(Mutex::new(layers))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<f32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SimpleBackend for StoredLayers {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        self.get_unchecked(name, dtype, device)?.reshape(shape)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let path = layer_path(name);
+        let values = self.lock().remove(path).ok_or_else(|| no_layer(path))?;
+        let length = values.len();
+        Tensor::from_vec(values, length, device)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.lock().contains_key(layer_path(name))
+    }
+}
+
+/// The path of the layer whose flat parameters have this name.
+fn layer_path(name: &str) -> &str {
+    let path = name.strip_suffix(FLAT);
+    path.and_then(|path| path.strip_suffix('.')).unwrap_or(name)
+}
+
+fn no_layer(path: &str) -> candle_core::Error {
+    candle_core::Error::Msg(format!("no layer {path}"))
 }
