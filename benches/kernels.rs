@@ -3,7 +3,9 @@
 //!
 //! `cargo bench --bench kernels`; throughput is floating-point operations
 //! (criterion prints `Gelem/s`: read GFLOP/s), and bytes for the depthwise
-//! convolution. `peak` is a loop on registers alone; compare medians.
+//! convolution. `peak` is a loop on registers alone; compare medians. Memory comes
+//! from the allocator of the program, which asks the system for large pages: with
+//! small ones, address translation costs a quarter of the speed.
 
 use aec::kernels::{
     PackedBlock, PackedDepthwise, PackedPointwise, block, depthwise3x3, dispatch, fma_peak,
@@ -12,6 +14,9 @@ use aec::kernels::{
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use std::hint::black_box;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Channels of the layers measured.
 const CHANNELS: [usize; 3] = [192, 256, 384];
@@ -129,6 +134,7 @@ fn bench_depthwise(criterion: &mut Criterion) {
 }
 
 fn main() {
+    aec::kernels::memory::keep_freed_memory();
     // One thread for all columns: candle's matrix product uses the same pool.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)

@@ -1,5 +1,7 @@
 //! Decoding: every tile's latents, then the synthesis transform.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::tile::{CodedTile, Reader, code_tile};
@@ -78,38 +80,31 @@ fn decode_tiles(
         grid.width as usize / LATENT_STRIDE,
     );
     let rects: Vec<TileRect> = grid.tiles().collect();
+    // Tiles are put in place as they come, so that few are held twice.
+    let latent = Mutex::new(Grid::zeros(height, width, model.config().latent_channels));
     let decode_one = |(payload, rect): (&TilePayload, &TileRect)| {
         let tile = decode_tile(payload, *rect, quality, &tables)
             .map_err(|error| name_tile(error, rect, rects.len()))?;
-        steps.advance(tile_rows(&container.header))?;
-        Ok(tile)
-    };
-    let mut latent = Grid::zeros(height, width, model.config().latent_channels);
-    // One row of tiles at a time, so that decoded tiles are not all held twice.
-    for (payloads, rects) in container
-        .tiles
-        .chunks(grid.columns as usize)
-        .zip(rects.chunks(grid.columns as usize))
-    {
-        let tiles: Vec<CodedTile> = payloads
-            .par_iter()
-            .zip(rects)
-            .map(decode_one)
-            .collect::<Result<_>>()?;
-        for (tile, rect) in tiles.iter().zip(rects) {
-            let place = (
-                rect.y as usize / LATENT_STRIDE,
-                rect.x as usize / LATENT_STRIDE,
-            );
-            latent.paste_from(
+        let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
+        let size = (tile.latent.height, tile.latent.width);
+        latent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .paste_from(
                 &tile.latent,
                 (0, 0),
-                place,
-                (tile.latent.height, tile.latent.width),
+                (latents(rect.y), latents(rect.x)),
+                size,
             );
-        }
-    }
-    Ok(latent)
+        steps.advance(tile_rows(&container.header))
+    };
+    container
+        .tiles
+        .par_iter()
+        .zip(&rects)
+        .with_max_len(1)
+        .try_for_each(decode_one)?;
+    Ok(latent.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn decode_tile(

@@ -95,11 +95,13 @@ fn code_step(
     let skip_below = model.config().skip_below;
     let mut symbols = Vec::with_capacity(latent.values.len() / CONTEXT_STEPS);
     for position in 0..latent.height * latent.width {
-        let first = mask.group_at(position / latent.width, position % latent.width) * group;
-        for channel in first..first + group {
+        let (y, x) = (position / latent.width, position % latent.width);
+        let channels = mask.group_at(y, x) * group..;
+        let (means, scales) = params.at(y, x);
+        for (channel, (mean, scale)) in channels.zip(means.iter().zip(scales)) {
             let index = position * latent.channels + channel;
-            let mean = params.means[index] * model.latent_gain[channel];
-            let table = scale_index(8.0 * params.scales[index] + model.latent_scale[channel]);
+            let mean = mean * model.latent_gain[channel];
+            let table = scale_index(8.0 * scale + model.latent_scale[channel]);
             let symbol = if table < skip_below {
                 0
             } else {

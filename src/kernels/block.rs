@@ -19,6 +19,9 @@ use std::ops::Range;
 /// Most columns of a tile.
 const TILE_WIDTH: usize = 48;
 
+/// Fewest columns of a tile that is made narrower to give every thread its share.
+const MIN_TILE_WIDTH: usize = 24;
+
 /// Most rows of a tile.
 const TILE_HEIGHT: usize = 64;
 
@@ -144,12 +147,17 @@ struct Tile<'a> {
 
 /// Height and width of the tiles for a picture and a number of threads.
 fn tile_size(height: usize, width: usize, threads: usize) -> (usize, usize) {
-    let across = width.div_ceil(TILE_WIDTH);
+    let mut across = width.div_ceil(TILE_WIDTH);
     // Every thread gets a tile if the picture can be cut that far, and a few
     // more while they are cheap, to even out what the machine does besides.
     let needed = (threads / across).min(height / MIN_TILE_HEIGHT);
     let spare = (4 * (threads - 1) / across).min(height / CHEAP_TILE_HEIGHT);
     let down = height.div_ceil(TILE_HEIGHT).max(needed).max(spare).max(1);
+    // With few tiles per thread, every thread gets as many as the others.
+    let even = across.next_multiple_of(threads);
+    if across * down < 4 * threads && width / even >= MIN_TILE_WIDTH {
+        across = even;
+    }
     (height.div_ceil(down), width.div_ceil(across))
 }
 

@@ -246,18 +246,20 @@ impl ModelConfig {
     fn context_layers(&self, list: &mut Vec<LayerSpec>) {
         let (m, f) = (self.latent_channels, self.context_channels);
         for step in 0..CONTEXT_STEPS {
-            let mut add = |path: &str, kind| {
+            let mut add = |path: &str, kind, stride| {
                 list.push(LayerSpec::new(
                     format!("context.{step}.{path}"),
                     kind,
-                    16,
+                    stride,
                     Side::Decoder,
                 ))
             };
-            add("conv_in", pointwise(f + m, f));
-            add("block", LayerKind::Block { channels: f });
-            add("mean", pointwise(f, m));
-            add("scale", pointwise(f, m));
+            add("conv_in", pointwise(f + m, f), 16);
+            add("block", LayerKind::Block { channels: f }, 16);
+            // Each position needs a quarter of the outputs, so that the cost is that
+            // of a quarter of the positions.
+            add("mean", pointwise(f, m), 32);
+            add("scale", pointwise(f, m), 32);
         }
     }
 

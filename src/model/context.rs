@@ -3,11 +3,14 @@
 //! over four channel groups (Li et al., "Neural Video Compression with Diverse
 //! Contexts", section 3.3).
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
 
-use super::config::{CONTEXT_STEPS, ModelConfig};
-use super::layers::{Blocks, Mode, Pointwise};
+use super::config::{CONTEXT_STEPS, LayerKind, ModelConfig};
+use super::grid::Grid;
+use super::layers::{Blocks, Mode, Pointwise, flat};
+use super::ops::with_values;
+use crate::kernels::{PackedPointwise, pointwise};
 
 /// Which latents one step codes (codec-spec.md, Coding order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +48,38 @@ pub fn channel_group(channels: usize) -> usize {
 pub struct ContextStep {
     conv_in: Pointwise,
     block: Blocks,
-    mean: Pointwise,
-    scale: Pointwise,
+    heads: Heads,
+}
+
+/// The last layers: normalized means and raw scales of the latents.
+enum Heads {
+    /// Of all latents, for training.
+    Whole { mean: Pointwise, scale: Pointwise },
+    /// Of the latents that the step codes: for each phase of the 2 x 2 pattern, the
+    /// means and then the scales of the channel group that is coded there.
+    Coded([PackedPointwise; PHASES]),
+}
+
+/// Positions of the 2 x 2 pattern, in raster order.
+const PHASES: usize = 4;
+
+/// Entropy parameters of the latents that one step codes.
+pub struct EntropyParams {
+    width: usize,
+    group: usize,
+    /// By phase, `[h / 2, w / 2, 2 group]`.
+    phases: [Vec<f32>; PHASES],
+}
+
+impl EntropyParams {
+    /// Normalized means and raw scales of the coded channels at row `y`, column `x`.
+    /// The table index is `8 * raw + latent_scale[channel]`, clamped and floored.
+    #[must_use]
+    pub fn at(&self, y: usize, x: usize) -> (&[f32], &[f32]) {
+        let place = y / 2 * (self.width / 2) + x / 2;
+        let phase = &self.phases[2 * (y % 2) + x % 2];
+        phase[place * 2 * self.group..][..2 * self.group].split_at(self.group)
+    }
 }
 
 impl ContextStep {
@@ -54,13 +87,19 @@ impl ContextStep {
     ///
     /// # Errors
     /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
+    fn new(config: &ModelConfig, step: usize, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
         let (m, f) = (config.latent_channels, config.context_channels);
+        let heads = match mode {
+            Mode::Exact => coded_heads(StepMask::new(step), f, m, vb)?,
+            Mode::Train(_) => Heads::Whole {
+                mean: Pointwise::new(&vb.pp("mean"), f, m, mode)?,
+                scale: Pointwise::new(&vb.pp("scale"), f, m, mode)?,
+            },
+        };
         Ok(Self {
             conv_in: Pointwise::new(&vb.pp("conv_in"), f + m, f, mode)?,
             block: Blocks::single(vb.pp("block"), f, mode)?,
-            mean: Pointwise::new(&vb.pp("mean"), f, m, mode)?,
-            scale: Pointwise::new(&vb.pp("scale"), f, m, mode)?,
+            heads,
         })
     }
 
@@ -68,14 +107,90 @@ impl ContextStep {
     /// (zero where not yet decoded) to normalized means and raw scales, each `[b, h, w, M]`.
     ///
     /// # Errors
-    /// When an operation fails.
+    /// When an operation fails, and when the layers were made for exact inference.
     pub fn forward(&self, features: &Tensor, latent: &Tensor) -> Result<(Tensor, Tensor)> {
-        let x = self
-            .conv_in
-            .forward(&Tensor::cat(&[features, latent], 3)?)?;
-        let x = self.block.forward(&x)?;
-        Ok((self.mean.forward(&x)?, self.scale.forward(&x)?))
+        let Heads::Whole { mean, scale } = &self.heads else {
+            bail!("training with layers for exact inference");
+        };
+        let x = self.trunk(&Tensor::cat(&[features, latent], 3)?)?;
+        Ok((mean.forward(&x)?, scale.forward(&x)?))
     }
+
+    /// [`ContextStep::forward`] of one picture with even sides, exactly and for the
+    /// latents alone that the step codes: a quarter of them.
+    ///
+    /// # Errors
+    /// When an operation fails, and when the layers were made for training.
+    pub fn coded(&self, features: &Tensor, latent: &Grid) -> Result<EntropyParams> {
+        let Heads::Coded(heads) = &self.heads else {
+            bail!("exact inference with layers for training");
+        };
+        let x = self.trunk(&joined(features, latent)?)?;
+        let (_, height, width, channels) = x.dims4()?;
+        let mut positions = Vec::with_capacity(x.elem_count() / PHASES);
+        let phases = with_values([&x], |[x]| {
+            std::array::from_fn(|phase| {
+                positions.clear();
+                for row in x.chunks_exact(width * channels).skip(phase / 2).step_by(2) {
+                    let columns = row.chunks_exact(channels).skip(phase % 2).step_by(2);
+                    columns.for_each(|values| positions.extend_from_slice(values));
+                }
+                let outputs = heads[phase].outputs();
+                let mut out = vec![0.0; height / 2 * (width / 2) * outputs];
+                pointwise(&positions, &heads[phase], false, None, &mut out);
+                out
+            })
+        })?;
+        let group = heads[0].outputs() / 2;
+        Ok(EntropyParams {
+            width,
+            group,
+            phases,
+        })
+    }
+
+    fn trunk(&self, x: &Tensor) -> Result<Tensor> {
+        self.block.forward(&self.conv_in.forward(x)?)
+    }
+}
+
+/// Features and then latents at each position, `[1, h, w, F + M]`.
+fn joined(features: &Tensor, latent: &Grid) -> Result<Tensor> {
+    let (_, height, width, channels) = features.dims4()?;
+    let values = with_values([features], |[features]| {
+        let mut values = Vec::with_capacity(features.len() + latent.values.len());
+        let positions = features.chunks_exact(channels);
+        for (features, latents) in positions.zip(latent.values.chunks_exact(latent.channels)) {
+            values.extend_from_slice(features);
+            values.extend_from_slice(latents);
+        }
+        values
+    })?;
+    let shape = (1, height, width, channels + latent.channels);
+    Tensor::from_vec(values, shape, features.device())
+}
+
+/// The heads of a step that codes the latents of `mask`: `inputs` features to means
+/// and scales of `channels` latent channels.
+fn coded_heads(mask: StepMask, inputs: usize, channels: usize, vb: &VarBuilder) -> Result<Heads> {
+    let kind = LayerKind::Pointwise {
+        inputs,
+        outputs: channels,
+    };
+    let (mean, scale) = (flat(&vb.pp("mean"), kind)?, flat(&vb.pp("scale"), kind)?);
+    let group = channel_group(channels);
+    with_values([&mean, &scale], |layers| {
+        Heads::Coded(std::array::from_fn(|phase| {
+            let first = mask.group_at(phase / 2, phase % 2) * group;
+            let (mut weight, mut bias) = (Vec::new(), Vec::new());
+            for layer in layers {
+                let (rows, offsets) = layer.split_at(inputs * channels);
+                weight.extend_from_slice(&rows[first * inputs..(first + group) * inputs]);
+                bias.extend_from_slice(&offsets[first..first + group]);
+            }
+            PackedPointwise::new(inputs, 2 * group, &weight, &bias)
+        }))
+    })
 }
 
 /// Reads all four steps under `vb`.
@@ -88,7 +203,7 @@ pub fn context_steps(
     mode: &Mode,
 ) -> Result<Vec<ContextStep>> {
     (0..CONTEXT_STEPS)
-        .map(|step| ContextStep::new(config, &vb.pp(step), mode))
+        .map(|step| ContextStep::new(config, step, &vb.pp(step), mode))
         .collect()
 }
 

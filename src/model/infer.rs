@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, Side};
+use super::context::EntropyParams;
 use super::grid::Grid;
 use super::layers::Mode;
 use super::network::Network;
@@ -196,14 +197,6 @@ pub struct QualityModel<'a> {
 /// Hyper-synthesis output: the features that every context step reads.
 pub struct Features(Tensor);
 
-/// Entropy parameters of every latent after one context step, `[h, w, M]`.
-pub struct EntropyParams {
-    /// Means of the normalized latent.
-    pub means: Vec<f32>,
-    /// Raw scale outputs; the index is `8 * raw + latent_scale[channel]`, clamped and floored.
-    pub scales: Vec<f32>,
-}
-
 impl QualityModel<'_> {
     /// Sizes of the network.
     #[must_use]
@@ -254,8 +247,9 @@ impl QualityModel<'_> {
         ))
     }
 
-    /// One step of the context model: `latent` holds the normalized latents decoded
-    /// so far and zeros elsewhere.
+    /// One step of the context model: entropy parameters of the latents that it codes.
+    /// `latent` `[h, w, M]` (sides even) holds the normalized latents decoded so far and
+    /// zeros elsewhere.
     ///
     /// # Errors
     /// [`Error::Compute`] when the backend fails.
@@ -265,12 +259,7 @@ impl QualityModel<'_> {
         features: &Features,
         latent: &Grid,
     ) -> Result<EntropyParams> {
-        let latent = to_tensor(latent.clone())?;
-        let (means, scales) = self.model.network.context[step].forward(&features.0, &latent)?;
-        Ok(EntropyParams {
-            means: means.flatten_all()?.to_vec1()?,
-            scales: scales.flatten_all()?.to_vec1()?,
-        })
+        Ok(self.model.network.context[step].coded(&features.0, latent)?)
     }
 
     /// Synthesis transform of a normalized latent `[h, w, M]`: `emit` gets rows of 8 x 8

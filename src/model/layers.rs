@@ -26,7 +26,7 @@ pub enum Mode {
 pub(super) const FLAT: &str = "flat";
 
 /// Reads a layer's parameters as one flat vector (see [`LayerKind::parts`] for its order).
-fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
+pub(super) fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
     vb.get(kind.len(), FLAT)
 }
 

@@ -21,8 +21,9 @@ mod synthesis;
 pub mod weights;
 
 pub use config::{ModelConfig, Side};
+pub use context::EntropyParams;
 pub use grid::Grid;
-pub use infer::{EntropyParams, Features, Model, ModelSummary, QualityModel};
+pub use infer::{Features, Model, ModelSummary, QualityModel};
 pub(crate) use layers::Mode;
 pub(crate) use network::Network;
 pub(crate) use ops::context as context_ops;
