@@ -20,6 +20,8 @@ pub struct TrainConfig {
     /// Factor on the learning rate of the linear path, whose weights start right
     /// and are small: steps of the networks' size would only shake them.
     pub linear_rate: f64,
+    /// Factor on the learning rate of the networks' matrices, whose steps are orthogonalized.
+    pub matrix_rate: f64,
     /// Steps over which the learning rate rises linearly from zero.
     pub warmup_steps: u64,
     /// Fraction of the steps, at the end, over which the learning rate falls to a hundredth.
@@ -48,6 +50,7 @@ impl Default for TrainConfig {
             crop: 256,
             learning_rate: 8e-4,
             linear_rate: 0.01,
+            matrix_rate: 1.0,
             warmup_steps: 300,
             decay_fraction: 0.4,
             weight_decay: 0.0,
@@ -91,9 +94,15 @@ impl TrainConfig {
                 self.crop
             ));
         }
-        let rates = [self.learning_rate, self.linear_rate, self.clip_norm];
+        let rates = [
+            self.learning_rate,
+            self.linear_rate,
+            self.matrix_rate,
+            self.clip_norm,
+        ];
         if !rates.iter().all(|v| v.is_finite() && *v > 0.0) {
-            return fail("learning_rate, linear_rate and clip_norm must be positive".into());
+            let names = "learning_rate, linear_rate, matrix_rate and clip_norm";
+            return fail(format!("{names} must be positive"));
         }
         if !(0.0..=1.0).contains(&self.decay_fraction) || !(0.0..1.0).contains(&self.ema_decay) {
             return fail("decay_fraction and ema_decay must be between 0 and 1".into());

@@ -10,6 +10,7 @@ pub mod data;
 pub mod init;
 pub mod loss;
 pub mod optimizer;
+mod orthogonal;
 pub mod parameters;
 pub mod principal;
 pub mod run;

@@ -107,7 +107,7 @@ impl Run {
         let device = Device::Cpu;
         let workers = workers(config.batch)?;
         let parameters = Parameters::new(&weights, &device, workers.len())?;
-        let mut optimizer = Optimizer::new(&parameters.variables)?;
+        let mut optimizer = Optimizer::new(&parameters.variables, &config.model.layers())?;
         let mut step = 0;
         if options.resume {
             step = checkpoint::restore(

@@ -34,8 +34,8 @@ pub use depthwise::{
 };
 pub use engine::Engine;
 pub use pointwise::{
-    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32,
-    pointwise_param_len,
+    multiply, multiply_transposed, pointwise_backward, pointwise_backward_f32, pointwise_forward,
+    pointwise_forward_f32, pointwise_param_len,
 };
 
 #[cfg(test)]

@@ -157,8 +157,8 @@ fn pixels_per_task(pixels: usize) -> usize {
         .next_multiple_of(PIXELS)
 }
 
-/// `y = x W^T + bias` (forward) or `y = x W` (backward), in parallel over pixels.
-fn multiply(
+/// `y = x W^T + bias` (forward; the bias may be left out) or `y = x W` (backward), in parallel over pixels.
+fn multiply_rows(
     engine: Engine,
     x: &[f32],
     layer: Layer,
@@ -320,7 +320,7 @@ pub(super) fn forward_on(
     check(x, pixels, layer, params, y);
     if pixels > 0 {
         with_kept(&SHARED, |shared| {
-            multiply(
+            multiply_rows(
                 engine,
                 x,
                 layer,
@@ -328,6 +328,61 @@ pub(super) fn forward_on(
                 params,
                 &mut shared.weights,
                 y,
+            );
+        });
+    }
+}
+
+/// `c = a b` with bf16 products: `a` is `[rows, depth]`, `b` is `[depth, columns]`; `sizes` is rows, depth, columns.
+///
+/// # Panics
+/// If a length does not fit the sizes.
+pub fn multiply(a: &[f32], b: &[f32], sizes: [usize; 3], c: &mut [f32]) {
+    let [rows, depth, columns] = sizes;
+    let layer = Layer {
+        k: columns,
+        n: depth,
+        precision: Precision::Bf16,
+    };
+    multiply_matrices(a, b, layer, Direction::Backward, [rows, depth, columns], c);
+}
+
+/// `c = a b^T` with bf16 products: `a` is `[rows, depth]`, `b` is `[columns, depth]`; `sizes` is rows, depth, columns.
+///
+/// # Panics
+/// If a length does not fit the sizes.
+pub fn multiply_transposed(a: &[f32], b: &[f32], sizes: [usize; 3], c: &mut [f32]) {
+    let [rows, depth, columns] = sizes;
+    let layer = Layer {
+        k: depth,
+        n: columns,
+        precision: Precision::Bf16,
+    };
+    multiply_matrices(a, b, layer, Direction::Forward, [rows, depth, columns], c);
+}
+
+fn multiply_matrices(
+    a: &[f32],
+    b: &[f32],
+    layer: Layer,
+    direction: Direction,
+    [rows, depth, columns]: [usize; 3],
+    c: &mut [f32],
+) {
+    assert!(
+        a.len() == rows * depth && b.len() == depth * columns && c.len() == rows * columns,
+        "multiply: matrices do not fit the sizes"
+    );
+    if !c.is_empty() {
+        with_kept(&SHARED, |shared| {
+            multiply_rows(
+                Engine::best(),
+                a,
+                layer,
+                direction,
+                b,
+                &mut shared.weights,
+                c,
             );
         });
     }
@@ -421,7 +476,7 @@ pub(super) fn backward_on(
                 x.len(),
                 "pointwise: input gradient does not fit the sizes"
             );
-            multiply(
+            multiply_rows(
                 engine,
                 gy,
                 layer,

@@ -388,3 +388,23 @@ fn empty_tensors_are_fine() {
     pointwise_backward(&[], &[], 0, 2, 2, &numbers(6, 1), None, &mut gparams);
     assert!(gparams.iter().all(|&g| g == 0.0));
 }
+
+#[test]
+fn matrix_products_match_reference() {
+    for [rows, depth, columns] in [[1, 1, 1], [33, 70, 65], [160, 32, 40], [0, 3, 4]] {
+        let (a, b) = (numbers(rows * depth, 1), numbers(depth * columns, 2));
+        let mut transposed = vec![0.0; b.len()];
+        for (i, value) in b.iter().enumerate() {
+            transposed[i % columns * depth + i / columns] = *value;
+        }
+        let zeros = vec![0.0; columns];
+        let want = plain::pointwise(&wide(&a), depth, columns, &wide(&transposed), &zeros);
+        let sizes = [rows, depth, columns];
+        let mut c = poison(rows * columns);
+        multiply(&a, &b, sizes, &mut c);
+        assert_close("a b", &c, &want, 0.01);
+        let mut c = poison(rows * columns);
+        multiply_transposed(&a, &transposed, sizes, &mut c);
+        assert_close("a b^T", &c, &want, 0.01);
+    }
+}
