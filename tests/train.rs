@@ -151,6 +151,24 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     assert_eq!((decoded.width, decoded.height), (70, 70));
     let log = std::fs::read_to_string(out.join("log.tsv")).expect("the run wrote a log");
     assert!(log.lines().count() > 3 && log.starts_with("kind\tstep\tloss"));
+
+    // What a person looks at: the loss curve, and originals above reconstructions.
+    let read = |name: &str| std::fs::read(out.join(name)).expect("the run drew it");
+    assert!(String::from_utf8_lossy(&read("loss.svg")).contains("validation crops"));
+    let open = |name: &str| {
+        aec::image::io::read(&read(name), &aec::Limits::default()).expect("a picture")
+    };
+    assert!(open("loss.png").width > 1000);
+    let grid = open("reconstructions.png");
+    assert_eq!((grid.width, grid.height), (64 + 8, 5 * (64 + 4) + 4));
+    let row = |i: usize| {
+        let start = 3 * ((4 + 68 * i) * 72 + 4);
+        &grid.rgb[start..start + 3 * 64]
+    };
+    let originals = [0, 1].map(|seed| picture(seed, 96));
+    let top = |image: &Image| image.rgb[3 * (16 * 96 + 16)..][..3 * 64].to_vec();
+    assert!(originals.iter().any(|image| top(image) == row(0)));
+    assert!(row(0) != row(1));
 }
 
 #[test]

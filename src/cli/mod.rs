@@ -11,6 +11,7 @@ mod info;
 mod interrupt;
 pub mod messages;
 pub mod options;
+mod plot;
 pub mod progress;
 mod shell;
 pub mod stdio;

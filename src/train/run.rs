@@ -26,7 +26,10 @@ const MAX_SKIPPED_IN_A_ROW: u64 = 20;
 /// Qualities (0.0..=1.0) at which a validation measures.
 const VALIDATION_QUALITIES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const CHECKPOINT: &str = "checkpoint.safetensors";
-const MODEL: &str = "model.safetensors";
+/// Name of the model file in a run folder.
+pub const MODEL: &str = "model.safetensors";
+/// Name of the log in a run folder.
+pub const LOG: &str = "log.tsv";
 
 /// Where a run's weights come from and go to.
 pub struct RunOptions {
@@ -386,7 +389,7 @@ fn workers(batch: usize) -> Result<Vec<ThreadPool>> {
 }
 
 fn open_log(out: &Path, resume: bool) -> Result<File> {
-    let path = out.join("log.tsv");
+    let path = out.join(LOG);
     if resume {
         return Ok(OpenOptions::new().append(true).create(true).open(path)?);
     }

@@ -1,8 +1,8 @@
 //! The figure of a summary: one chart per metric.
 
 use super::measure::Metric;
-use super::plot::{Chart, Color, Figure, Series, Style};
 use super::summary::{Curve, Origin, Summary};
+use crate::cli::plot::{Chart, Color, Figure, Series, Style};
 
 const AEC: Color = [11, 107, 203];
 const PEERS: [(&str, Color); 6] = [
@@ -62,6 +62,7 @@ fn chart(summary: &Summary, metric: Metric) -> Chart {
     };
     Chart {
         title: metric.name().to_owned(),
+        across: "bits per pixel".to_owned(),
         label: label.to_owned(),
         series,
     }

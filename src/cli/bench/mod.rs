@@ -13,7 +13,6 @@ pub(super) mod measure;
 mod options;
 mod output;
 mod page;
-mod plot;
 mod record;
 mod reference;
 pub(super) mod report;

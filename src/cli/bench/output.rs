@@ -6,7 +6,8 @@ use anyhow::Context;
 
 use super::summary::Summary;
 use super::viewer::ViewerPicture;
-use super::{figure, page, plot, report};
+use super::{figure, page, report};
+use crate::cli::plot;
 use crate::cli::stdio::Output;
 
 /// Writes summary, plots and page; files of the same name are replaced.

@@ -1,9 +1,9 @@
 //! The HTML page: plots, tables and a viewer in one file that needs no network.
 
-use super::plot::{self, escape};
 use super::report::{bd_table, bd_title, conditions, measured, points_table};
 use super::summary::{Origin, Summary};
 use super::viewer::ViewerPicture;
+use crate::cli::plot::{self, escape};
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");

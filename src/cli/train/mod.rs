@@ -1,16 +1,22 @@
 //! `aec train`: weights from a folder of pictures.
 
+mod curve;
+mod gallery;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::interrupt;
 use super::messages::GlobalOptions;
+use super::stdio::Output;
+use super::{interrupt, plot};
+use crate::image::io::{OutputFormat, write};
+use crate::model::Model;
 use crate::model::Weights;
 use crate::train::data::Pictures;
-use crate::train::{Event, Run, RunOptions, TrainConfig};
+use crate::train::{Event, LOG, MODEL, Run, RunOptions, TrainConfig};
 
 /// Arguments of `aec train`.
 #[derive(Debug, clap::Args)]
@@ -93,8 +99,15 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
     let bar = progress_bar(&run, global);
     let stop = interrupt::stop_at_request();
+    let crops = gallery_crops(&validation, run.config().crop);
     let mut report = |event: Event| {
         show(&bar, &event, global);
+        if matches!(event, Event::Validation { .. }) {
+            // The run is worth more than its pictures: it goes on without them.
+            if let Err(error) = draw(&args.out, &crops, global) {
+                bar.suspend(|| global.warn(&format!("cannot draw the run: {error:#}")));
+            }
+        }
         !stop.load(Ordering::Relaxed)
     };
     run.train(&pictures, &validation, &mut report)
@@ -108,6 +121,36 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     if step < steps {
         global.say("go on with --resume");
     }
+    Ok(())
+}
+
+/// The crops that the gallery shows, and their side.
+fn gallery_crops(validation: &Pictures, side: usize) -> (Vec<Vec<u8>>, u32) {
+    let shown = (0..validation.len()).take(gallery::COLUMNS);
+    let crops = shown.map(|i| validation.center_crop(i, side)).collect();
+    (crops, u32::try_from(side).unwrap_or(u32::MAX))
+}
+
+/// Refreshes the run folder's pictures: `loss.svg`, `loss.png`, `reconstructions.png`.
+fn draw(
+    out: &Path,
+    (crops, side): &(Vec<Vec<u8>>, u32),
+    global: &GlobalOptions,
+) -> anyhow::Result<()> {
+    let figure = curve::figure(&std::fs::read_to_string(out.join(LOG))?);
+    let model = Model::load(&out.join(MODEL))?;
+    let grid = gallery::grid(&model, crops, *side)?;
+    let mut picture = Vec::new();
+    write(&grid, OutputFormat::Png, &mut picture)?;
+    let files = [
+        ("loss.svg", plot::svg(&figure).into_bytes()),
+        ("loss.png", plot::png(&figure)?),
+        ("reconstructions.png", picture),
+    ];
+    for (name, bytes) in files {
+        Output::prepare(&out.join(name), false)?.commit(|out| Ok(out.write_all(&bytes)?))?;
+    }
+    global.detail(|| format!("pictures of the run in '{}'", out.display()));
     Ok(())
 }
 

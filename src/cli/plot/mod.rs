@@ -1,4 +1,4 @@
-//! Rate-distortion plots: one figure, drawn on any [`Canvas`].
+//! Plots of curves over a logarithmic axis: one figure, drawn on any [`Canvas`].
 //!
 //! SVG and PNG come from the same drawing calls, so they cannot disagree.
 

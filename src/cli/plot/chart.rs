@@ -24,6 +24,8 @@ pub(in super::super) enum Style {
     Measured,
     /// A curve published elsewhere.
     Published,
+    /// Many points, drawn without marks.
+    Trace,
 }
 
 /// One curve.
@@ -35,15 +37,17 @@ pub(in super::super) struct Series {
     pub color: Color,
     /// Weight and kind of the line.
     pub style: Style,
-    /// (bits per pixel, quality) by rising rate.
+    /// Points by rising position, which is positive.
     pub points: Vec<Point>,
 }
 
-/// Curves over one quality scale.
+/// Curves over one pair of axes.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Chart {
     /// Heading.
     pub title: String,
+    /// Label of the horizontal axis, which is logarithmic.
+    pub across: String,
     /// Label of the vertical axis.
     pub label: String,
     /// The curves.
@@ -77,8 +81,9 @@ impl Figure {
             .map(|series| series.name.as_str())
             .collect();
         format!(
-            "{} over bits per pixel for {}",
+            "{} over {} for {}",
             titles.join(" and "),
+            self.charts.first().map_or("", |chart| &chart.across),
             names.join(", ")
         )
     }
@@ -143,7 +148,7 @@ impl Chart {
         let y = Axis::linear(shown().map(|point| point.1), CHART_HEIGHT - BOTTOM, TOP);
         self.draw_frame(canvas, left, &x, &y);
         // Published curves first, the main one last and on top.
-        for style in [Style::Published, Style::Measured, Style::Main] {
+        for style in [Style::Published, Style::Trace, Style::Measured, Style::Main] {
             for series in self.series.iter().filter(|series| series.style == style) {
                 series.draw(canvas, &x, &y);
             }
@@ -194,7 +199,7 @@ impl Chart {
         );
         canvas.text(
             (middle, bottom + 42.0),
-            "bits per pixel",
+            &self.across,
             lettering(13.0, INK, Anchor::Middle),
         );
         let upwards = Lettering {
@@ -223,7 +228,7 @@ impl Series {
         let width = match self.style {
             Style::Main => 3.0,
             Style::Measured => 2.0,
-            Style::Published => 1.4,
+            Style::Published | Style::Trace => 1.4,
         };
         Stroke {
             color: self.color,
@@ -232,11 +237,15 @@ impl Series {
         }
     }
 
+    fn has_marks(&self) -> bool {
+        matches!(self.style, Style::Main | Style::Measured)
+    }
+
     fn draw(&self, canvas: &mut dyn Canvas, x: &Axis, y: &Axis) {
         for run in self.visible_runs(x, y) {
             canvas.line(&run, self.stroke());
         }
-        if self.style == Style::Published {
+        if !self.has_marks() {
             return;
         }
         for &(rate, quality) in self.points.iter().filter(|point| is_inside(**point, x, y)) {
@@ -269,7 +278,7 @@ impl Series {
 
     fn draw_key(&self, canvas: &mut dyn Canvas, (x, y): Point) {
         canvas.line(&[(x, y), (x + 30.0, y)], self.stroke());
-        if self.style != Style::Published {
+        if self.has_marks() {
             canvas.disc((x + 15.0, y), self.stroke().width + 1.2, self.color);
         }
         canvas.text(
