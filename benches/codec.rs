@@ -1,14 +1,20 @@
 //! Whole encode and decode by picture size and number of threads.
 //!
-//! Throughput is in pixels: the cost of a pixel should not depend on the picture's size.
+//! Throughput is in pixels (criterion prints `Melem/s`: read megapixels per second), since the cost
+//! of a pixel should not depend on the picture's size.
 //! `cargo bench --bench codec`; the largest size alone: `cargo bench --bench codec -- 24mp`.
 
+mod common;
+
+use std::cell::OnceCell;
 use std::hint::black_box;
 use std::time::Duration;
 
 use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress, Quality};
+use common::{picture, pool, thread_counts};
 use criterion::{
-    BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main, measurement::WallTime,
 };
 
 /// Pictures of 0.4, 2, 8 and 24 megapixels.
@@ -19,104 +25,93 @@ const SIZES: [(&str, u32, u32); 4] = [
     ("24mp", 6000, 4000),
 ];
 
-/// Soft shapes with texture: neither flat nor noise, repeatable.
-fn picture(width: u32, height: u32) -> Image {
-    let mut rgb = Vec::with_capacity((width * height * 3) as usize);
-    for y in 0..height {
-        for x in 0..width {
-            let (u, v) = (x as f32 / 90.0, y as f32 / 70.0);
-            let shape = (u.sin() + (v + 0.3 * u).cos()) * 45.0;
-            let texture = (x.wrapping_mul(0x9E37_79B1) ^ y.wrapping_mul(0x85EB_CA77))
-                .wrapping_mul(0x27D4_EB2F)
-                >> 28;
-            let base = 128.0 + shape + texture as f32;
-            rgb.extend(
-                [base, base * 0.9 + 10.0, 230.0 - base * 0.7]
-                    .map(|sample| sample.clamp(0.0, 255.0) as u8),
-            );
+/// A picture, and its file once a measurement asks for it: a filtered run makes only what it needs.
+struct Subject {
+    size: (u32, u32),
+    image: OnceCell<Image>,
+    file: OnceCell<Vec<u8>>,
+}
+
+impl Subject {
+    fn new(width: u32, height: u32) -> Self {
+        Self {
+            size: (width, height),
+            image: OnceCell::new(),
+            file: OnceCell::new(),
         }
     }
-    Image::new(width, height, rgb).expect("sizes agree")
+
+    fn pixels(&self) -> u64 {
+        u64::from(self.size.0) * u64::from(self.size.1)
+    }
+
+    fn image(&self) -> &Image {
+        self.image.get_or_init(|| picture(self.size.0, self.size.1))
+    }
+
+    fn file(&self, model: &Model) -> &[u8] {
+        self.file.get_or_init(|| encode(self.image(), model))
+    }
 }
 
-fn options() -> EncodeOptions {
-    EncodeOptions {
+fn encode(image: &Image, model: &Model) -> Vec<u8> {
+    let options = EncodeOptions {
         quality: Quality::from_percent(50.0).expect("in range"),
         ..EncodeOptions::default()
-    }
+    };
+    aec::encode(image, model, &options, &NoProgress).expect("encodes")
 }
 
-/// One thread, then two, then four and so on up to all cores.
-fn thread_counts() -> Vec<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut counts: Vec<usize> = (0..8)
-        .map(|power| 1 << power)
-        .take_while(|&count| count < cores)
-        .collect();
-    counts.push(cores);
-    counts
+fn decode(file: &[u8], model: &Model) -> Image {
+    aec::decode(file, model, &DecodeOptions::default(), &NoProgress).expect("decodes")
 }
 
+/// Encoding and decoding of `subject` on `threads` threads, called `name`.
+fn bench_both(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    subject: &Subject,
+    model: &Model,
+    threads: usize,
+) {
+    let pool = pool(threads);
+    group.throughput(Throughput::Elements(subject.pixels()));
+    group.bench_function(BenchmarkId::new("encode", name), |bencher| {
+        let image = subject.image();
+        bencher.iter(|| pool.install(|| encode(black_box(image), model)));
+    });
+    group.bench_function(BenchmarkId::new("decode", name), |bencher| {
+        let file = subject.file(model);
+        bencher.iter(|| pool.install(|| decode(black_box(file), model)));
+    });
+}
+
+/// Every size, on all cores.
 fn by_size(criterion: &mut Criterion) {
+    aec::kernels::memory::keep_freed_memory();
     let model = Model::embedded().expect("the built-in model loads");
+    let mut group = criterion.benchmark_group("codec");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(10));
+    let cores = thread_counts().into_iter().max().unwrap_or(1);
     for (name, width, height) in SIZES {
-        let image = picture(width, height);
-        let file = aec::encode(&image, &model, &options(), &NoProgress).expect("encodes");
-        let mut group = criterion.benchmark_group("codec");
-        group
-            .sampling_mode(SamplingMode::Flat)
-            .sample_size(10)
-            .measurement_time(Duration::from_secs(10));
-        group.throughput(Throughput::Elements(u64::from(width) * u64::from(height)));
-        group.bench_function(BenchmarkId::new("encode", name), |bencher| {
-            bencher.iter(|| {
-                aec::encode(black_box(&image), &model, &options(), &NoProgress).expect("encodes")
-            });
-        });
-        group.bench_function(BenchmarkId::new("decode", name), |bencher| {
-            bencher.iter(|| {
-                aec::decode(
-                    black_box(&file),
-                    &model,
-                    &DecodeOptions::default(),
-                    &NoProgress,
-                )
-                .expect("decodes")
-            });
-        });
-        group.finish();
+        let subject = Subject::new(width, height);
+        bench_both(&mut group, name, &subject, &model, cores);
     }
+    group.finish();
 }
 
+/// Every number of threads, on the picture of 2 megapixels.
 fn by_threads(criterion: &mut Criterion) {
     let model = Model::embedded().expect("the built-in model loads");
-    let (width, height) = (1728, 1152);
-    let image = picture(width, height);
-    let file = aec::encode(&image, &model, &options(), &NoProgress).expect("encodes");
     let mut group = criterion.benchmark_group("threads");
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
-    group.throughput(Throughput::Elements(u64::from(width) * u64::from(height)));
+    let (_, width, height) = SIZES[1];
+    let subject = Subject::new(width, height);
     for threads in thread_counts() {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .expect("threads start");
-        group.bench_function(BenchmarkId::new("encode", threads), |bencher| {
-            bencher.iter(|| {
-                pool.install(|| {
-                    aec::encode(black_box(&image), &model, &options(), &NoProgress)
-                        .expect("encodes")
-                })
-            });
-        });
-        group.bench_function(BenchmarkId::new("decode", threads), |bencher| {
-            let options = DecodeOptions::default();
-            bencher.iter(|| {
-                pool.install(|| {
-                    aec::decode(black_box(&file), &model, &options, &NoProgress).expect("decodes")
-                })
-            });
-        });
+        bench_both(&mut group, &threads.to_string(), &subject, &model, threads);
     }
     group.finish();
 }

@@ -285,6 +285,32 @@ fn missing_tools_are_named() {
         .stdout(predicate::str::contains("'avifenc'").and(predicate::str::contains("'cjxl'")));
 }
 
+/// A `cjpeg` that only knows its version; it is not mozjpeg's, and nothing calls it so.
+#[cfg(unix)]
+#[test]
+fn another_cjpeg_is_not_mozjpeg_and_its_failure_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (folder, tools) = (
+        folder_of_pictures(),
+        tempfile::tempdir().expect("temporary folder"),
+    );
+    let cjpeg = tools.path().join("cjpeg");
+    let script = "#!/bin/sh\n[ \"$1\" = -version ] || { echo no such luck >&2; exit 1; }\n\
+                  echo 'libjpeg-turbo version 2.1.5 (build 20230203)' >&2\n";
+    fs::write(&cjpeg, script).expect("written");
+    fs::set_permissions(&cjpeg, fs::Permissions::from_mode(0o755)).expect("ours");
+    aec()
+        .env("PATH", tools.path())
+        .args(["bench", "-q", "30", "--no-timing", "--peers", "libjpeg"])
+        .arg(folder.path())
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("even.png with libjpeg at 5:"))
+        .stderr(predicate::str::contains("cjpeg' failed: no such luck"))
+        .stderr(predicate::str::contains("mozjpeg").not());
+}
+
 #[test]
 fn wrong_usage_is_exit_status_2() {
     let folder = folder_of_pictures();

@@ -172,6 +172,11 @@ fn expected() -> Vec<Vec<String>> {
         .collect()
 }
 
+/// In points of SSIMULACRA2. Both sides compute in binary32 and order their sums differently, and the
+/// recursive Gaussian filter and the cube root are approximations of their own in each; the largest
+/// difference seen is 0.017, and a point is far below what anyone can see.
+const SSIMULACRA2_TOLERANCE: f64 = 0.05;
+
 #[test]
 fn metrics_agree_with_independent_implementations() {
     let rows = expected();
@@ -202,33 +207,22 @@ fn metrics_agree_with_independent_implementations() {
             "MS-SSIM of {}: {found}",
             row[1]
         );
+        let found = ssimulacra2(&reference, &distorted).expect("large enough");
+        println!("{}: SSIMULACRA2 {found:.5}, expected {}", row[1], row[5]);
+        assert!(
+            (found - want(5)).abs() < SSIMULACRA2_TOLERANCE,
+            "SSIMULACRA2 of {}: {found}",
+            row[1]
+        );
     }
 }
 
-/// The crate's own numbers: here it matters that the right pictures reach it in the right form.
 #[test]
-fn ssimulacra2_ranks_distortions() {
+fn ssimulacra2_of_equal_pictures_is_100() {
     let (even, width, height) = read_picture("even");
-    let score = |name: &str| {
-        let (distorted, ..) = read_picture(name);
-        let reference = RgbView::new(&even, width, height).expect("valid");
-        ssimulacra2(
-            &reference,
-            &RgbView::new(&distorted, width, height).expect("valid"),
-        )
-        .expect("large enough")
-    };
-    assert!((score("even") - 100.0).abs() < 1e-6);
-    assert!(
-        (score("even-blocky") - 15.018).abs() < 0.1,
-        "{}",
-        score("even-blocky")
-    );
-    assert!(
-        (score("even-posterized") + 3.457).abs() < 0.1,
-        "{}",
-        score("even-posterized")
-    );
+    let view = RgbView::new(&even, width, height).expect("valid");
+    let score = ssimulacra2(&view, &view).expect("large enough");
+    assert!((score - 100.0).abs() < 1e-6, "{score}");
 }
 
 #[test]

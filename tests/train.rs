@@ -155,9 +155,8 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     // What a person looks at: the loss curve, and originals above reconstructions.
     let read = |name: &str| std::fs::read(out.join(name)).expect("the run drew it");
     assert!(String::from_utf8_lossy(&read("loss.svg")).contains("validation crops"));
-    let open = |name: &str| {
-        aec::image::io::read(&read(name), &aec::Limits::default()).expect("a picture")
-    };
+    let open =
+        |name: &str| aec::image::io::read(&read(name), &aec::Limits::default()).expect("a picture");
     assert!(open("loss.png").width > 1000);
     let grid = open("reconstructions.png");
     assert_eq!((grid.width, grid.height), (64 + 8, 5 * (64 + 4) + 4));

@@ -13,7 +13,7 @@ use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::space_to_depth;
 use super::ops::train::{Precision, ScaleChannels};
 use super::quality::Gains;
-use super::stream::{BlockStream, bands, gain_values, scale_channels, space};
+use super::stream::{BlockStream, Sink, Source, bands, gain_values, scale_channels, space};
 use crate::kernels::{self, pointwise};
 
 /// The analysis transform's layers.
@@ -78,8 +78,8 @@ impl Analysis {
         &self,
         (height, width): (usize, usize),
         gains: &Gains,
-        read: &dyn Fn(Range<usize>, &mut [f32]),
-        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> crate::Result<()>,
+        read: &Source<'_>,
+        emit: &mut Sink<'_>,
     ) -> crate::Result<()> {
         let gain8 = gain_values(&gains.analysis8)?;
         let gain16 = gain_values(&gains.analysis16)?;
@@ -124,7 +124,7 @@ impl Analysis {
         &self,
         rows: Range<usize>,
         width: usize,
-        read: &dyn Fn(Range<usize>, &mut [f32]),
+        read: &Source<'_>,
         buffer: &'a mut Vec<f32>,
     ) -> Result<&'a [f32]> {
         let linear = self.linear.exact()?;

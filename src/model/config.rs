@@ -19,11 +19,14 @@ pub const PATCH8: usize = 192;
 /// Values in a 16 x 16 patch of RGB pixels: the input of the linear path.
 pub const PATCH16: usize = 768;
 
+/// Most characters of a model's name.
+pub const MAX_NAME: usize = 64;
+
 /// Sizes of the network. Stored with the weights, so that another size needs no code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Human-readable name, shown by `aec info`.
+    /// Human-readable name, shown by `aec info`: 1 to [`MAX_NAME`] characters, no control characters.
     pub name: String,
     /// Channels of the latent y at 1/16 of the picture's size (multiple of 4).
     pub latent_channels: usize,
@@ -95,6 +98,13 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Weights`] naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
+        // The name is printed, so it must not hold what a terminal would obey.
+        let length = self.name.chars().count();
+        if !(1..=MAX_NAME).contains(&length) || self.name.chars().any(char::is_control) {
+            return Err(Error::Weights(format!(
+                "the name must have 1 to {MAX_NAME} characters and no control characters"
+            )));
+        }
         let bounded = [
             ("latent_channels", self.latent_channels, 4, 1024),
             ("hyper_channels", self.hyper_channels, 1, 1024),
@@ -560,6 +570,8 @@ mod tests {
             |c: &mut ModelConfig| c.quality_rows = 1,
             |c: &mut ModelConfig| c.lambda_min = f64::NAN,
             |c: &mut ModelConfig| c.skip_below = 64,
+            |c: &mut ModelConfig| c.name = "\x1b[2J".into(),
+            |c: &mut ModelConfig| c.name = "n".repeat(MAX_NAME + 1),
         ] {
             let mut config = ModelConfig::tiny();
             change(&mut config);

@@ -57,7 +57,7 @@ enum Heads {
     Whole { mean: Pointwise, scale: Pointwise },
     /// Of the latents that the step codes: for each phase of the 2 x 2 pattern, the
     /// means and then the scales of the channel group that is coded there.
-    Coded([PackedPointwise; PHASES]),
+    Coded(Box<[PackedPointwise; PHASES]>),
 }
 
 /// Positions of the 2 x 2 pattern, in raster order.
@@ -180,7 +180,7 @@ fn coded_heads(mask: StepMask, inputs: usize, channels: usize, vb: &VarBuilder) 
     let (mean, scale) = (flat(&vb.pp("mean"), kind)?, flat(&vb.pp("scale"), kind)?);
     let group = channel_group(channels);
     with_values([&mean, &scale], |layers| {
-        Heads::Coded(std::array::from_fn(|phase| {
+        Heads::Coded(Box::new(std::array::from_fn(|phase| {
             let first = mask.group_at(phase / 2, phase % 2) * group;
             let (mut weight, mut bias) = (Vec::new(), Vec::new());
             for layer in layers {
@@ -189,7 +189,7 @@ fn coded_heads(mask: StepMask, inputs: usize, channels: usize, vb: &VarBuilder) 
                 bias.extend_from_slice(&offsets[first..first + group]);
             }
             PackedPointwise::new(inputs, 2 * group, &weight, &bias)
-        }))
+        })))
     })
 }
 

@@ -1,6 +1,5 @@
 //! Exact inference with a loaded model: the codec's view of the network.
 
-use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -13,6 +12,7 @@ use super::layers::Mode;
 use super::network::Network;
 use super::quality::{Gains, RowPosition};
 use super::scales::SCALE_LEVELS;
+use super::stream::{Sink, Source};
 use super::weights::{EMBEDDED, MAX_MODEL_BYTES, StoredLayers, Weights, digest};
 use crate::error::{Error, Result};
 
@@ -213,8 +213,8 @@ impl QualityModel<'_> {
     pub fn analysis(
         &self,
         size: (usize, usize),
-        read: &dyn Fn(Range<usize>, &mut [f32]),
-        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> Result<()>,
+        read: &Source<'_>,
+        emit: &mut Sink<'_>,
     ) -> Result<()> {
         let analysis = &self.model.network.analysis;
         analysis.stream(size, &self.gains, read, emit)
@@ -267,11 +267,7 @@ impl QualityModel<'_> {
     ///
     /// # Errors
     /// Those of `emit`; [`Error::Compute`] when the backend fails.
-    pub fn synthesis(
-        &self,
-        latent: &Grid,
-        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn synthesis(&self, latent: &Grid, emit: &mut Sink<'_>) -> Result<()> {
         self.model
             .network
             .synthesis

@@ -30,6 +30,7 @@ pub(crate) use ops::context as context_ops;
 pub(crate) use ops::rearrange::space_to_depth;
 pub(crate) use ops::sink::GradientSink;
 pub(crate) use ops::train as train_ops;
+pub use stream::{Sink, Source};
 pub use weights::Weights;
 
 impl From<candle_core::Error> for crate::Error {

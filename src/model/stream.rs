@@ -11,6 +11,12 @@ use rayon::prelude::*;
 
 use crate::kernels::{PackedBlock, block_rows};
 
+/// Takes rows of a transform's output, from top to bottom, and is told which they are.
+pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> crate::Result<()> + 'a;
+
+/// Writes rows of a transform's input, and is told which.
+pub type Source<'a> = dyn Fn(Range<usize>, &mut [f32]) + 'a;
+
 /// Latents per band and thread: enough to share out, few enough for the cache.
 const LATENTS_PER_THREAD: usize = 768;
 

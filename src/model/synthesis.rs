@@ -2,8 +2,6 @@
 //!
 //! `x̂ = patch16⁻¹(Q · ŷ) + g(ŷ)`, the mirror image of the analysis transform.
 
-use std::ops::Range;
-
 use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 
@@ -13,7 +11,7 @@ use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::depth_to_space;
 use super::ops::train::{Precision, ScaleChannels};
 use super::quality::Gains;
-use super::stream::{BlockStream, Rows, bands, gain_values, scale_channels, space};
+use super::stream::{BlockStream, Rows, Sink, bands, gain_values, scale_channels, space};
 use crate::kernels::{self, pointwise};
 
 /// The synthesis transform's layers.
@@ -69,12 +67,7 @@ impl Synthesis {
     ///
     /// # Errors
     /// Those of `emit`, and when the layers were made for training.
-    pub fn stream(
-        &self,
-        latent: &Grid,
-        gains: &Gains,
-        emit: &mut dyn FnMut(Range<usize>, &[f32]) -> crate::Result<()>,
-    ) -> crate::Result<()> {
+    pub fn stream(&self, latent: &Grid, gains: &Gains, emit: &mut Sink<'_>) -> crate::Result<()> {
         let (height, width) = (latent.height, latent.width);
         let (conv_in, up) = (self.conv_in.exact()?, self.up.exact()?);
         let gain16 = gain_values(&gains.synthesis16)?;

@@ -207,8 +207,12 @@ impl StoredPart {
     }
 }
 
+/// An error of the file's layers below, on one line: it may quote names and text of the file.
 fn malformed(error: impl std::fmt::Display) -> Error {
-    Error::Weights(error.to_string())
+    const LONGEST: usize = 200;
+    let text = error.to_string();
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    Error::Weights(clean.take(LONGEST).collect())
 }
 
 fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
@@ -233,32 +237,48 @@ fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
 }
 
 fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>)> {
+    // All tensors are found and checked before memory is asked for: a configuration may
+    // promise more than the file holds.
+    let parts: Vec<(String, TensorView)> = layer
+        .kind
+        .parts()
+        .into_iter()
+        .map(|(part, shape)| {
+            let name = format!("{}.{part}", layer.path);
+            let view = find_part(file, &name, &shape, stored_dtype(part))?;
+            Ok((name, view))
+        })
+        .collect::<Result<_>>()?;
     let mut flat = Vec::with_capacity(layer.kind.len());
-    for (part, shape) in layer.kind.parts() {
-        let name = format!("{}.{part}", layer.path);
-        read_part(file, &name, &shape, stored_dtype(part), &mut flat)?;
+    for (name, view) in &parts {
+        append_values(name, view, &mut flat)?;
     }
     Ok((layer.path.clone(), flat))
 }
 
-fn read_part(
-    file: &SafeTensors,
+/// The tensor called `name`, which must have the given shape and type.
+fn find_part<'a>(
+    file: &SafeTensors<'a>,
     name: &str,
     shape: &[usize],
     dtype: Dtype,
-    flat: &mut Vec<f32>,
-) -> Result<()> {
+) -> Result<TensorView<'a>> {
     let view = file
         .tensor(name)
         .map_err(|_| Error::Weights(format!("{name} is missing")))?;
     if view.shape() != shape || view.dtype() != dtype {
         let (found, kind) = (view.shape(), view.dtype());
-        return Err(Error::Weights(format!(
-            "{name} is {kind:?} {found:?}, expected {dtype:?} {shape:?}"
+        return Err(malformed(format!(
+            "{name} should be {dtype:?} {shape:?}, not {kind:?} {found:?}"
         )));
     }
+    Ok(view)
+}
+
+/// Appends the values of a binary16 or binary32 tensor.
+fn append_values(name: &str, view: &TensorView, flat: &mut Vec<f32>) -> Result<()> {
     let start = flat.len();
-    match dtype {
+    match view.dtype() {
         Dtype::F16 => {
             let halves: Vec<f16> = view
                 .data()

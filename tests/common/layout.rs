@@ -1,6 +1,7 @@
 //! A file taken apart and put together again with right checksums, so that tests can
 //! change what lies behind them.
 
+use aec::Result;
 use aec::bitstream::{Reader, write_section, write_varint};
 
 /// A section's tag and payload.
@@ -21,21 +22,26 @@ pub struct Layout {
 impl Layout {
     /// Takes a valid file apart.
     pub fn of(file: &[u8]) -> Self {
+        Self::read(file).unwrap()
+    }
+
+    /// Takes a file apart that may have anything in its parts, and wrong checksums.
+    pub fn read(file: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(file);
-        reader.bytes("header", SIZE_AT).unwrap();
-        reader.varint("width").unwrap();
-        reader.varint("height").unwrap();
-        reader.bytes("model", 8).unwrap();
+        reader.bytes("header", SIZE_AT)?;
+        reader.varint("width")?;
+        reader.varint("height")?;
+        reader.bytes("model", 8)?;
         let header = reader.since(0).to_vec();
-        reader.u32("checksum").unwrap();
+        reader.u32("checksum")?;
         let mut sections = Vec::new();
         while reader.remaining() > 0 {
-            let tag = reader.array("tag").unwrap();
-            let length = reader.varint("length").unwrap() as usize;
-            sections.push((tag, reader.bytes("payload", length).unwrap().to_vec()));
-            reader.u32("checksum").unwrap();
+            let tag = reader.array("tag")?;
+            let length = reader.varint("length")? as usize;
+            sections.push((tag, reader.bytes("payload", length)?.to_vec()));
+            reader.u32("checksum")?;
         }
-        Self { header, sections }
+        Ok(Self { header, sections })
     }
 
     /// The file, with checksums that match.
@@ -65,5 +71,20 @@ impl Layout {
             .find(|section| &section.0 == tag)
             .unwrap()
             .1
+    }
+
+    /// Makes the tile index, where there is one, that of the tiles.
+    pub fn index_tiles(&mut self) {
+        let mut index = Vec::new();
+        for (_, tile) in self.sections.iter().filter(|section| &section.0 == b"TILE") {
+            write_varint(&mut index, tile.len() as u32);
+        }
+        for section in self
+            .sections
+            .iter_mut()
+            .filter(|section| &section.0 == b"TIDX")
+        {
+            section.1.clone_from(&index);
+        }
     }
 }

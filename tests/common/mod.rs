@@ -3,10 +3,14 @@
 #![allow(dead_code)]
 
 pub mod broken;
+pub mod checks;
 pub mod layout;
+pub mod memory;
+pub mod model_file;
 pub mod pictures;
 pub mod random;
 pub mod settings;
+pub mod symbols;
 pub mod tiny;
 pub mod vectors;
 

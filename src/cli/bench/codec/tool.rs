@@ -151,7 +151,11 @@ impl ToolCodec {
             !["{in}", "{out}", "-o", "-outfile", "-quiet", "--quiet"].contains(*argument)
         };
         let settings: Vec<&str> = recipe.encode.iter().filter(is_setting).copied().collect();
-        let description = format!("{} ({version}): {}", recipe.encoder, settings.join(" "));
+        let description = format!(
+            "{}: {}",
+            titled(recipe.encoder, &version),
+            settings.join(" ")
+        );
         Ok(Self {
             recipe,
             name,
@@ -244,7 +248,16 @@ fn run(
     Ok(())
 }
 
-/// The first line that a program says about its version.
+/// A program with its version: "cjxl v0.7.0", "cwebp (1.2.4)", "cjpeg (mozjpeg version 4.1.1)".
+fn titled(program: &str, version: &str) -> String {
+    if version.starts_with(program) {
+        version.into()
+    } else {
+        format!("{program} ({version})")
+    }
+}
+
+/// What a program says about its version.
 fn version_line(program: &Path, flag: &str) -> String {
     let Ok(output) = Command::new(program)
         .arg(flag)
@@ -254,11 +267,17 @@ fn version_line(program: &Path, flag: &str) -> String {
         return "unknown version".into();
     };
     let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
+    first_line(&String::from_utf8_lossy(&text))
+}
+
+/// The first line of a text without what follows in square brackets: cjxl lists the instruction
+/// sets it uses there, which are no part of its version.
+fn first_line(text: &str) -> String {
     let line = text
         .lines()
         .find(|line| !line.trim().is_empty())
         .unwrap_or("unknown version");
+    let line = line.split('[').next().unwrap_or(line);
     line.trim()
         .chars()
         .filter(|character| !character.is_control())
@@ -273,4 +292,35 @@ fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&folders)
         .map(|folder| folder.join(OsStr::new(&file_name)))
         .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_called_what_they_call_themselves() {
+        let known = [
+            ("cwebp", "1.2.4\nlibsharpyuv: 0.2.0\n", "cwebp (1.2.4)"),
+            (
+                "cjxl",
+                "cjxl v0.7.0 [AVX3,AVX2,SSE4,SSSE3,Unknown]\nCopyright (c) the JPEG XL Project\n",
+                "cjxl v0.7.0",
+            ),
+            (
+                "cjpeg",
+                "libjpeg-turbo version 2.1.5 (build 20230203)\n",
+                "cjpeg (libjpeg-turbo version 2.1.5 (build 20230203))",
+            ),
+            (
+                "cjpeg",
+                "mozjpeg version 3.2 (build 20261121)\n",
+                "cjpeg (mozjpeg version 3.2 (build 20261121))",
+            ),
+            ("cjxl", "", "cjxl (unknown version)"),
+        ];
+        for (program, output, expected) in known {
+            assert_eq!(titled(program, &first_line(output)), expected);
+        }
+    }
 }

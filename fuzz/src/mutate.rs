@@ -1,0 +1,74 @@
+//! Mutation of `.aec` files part by part: lengths and checksums are put right afterwards, so that the
+//! fuzzer gets to what lies behind them.
+
+use libfuzzer_sys::fuzzer_mutate;
+
+use crate::layout::Layout;
+
+/// Bytes at the end of a header that say which model it needs: no other can be decoded here.
+const MODEL_ID: usize = 8;
+
+/// A custom mutator of libFuzzer: changes the first `size` bytes of `data` and returns their new number.
+///
+/// One input in eight, and what has no sections, is changed like any bytes.
+pub fn aec_file(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+    let size = size.min(data.len());
+    let max_size = max_size.min(data.len());
+    let layout = Layout::read(&data[..size]).ok();
+    let changed = layout
+        .filter(|layout| !seed.is_multiple_of(8) && !layout.sections.is_empty())
+        .map(|layout| change(layout, max_size.saturating_sub(size), seed / 8));
+    match changed.map(|layout| layout.bytes()) {
+        Some(file) if file.len() <= max_size => {
+            data[..file.len()].copy_from_slice(&file);
+            file.len()
+        }
+        _ => fuzzer_mutate(data, size, max_size),
+    }
+}
+
+/// Changes one part: the header, a section's payload, or the list of sections.
+fn change(mut layout: Layout, spare: usize, seed: u32) -> Layout {
+    let parts = layout.sections.len() + 2;
+    let (part, seed) = (seed as usize % parts, seed / parts as u32);
+    if part == 0 {
+        let model = layout.header.split_off(layout.header.len() - MODEL_ID);
+        mutate_bytes(&mut layout.header, spare);
+        layout.header.extend(model);
+    } else if let Some((_, payload)) = layout.sections.get_mut(part - 1) {
+        mutate_bytes(payload, spare);
+        if seed.is_multiple_of(2) {
+            layout.index_tiles();
+        }
+    } else {
+        rearrange(&mut layout, seed);
+    }
+    layout
+}
+
+fn mutate_bytes(bytes: &mut Vec<u8>, spare: usize) {
+    let (size, max_size) = (bytes.len(), bytes.len() + spare);
+    bytes.resize(max_size, 0);
+    let size = fuzzer_mutate(bytes, size, max_size);
+    bytes.truncate(size);
+}
+
+/// Removes, repeats, swaps or renames sections.
+fn rearrange(layout: &mut Layout, seed: u32) {
+    let sections = &mut layout.sections;
+    let (first, second) = (
+        seed as usize / 4 % sections.len(),
+        seed as usize / 64 % sections.len(),
+    );
+    match seed % 4 {
+        0 => drop(sections.remove(first)),
+        1 => sections.insert(second, sections[first].clone()),
+        2 => sections.swap(first, second),
+        _ => mutate_tag(&mut sections[first].0),
+    }
+}
+
+fn mutate_tag(tag: &mut [u8; 4]) {
+    let size = tag.len();
+    fuzzer_mutate(tag, size, size);
+}

@@ -1,0 +1,409 @@
+//! Hostile input: what fuzzing has found, model files and headers made to do harm, and files of a
+//! hostile encoder. All of it ends in an error of one line, soon and without much memory, or in a picture.
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aec::bitstream::Container;
+use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
+use common::checks;
+use common::layout::Layout;
+use common::memory::{Counting, peak_of};
+use common::model_file::{ModelFile, least};
+use common::settings::for_each_setting;
+use common::symbols::with_symbols;
+use common::{encode, pictures, tiny};
+use safetensors::tensor::Dtype;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Most time that a refusal may take: the best of several runs, on a machine that does other things too.
+const SOON: Duration = Duration::from_millis(20);
+
+/// Tests take turns, so that one does not count another's memory.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Checks that `work` fails soon, with less than `memory` bytes and one line of text; the error.
+fn refused<T>(memory: usize, work: impl Fn() -> aec::Result<T>) -> Error {
+    let mut best = Duration::MAX;
+    let mut error = None;
+    for _ in 0..5 {
+        let start = Instant::now();
+        let (result, peak) = peak_of(&work);
+        best = best.min(start.elapsed());
+        assert!(peak < memory, "{peak} bytes of memory");
+        error = result.err();
+    }
+    let error = error.expect("the input must be refused");
+    let text = error.to_string();
+    assert!(best < SOON, "{best:?}: {text}");
+    assert!(
+        text.len() < 1000 && !text.contains(char::is_control),
+        "{text:?}"
+    );
+    error
+}
+
+/// Runs a check on each file of a folder of findings; returns how many there are.
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let _turn = turn();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/regressions")
+        .join(target);
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        check(&std::fs::read(path).unwrap());
+    }
+}
+
+#[test]
+fn findings_about_containers_stay_fixed() {
+    replay("container", checks::container);
+}
+
+#[test]
+fn findings_about_decoding_stay_fixed() {
+    replay("decode", |bytes| checks::decode(bytes, tiny::model()));
+}
+
+#[test]
+fn findings_about_symbols_stay_fixed() {
+    replay("symbols", |bytes| checks::symbols(bytes, tiny::model()));
+}
+
+#[test]
+fn findings_about_entropy_coding_stay_fixed() {
+    replay("entropy", checks::entropy);
+}
+
+#[test]
+fn findings_about_weights_stay_fixed() {
+    replay("weights", checks::weights);
+}
+
+#[test]
+fn findings_about_pictures_stay_fixed() {
+    replay("picture", checks::picture);
+}
+
+/// The golden vectors and the seeds pass the checks of the fuzz targets, so these can find something.
+#[test]
+fn the_checks_hold_for_valid_input() {
+    let _turn = turn();
+    for vector in common::vectors::all() {
+        checks::container(&vector.file());
+        checks::decode(&vector.file(), tiny::model());
+    }
+    for kind in 0..5 {
+        let bytes: Vec<u8> = (0..2000_u32).map(|i| (i * i / 7) as u8).collect();
+        checks::entropy(&[&[kind], &bytes[..]].concat());
+    }
+    let words = aec::entropy::ScaleTables::gaussian().to_words();
+    let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    checks::entropy(&[&[0], &words[..]].concat());
+    checks::symbols(&[128, 69, 29, 1, 15, 255, 3, 7, 0], tiny::model());
+    checks::weights(&least());
+    checks::weights(tiny::bytes());
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/picture");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        checks::picture(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}
+
+/// `AEC_WRITE_SEEDS=1 cargo test --release --test hostile` writes it anew.
+#[test]
+fn the_seed_of_the_weights_target_is_the_least_model() {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/weights/least.safetensors");
+    if std::env::var_os("AEC_WRITE_SEEDS").is_some() {
+        std::fs::write(&path, least()).unwrap();
+    }
+    assert!(std::fs::read(path).unwrap() == least());
+    assert!(Model::from_bytes(&least()).is_ok());
+}
+
+/// A hostile encoder's symbols, as large as the format has them, decode to the same picture everywhere.
+#[test]
+fn extreme_symbols_decode_to_the_same_picture_everywhere() {
+    let _turn = turn();
+    for percent in [0.0, 50.0, 100.0] {
+        let mut random = common::random::Random::new(3);
+        let plain = encode(&pictures::scene(150, 70), percent, 128);
+        let file = with_symbols(&plain, tiny::model(), |_| match random.byte() {
+            0..85 => 1 << 20,
+            85..170 => -(1 << 20),
+            byte => i32::from(byte) - 200,
+        });
+        let expected = common::decode(&file).unwrap().rgb;
+        for_each_setting(|setting| {
+            let found = common::decode(&file).unwrap().rgb;
+            assert!(found == expected, "quality {percent} with {setting}");
+        });
+    }
+}
+
+/// The least model file with one thing changed.
+fn changed(change: impl FnOnce(&mut ModelFile)) -> Vec<u8> {
+    let mut file = ModelFile::of(&least());
+    change(&mut file);
+    file.bytes()
+}
+
+/// Checks that a model file is refused for its content, and says `part` in the error.
+fn refuse_model(bytes: &[u8], part: &str) {
+    // The file's text and tensors, and no more: not what its configuration promises.
+    let error = refused(8 * bytes.len() + (64 << 10), || Model::from_bytes(bytes));
+    assert!(matches!(error, Error::Weights(_)), "{error}");
+    assert!(error.to_string().contains(part), "{error}, not {part}");
+}
+
+#[test]
+fn models_with_values_that_are_not_finite_are_refused() {
+    let _turn = turn();
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let bytes = changed(|file| {
+            file.tensor("synthesis.up.bias").data[4..8].copy_from_slice(&value.to_le_bytes());
+        });
+        refuse_model(&bytes, "synthesis.up.bias has a value that is not finite");
+    }
+    // The same three in binary16.
+    for value in [0x7e00_u16, 0x7c00, 0xfc00] {
+        let bytes = changed(|file| {
+            file.tensor("analysis.linear.weight").data[..2].copy_from_slice(&value.to_le_bytes());
+        });
+        refuse_model(
+            &bytes,
+            "analysis.linear.weight has a value that is not finite",
+        );
+    }
+}
+
+#[test]
+fn models_with_wrong_tensors_are_refused() {
+    let _turn = turn();
+    let name = "context.2.mean.weight";
+    refuse_model(&changed(|file| file.tensor(name).shape.reverse()), name);
+    refuse_model(
+        &changed(|file| file.tensor(name).shape = vec![2, 2, 1]),
+        name,
+    );
+    refuse_model(
+        &changed(|file| file.tensor(name).shape = [&[4][..], &[1; 3000]].concat()),
+        name,
+    );
+    refuse_model(&changed(|file| file.tensor(name).dtype = Dtype::BF16), name);
+    refuse_model(
+        &changed(|file| drop(file.tensors.remove(name))),
+        "is missing",
+    );
+    refuse_model(
+        &changed(|file| drop(file.tensors.remove("entropy.tables"))),
+        "entropy.tables",
+    );
+    let extra = |file: &mut ModelFile| {
+        let tensor = file.tensors.remove(name).unwrap();
+        file.tensors.insert("one\nmore".into(), tensor);
+    };
+    refuse_model(&changed(extra), name);
+}
+
+#[test]
+fn models_with_wrong_configurations_are_refused() {
+    let _turn = turn();
+    let with = |from: &str, to: &str| {
+        let config = |file: &mut ModelFile| file.config = file.config.replace(from, to);
+        changed(config)
+    };
+    let channels = "\"latent_channels\":4";
+    refuse_model(
+        &with(channels, "\"latent_channels\":4000000000"),
+        "latent_channels",
+    );
+    refuse_model(&with(channels, "\"latent_channels\":-4"), "invalid value");
+    refuse_model(
+        &with(channels, "\"latent_channels\":1e400"),
+        "number out of range",
+    );
+    // As large as allowed: the tensors are missing, and their memory is not asked for.
+    let large = |file: &mut ModelFile| {
+        for small in [
+            "latent_channels\":4",
+            "hyper_channels\":1",
+            "stage8_channels\":1",
+            "stage16_channels\":1",
+        ] {
+            let (name, _) = small.split_once(':').unwrap();
+            file.config = file.config.replace(small, &format!("{name}:1024"));
+        }
+        file.config = file.config.replace("blocks\":1", "blocks\":16");
+    };
+    refuse_model(&changed(large), "should be");
+    refuse_model(
+        &with("\"least\"", "\"le\\u001b[2Jast\""),
+        "control characters",
+    );
+    refuse_model(
+        &with("\"least\"", &format!("\"{}\"", "n".repeat(100_000))),
+        "64 characters",
+    );
+    refuse_model(&with("\"name\"", "\"na\\nme\""), "na me");
+    refuse_model(
+        &with("\"name\"", &format!("\"{}\"", "n".repeat(100_000))),
+        "nnn",
+    );
+    refuse_model(&with("{", &"[".repeat(100_000)), "invalid type");
+    refuse_model(&with("}", ""), "EOF");
+}
+
+/// A table that does not sum to 65536 is found when the model is first used.
+#[test]
+fn models_with_wrong_tables_encode_nothing() {
+    let _turn = turn();
+    for at in [0, 2, 4, 100] {
+        let bytes = changed(|file| file.tensor("entropy.tables").data[at] ^= 1);
+        let model = Model::from_bytes(&bytes).unwrap();
+        let picture = pictures::scene(16, 16);
+        let error = refused(1 << 20, || {
+            aec::encode(
+                &picture,
+                &model,
+                &aec::EncodeOptions::default(),
+                &NoProgress,
+            )
+        });
+        assert!(error.to_string().contains("scale tables"), "{error}");
+    }
+}
+
+#[test]
+fn model_files_with_wrong_headers_are_refused() {
+    let _turn = turn();
+    let plain = least();
+    let with_length = |length: u64| [&length.to_le_bytes()[..], &plain[8..]].concat();
+    for length in [
+        u64::MAX,
+        1 << 63,
+        100_000_001,
+        100_000_000,
+        plain.len() as u64,
+        0,
+        1,
+    ] {
+        refuse_model(&with_length(length), "");
+    }
+    refuse_model(&[], "");
+    refuse_model(b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "");
+    let mut not_utf8 = plain.clone();
+    not_utf8[20] = 0xff;
+    refuse_model(&not_utf8, "UTF-8");
+    let header = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    refuse_model(&header("{}"), "no configuration");
+    refuse_model(&header(&"[".repeat(1 << 20)), "");
+    let far = r#"{"a":{"dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,18446744073709551615]}}"#;
+    refuse_model(&header(far), "");
+}
+
+#[test]
+fn truncated_model_files_are_refused() {
+    let _turn = turn();
+    let plain = least();
+    for length in (0..plain.len()).step_by(41) {
+        assert!(
+            Model::from_bytes(&plain[..length]).is_err(),
+            "{length} bytes"
+        );
+    }
+    assert!(Model::from_bytes(&[&plain[..], &[0]].concat()).is_err());
+}
+
+/// Decodes with the default limits.
+fn decode(file: &[u8]) -> aec::Result<aec::Image> {
+    aec::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
+}
+
+/// A small file with a change behind right checksums.
+fn bomb(change: impl FnOnce(&mut Layout)) -> Vec<u8> {
+    let mut layout = Layout::of(&encode(&pictures::scene(90, 64), 60.0, 64));
+    change(&mut layout);
+    layout.bytes()
+}
+
+#[test]
+fn headers_of_huge_pictures_are_refused_at_once() {
+    let _turn = turn();
+    for (width, height, limit) in [
+        (1_048_560, 1_048_560, true),
+        (16_385, 16_384, true),
+        // Within the limit: the tiles are missing.
+        (16_384, 16_384, false),
+        (1, 1_048_560, false),
+    ] {
+        let file = bomb(|layout| layout.set_size(width, height));
+        let error = refused(64 << 10, || decode(&file));
+        let as_expected = if limit {
+            matches!(error, Error::LimitExceeded { .. })
+        } else {
+            matches!(error, Error::Truncated { .. })
+        };
+        assert!(as_expected, "{width}x{height}: {error}");
+    }
+}
+
+#[test]
+fn huge_lengths_are_refused_at_once() {
+    let _turn = turn();
+    // Lengths of 2^32 - 1 bytes: of a tile in the index, of a zero map, of a section.
+    let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    let index = bomb(|layout| *layout.payload(b"TIDX") = [huge, huge].concat());
+    assert!(matches!(
+        refused(64 << 10, || decode(&index)),
+        Error::Corrupt(_)
+    ));
+    let map = bomb(|layout| {
+        *layout.payload(b"TILE") = [&[1][..], &huge, &[0; 20]].concat();
+        layout.index_tiles();
+    });
+    assert!(matches!(
+        refused(64 << 10, || decode(&map)),
+        Error::Corrupt(_)
+    ));
+    let mut section = bomb(|layout| layout.sections.clear());
+    section.extend([b"iccP", &huge[..4], &[0x0f; 1]].concat());
+    assert!(matches!(
+        refused(64 << 10, || decode(&section)),
+        Error::Truncated { .. }
+    ));
+    let profile = bomb(|layout| layout.sections.insert(0, (*b"iccP", vec![0; 5000])));
+    let limits = Limits {
+        max_metadata_bytes: 4999,
+        ..Limits::default()
+    };
+    let error = refused(64 << 10, || Container::parse(&profile, &limits).map(drop));
+    assert!(matches!(error, Error::LimitExceeded { .. }));
+}
+
+/// What a file costs follows from its number of padded pixels, not from its own size: with symbols that
+/// are all 0 a few dozen bytes stand for the largest tile.
+#[test]
+fn memory_is_in_proportion_to_pixels() {
+    let _turn = turn();
+    let mut spent = Vec::new();
+    for side in [512, 1024] {
+        let picture = pictures::flat(side, side, [127; 3]);
+        let zeros = with_symbols(&encode(&picture, 0.0, 4096), tiny::model(), |_| 0);
+        assert!(zeros.len() < 70, "{} bytes", zeros.len());
+        let (decoded, peak) = peak_of(|| decode(&zeros));
+        assert_eq!(decoded.unwrap().width, side);
+        spent.push(peak as f64 / f64::from(side * side));
+    }
+    println!("bytes per pixel: {spent:.1?}");
+    assert!(spent[1] < 1.2 * spent[0], "{spent:?}");
+}
