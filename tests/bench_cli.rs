@@ -302,7 +302,7 @@ fn another_cjpeg_is_not_mozjpeg_and_its_failure_is_named() {
     fs::set_permissions(&cjpeg, fs::Permissions::from_mode(0o755)).expect("ours");
     aec()
         .env("PATH", tools.path())
-        .args(["bench", "-q", "30", "--no-timing", "--peers", "libjpeg"])
+        .args(["bench", "-q", "30", "--no-timing", "--peers", "jpeg,libjpeg"])
         .arg(folder.path())
         .assert()
         .code(1)

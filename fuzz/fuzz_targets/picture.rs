@@ -1,6 +1,6 @@
 //! Pictures as the encoder reads them: PNG, JPEG, WebP, PNM.
 #![no_main]
 
-use libfuzzer_sys::{fuzz_target};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| aec_fuzz::checks::picture(bytes));
