@@ -26,6 +26,7 @@ pub mod bitstream;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod codec;
+pub mod depth;
 pub mod entropy;
 pub mod error;
 pub mod image;
@@ -38,8 +39,12 @@ pub mod model;
 pub mod train;
 
 pub use bitstream::{ModelId, Quality};
-pub use codec::{DecodeOptions, EncodeOptions, NoProgress, Progress, decode, encode, model_id};
+pub use codec::{
+    Damage, DecodeOptions, EncodeOptions, NoProgress, Progress, Region, decode, decode_damaged,
+    encode, model_id,
+};
+pub use depth::Depth;
 pub use error::{Error, Result};
-pub use image::Image;
+pub use image::{Alpha, Image};
 pub use limits::Limits;
 pub use model::Model;

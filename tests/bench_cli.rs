@@ -145,6 +145,45 @@ fn bad_pictures_are_named_and_the_rest_goes_on() {
     assert!(out.path().join("index.html").exists());
 }
 
+/// A picture with alpha is measured without it, which is said.
+#[test]
+fn alpha_is_blended_and_said() {
+    let (folder, out) = (
+        tempfile::tempdir().expect("temporary folder"),
+        tempfile::tempdir().expect("temporary folder"),
+    );
+    let opaque = image::open(committed("even.png"))
+        .expect("a picture")
+        .into_rgba8();
+    let mut faded = opaque.clone();
+    faded.pixels_mut().for_each(|pixel| pixel.0[3] /= 2);
+    faded.save(folder.path().join("faded.png")).expect("saved");
+    let stdout = aec()
+        .arg("bench")
+        .arg(folder.path())
+        .args([
+            "-q",
+            "30",
+            "--peers",
+            "jpeg",
+            "--no-timing",
+            "--viewer",
+            "0",
+        ])
+        .args(["--model", "tests/vectors/tiny.safetensors", "--out"])
+        .arg(out.path())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let text = String::from_utf8(stdout).expect("text");
+    let remark = "faded.png has an alpha channel: measured without it, blended over gray 128";
+    assert!(text.contains(remark), "{text}");
+    assert!(read(out.path().join("summary.md")).contains(remark));
+}
+
 #[test]
 fn nothing_to_measure_is_an_error() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -302,7 +341,14 @@ fn another_cjpeg_is_not_mozjpeg_and_its_failure_is_named() {
     fs::set_permissions(&cjpeg, fs::Permissions::from_mode(0o755)).expect("ours");
     aec()
         .env("PATH", tools.path())
-        .args(["bench", "-q", "30", "--no-timing", "--peers", "jpeg,libjpeg"])
+        .args([
+            "bench",
+            "-q",
+            "30",
+            "--no-timing",
+            "--peers",
+            "jpeg,libjpeg",
+        ])
         .arg(folder.path())
         .assert()
         .code(1)

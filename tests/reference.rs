@@ -5,6 +5,7 @@ mod common;
 #[path = "reference/mod.rs"]
 mod decoder;
 
+use aec::Depth;
 use common::layout::Layout;
 use common::vectors::{Vector, all, outcome, sha256};
 use common::{class, pictures, tiny};
@@ -32,6 +33,10 @@ fn both_decoders_give_the_same_pixels() {
             vector.name
         );
         assert!(found.rgb == expected.rgb, "{}", vector.name);
+        let alpha = found
+            .alpha
+            .map(|alpha| (alpha.depth().bits(), alpha.samples().to_vec()));
+        assert!(alpha == expected.alpha, "{}", vector.name);
     }
 }
 
@@ -65,13 +70,31 @@ fn both_decoders_agree_on_damaged_files() {
         } else {
             damaged.payload(b"TILE")[at - header] ^= 1 << (bit % 8);
         }
-        let file = damaged.bytes();
-        let expected = match decoder::decode(&file, tiny::bytes()) {
-            Ok(picture) => sha256(&picture.rgb),
-            Err(class) => format!("{class:?}"),
-        };
-        assert_eq!(outcome(&file), expected, "bit {bit}");
+        agree_on(&damaged.bytes(), bit);
     });
+}
+
+/// The same for the alpha channel.
+#[test]
+fn both_decoders_agree_on_damaged_alpha() {
+    for depth in [Depth::Eight, Depth::Sixteen] {
+        let picture = pictures::with_alpha(pictures::scene(50, 40), depth);
+        let layout = Layout::of(&common::encode(&picture, 0.0, 64));
+        let length = layout.clone().payload(b"ALPH").len();
+        (0..8 * length).into_par_iter().for_each(|bit| {
+            let mut damaged = layout.clone();
+            damaged.payload(b"ALPH")[bit / 8] ^= 1 << (bit % 8);
+            agree_on(&damaged.bytes(), bit);
+        });
+    }
+}
+
+fn agree_on(file: &[u8], bit: usize) {
+    let expected = match decoder::decode(file, tiny::bytes()) {
+        Ok(picture) => sha256(&picture.bytes()),
+        Err(class) => format!("{class:?}"),
+    };
+    assert_eq!(outcome(file), expected, "bit {bit}");
 }
 
 fn statistics(name: &str) -> Statistics {

@@ -1,5 +1,6 @@
 //! The file as a whole (spec: "File structure"): which sections, in which order, how often.
 
+use super::alpha::AlphaPayload;
 use super::header::Header;
 use super::reader::{Reader, write_varint};
 use super::section::{Section, SectionReader, payload_error, write_section};
@@ -10,8 +11,9 @@ use crate::limits::Limits;
 const TAG_ICC: [u8; 4] = *b"iccP";
 const TAG_EXIF: [u8; 4] = *b"exif";
 const TAG_XMP: [u8; 4] = *b"xmp ";
-const TAG_TILE_INDEX: [u8; 4] = *b"TIDX";
-const TAG_TILE: [u8; 4] = *b"TILE";
+pub(super) const TAG_TILE_INDEX: [u8; 4] = *b"TIDX";
+pub(super) const TAG_TILE: [u8; 4] = *b"TILE";
+const TAG_ALPHA: [u8; 4] = *b"ALPH";
 const TAG_END: [u8; 4] = *b"END ";
 
 /// Fewest bytes a section with `payload` bytes can have: tag, length, payload, checksum.
@@ -40,6 +42,31 @@ impl<'a> Metadata<'a> {
         ]
     }
 
+    /// Takes the content of a section, unless it is not metadata.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] when it is too long; [`Error::Corrupt`] when there is such a section already.
+    pub(super) fn add(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
+        let Some(slot) = self.slot(section.tag) else {
+            return Ok(());
+        };
+        let length = section.payload.len() as u64;
+        if length > limits.max_metadata_bytes {
+            return Err(Error::LimitExceeded {
+                what: "size of a metadata section",
+                found: length,
+                limit: limits.max_metadata_bytes,
+            });
+        }
+        if slot.replace(section.payload).is_some() {
+            return Err(Error::Corrupt(format!(
+                "section {} comes twice",
+                section.name()
+            )));
+        }
+        Ok(())
+    }
+
     /// Where a section's content belongs; `None` for tags that are not metadata.
     fn slot(&mut self, tag: [u8; 4]) -> Option<&mut Option<&'a [u8]>> {
         match tag {
@@ -60,6 +87,8 @@ pub struct Container<'a> {
     pub metadata: Metadata<'a>,
     /// One payload per tile of `header.tile_grid()`, in its order.
     pub tiles: Vec<TilePayload<'a>>,
+    /// With an alpha channel, one payload per tile; else none.
+    pub alpha: Vec<AlphaPayload<'a>>,
 }
 
 impl<'a> Container<'a> {
@@ -73,49 +102,43 @@ impl<'a> Container<'a> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(&mut reader)?;
         limits.check_pixels(header.width, header.height)?;
+        let tags = tile_tags(&header);
         let count = tile_count(&header, reader.remaining())?;
         let (metadata, mut section) = read_metadata(&mut reader, limits)?;
         let index = if count > 1 {
             let index = expect(section, TAG_TILE_INDEX)?;
             section = Section::read(&mut reader)?;
-            Some(read_index(index.payload, count)?)
+            Some(read_index(index.payload, count * tags.len())?)
         } else {
             None
         };
-        let mut tiles = Vec::with_capacity(count);
-        for i in 0..count {
-            let payload = expect(section, TAG_TILE)?.payload;
-            if index
-                .as_ref()
-                .is_some_and(|lengths| lengths[i] as usize != payload.len())
-            {
-                return Err(Error::Corrupt(format!(
-                    "the length of tile {i} is not the one in the tile index"
-                )));
+        let (mut tiles, mut alpha) = (Vec::with_capacity(count), Vec::new());
+        for i in 0..count * tags.len() {
+            let tag = tags[i % tags.len()];
+            section = expect(section, tag)?;
+            if let Some(lengths) = &index {
+                section = check_length(section, lengths[i])?;
             }
-            tiles.push(TilePayload::read(payload)?);
+            if tag == TAG_TILE {
+                tiles.push(TilePayload::read(section.payload)?);
+            } else {
+                alpha.push(AlphaPayload::read(section.payload)?);
+            }
             section = Section::read(&mut reader)?;
         }
-        if !expect(section, TAG_END)?.payload.is_empty() {
-            return Err(Error::Corrupt("the END section is not empty".into()));
-        }
-        if reader.remaining() > 0 {
-            return Err(Error::Corrupt(format!(
-                "{} bytes follow the END section",
-                reader.remaining()
-            )));
-        }
+        check_end(section, &reader)?;
         Ok(Self {
             header,
             metadata,
             tiles,
+            alpha,
         })
     }
 
     /// The file's bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] when the number of tiles is not that of the header's grid or a zero map is too large;
+    /// [`Error::InvalidOption`] when the number of payloads is not the one the header asks for or a zero map is too large;
     /// [`Error::LimitExceeded`] when a section would have more than `u32::MAX` bytes.
     pub fn write(&self) -> Result<Vec<u8>> {
         let wanted = self.header.tile_grid().count();
@@ -125,6 +148,17 @@ impl<'a> Container<'a> {
                 self.tiles.len()
             )));
         }
+        let wanted = if self.header.alpha.is_some() {
+            wanted
+        } else {
+            0
+        };
+        if self.alpha.len() as u64 != wanted {
+            return Err(Error::InvalidOption(format!(
+                "{} alpha payloads instead of {wanted}",
+                self.alpha.len()
+            )));
+        }
         let mut out = Vec::new();
         self.header.write(&mut out);
         for (tag, content) in self.metadata.entries() {
@@ -132,24 +166,31 @@ impl<'a> Container<'a> {
                 write_section(&mut out, tag, content)?;
             }
         }
-        let payloads = self
-            .tiles
-            .iter()
-            .map(TilePayload::write)
-            .collect::<Result<Vec<_>>>()?;
-        if payloads.len() > 1 {
+        let payloads = self.payloads()?;
+        if self.tiles.len() > 1 {
             let mut index = Vec::new();
-            for payload in &payloads {
-                // A length over 32 bits is refused below, when the tile itself is written.
+            for (_, payload) in &payloads {
+                // A length over 32 bits is refused below, when the payload itself is written.
                 write_varint(&mut index, payload.len() as u32);
             }
             write_section(&mut out, TAG_TILE_INDEX, &index)?;
         }
-        for payload in &payloads {
-            write_section(&mut out, TAG_TILE, payload)?;
+        for (tag, payload) in &payloads {
+            write_section(&mut out, *tag, payload)?;
         }
         write_section(&mut out, TAG_END, &[])?;
         Ok(out)
+    }
+
+    /// Tags and payloads of the tiles, each tile's alpha behind it.
+    fn payloads(&self) -> Result<Vec<([u8; 4], Vec<u8>)>> {
+        let mut alpha = self.alpha.iter();
+        let mut payloads = Vec::with_capacity(self.tiles.len() + self.alpha.len());
+        for tile in &self.tiles {
+            payloads.push((TAG_TILE, tile.write()?));
+            payloads.extend(alpha.next().map(|alpha| (TAG_ALPHA, alpha.write())));
+        }
+        Ok(payloads)
     }
 
     /// Lists the sections of a file as they come, for display.
@@ -163,10 +204,22 @@ impl<'a> Container<'a> {
     }
 }
 
+/// The sections that each tile has.
+pub(super) fn tile_tags(header: &Header) -> &'static [[u8; 4]] {
+    match header.alpha {
+        None => &[TAG_TILE],
+        Some(_) => &[TAG_TILE, TAG_ALPHA],
+    }
+}
+
 /// The number of tiles, which `remaining` bytes must be able to hold.
 fn tile_count(header: &Header, remaining: usize) -> Result<usize> {
     let count = header.tile_grid().count();
-    let needed = count.saturating_mul(min_section(TilePayload::MIN_LENGTH) as u64);
+    let mut each = min_section(TilePayload::MIN_LENGTH);
+    if header.alpha.is_some() {
+        each += min_section(AlphaPayload::MIN_LENGTH);
+    }
+    let needed = count.saturating_mul(each as u64);
     if needed > remaining as u64 {
         return Err(Error::Truncated {
             what: "tiles",
@@ -189,29 +242,13 @@ fn read_metadata<'a>(
         if section.is_critical() {
             return Ok((metadata, section));
         }
-        let Some(slot) = metadata.slot(section.tag) else {
-            continue;
-        };
-        let length = section.payload.len() as u64;
-        if length > limits.max_metadata_bytes {
-            return Err(Error::LimitExceeded {
-                what: "size of a metadata section",
-                found: length,
-                limit: limits.max_metadata_bytes,
-            });
-        }
-        if slot.replace(section.payload).is_some() {
-            return Err(Error::Corrupt(format!(
-                "section {} comes twice",
-                section.name()
-            )));
-        }
+        metadata.add(&section, limits)?;
     }
 }
 
 /// Checks that `section` is the one that must come here.
-fn expect<'a>(section: Section<'a>, tag: [u8; 4]) -> Result<Section<'a>> {
-    let is_known = [TAG_TILE_INDEX, TAG_TILE, TAG_END].contains(&section.tag);
+pub(super) fn expect<'a>(section: Section<'a>, tag: [u8; 4]) -> Result<Section<'a>> {
+    let is_known = [TAG_TILE_INDEX, TAG_TILE, TAG_ALPHA, TAG_END].contains(&section.tag);
     if section.tag == tag {
         Ok(section)
     } else if section.is_critical() && !is_known {
@@ -228,8 +265,34 @@ fn expect<'a>(section: Section<'a>, tag: [u8; 4]) -> Result<Section<'a>> {
     }
 }
 
-/// Reads the payload lengths of `count` tiles.
-fn read_index(payload: &[u8], count: usize) -> Result<Vec<u32>> {
+/// Checks that `section` has the length that the tile index says.
+pub(super) fn check_length(section: Section, length: u32) -> Result<Section> {
+    if section.payload.len() == length as usize {
+        return Ok(section);
+    }
+    Err(Error::Corrupt(format!(
+        "the length of section {} at byte {} is not the one in the tile index",
+        section.name(),
+        section.offset
+    )))
+}
+
+/// Checks that `section` is the last one, and that `reader` is at the end.
+pub(super) fn check_end(section: Section, reader: &Reader) -> Result<()> {
+    if !expect(section, TAG_END)?.payload.is_empty() {
+        return Err(Error::Corrupt("the END section is not empty".into()));
+    }
+    if reader.remaining() > 0 {
+        return Err(Error::Corrupt(format!(
+            "{} bytes follow the END section",
+            reader.remaining()
+        )));
+    }
+    Ok(())
+}
+
+/// Reads the payload lengths of `count` sections.
+pub(super) fn read_index(payload: &[u8], count: usize) -> Result<Vec<u32>> {
     let mut reader = Reader::new(payload);
     // Each length has at least one byte, so a short payload cannot ask for much memory.
     if count > payload.len() {

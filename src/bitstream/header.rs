@@ -4,6 +4,7 @@ use super::model_id::ModelId;
 use super::quality::Quality;
 use super::reader::{Reader, write_varint};
 use super::tile::{TILE_UNIT, TileGrid};
+use crate::depth::Depth;
 use crate::error::{Error, Result};
 
 /// The first bytes of every file: not text, not UTF-8, and damaged by any newline conversion.
@@ -15,6 +16,10 @@ pub const MAX_DIMENSION: u32 = 65_535 * 16;
 
 /// Flag bit: the picture is gray.
 const FLAG_GRAY: u8 = 1;
+/// Flag bit: the picture has an alpha channel.
+const FLAG_ALPHA: u8 = 2;
+/// Flag bit, only with [`FLAG_ALPHA`]: its samples have 16 bits.
+const FLAG_WIDE_ALPHA: u8 = 4;
 /// Largest tile size in units of [`TILE_UNIT`] pixels.
 const MAX_TILE_UNITS: u32 = 64;
 
@@ -27,6 +32,8 @@ pub struct Header {
     pub height: u32,
     /// Whether the picture is gray: red, green and blue are equal on output.
     pub is_gray: bool,
+    /// Bits per sample of the alpha channel, if there is one.
+    pub alpha: Option<Depth>,
     /// How to turn the picture for display: an Exif orientation, `1..=8`, 1 for as stored.
     pub orientation: u8,
     /// Quality the picture was coded with.
@@ -38,7 +45,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Makes a header of valid values.
+    /// Makes a header of valid values, without alpha: [`with_alpha`](Self::with_alpha) adds it.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] when a value is outside the range its field states.
@@ -55,6 +62,7 @@ impl Header {
             width,
             height,
             is_gray,
+            alpha: None,
             orientation,
             quality,
             tile_size,
@@ -62,6 +70,12 @@ impl Header {
         };
         header.check().map_err(Error::InvalidOption)?;
         Ok(header)
+    }
+
+    /// The header of a picture with an alpha channel of this depth, or without one.
+    #[must_use]
+    pub fn with_alpha(self, alpha: Option<Depth>) -> Self {
+        Self { alpha, ..self }
     }
 
     /// The tiles of the picture.
@@ -74,7 +88,7 @@ impl Header {
         let start = out.len();
         out.extend(SIGNATURE);
         out.push(VERSION);
-        out.push(if self.is_gray { FLAG_GRAY } else { 0 });
+        out.push(self.flags());
         out.push(self.orientation);
         out.extend(self.quality.raw().to_le_bytes());
         out.push((self.tile_size / TILE_UNIT) as u8);
@@ -83,6 +97,15 @@ impl Header {
         out.extend(self.model.0);
         let crc = crc32fast::hash(&out[start..]);
         out.extend(crc.to_le_bytes());
+    }
+
+    fn flags(&self) -> u8 {
+        let alpha = match self.alpha {
+            None => 0,
+            Some(Depth::Eight) => FLAG_ALPHA,
+            Some(Depth::Sixteen) => FLAG_ALPHA | FLAG_WIDE_ALPHA,
+        };
+        alpha | if self.is_gray { FLAG_GRAY } else { 0 }
     }
 
     /// Reads the signature and the header.
@@ -113,16 +136,20 @@ impl Header {
                 "the header's checksum does not match".into(),
             ));
         }
-        if flags & !FLAG_GRAY != 0 {
-            return Err(Error::Unsupported(format!("header flags {flags:#04x}")));
-        }
         let is_gray = flags & FLAG_GRAY != 0;
+        let alpha = match flags & !FLAG_GRAY {
+            0 => None,
+            FLAG_ALPHA => Some(Depth::Eight),
+            both if both == FLAG_ALPHA | FLAG_WIDE_ALPHA => Some(Depth::Sixteen),
+            _ => return Err(Error::Unsupported(format!("header flags {flags:#04x}"))),
+        };
         let quality = Quality::from_raw(quality)?;
         let tile_size = u32::from(tile_units) * TILE_UNIT;
         let header = Self {
             width,
             height,
             is_gray,
+            alpha,
             orientation,
             quality,
             tile_size,

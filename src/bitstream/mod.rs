@@ -1,23 +1,27 @@
 //! The bytes of an `.aec` file (spec: "File structure").
 //!
-//! Signature, header, sections and the outside of tile payloads, written and read side by side. This layer
+//! Signature, header, sections and the outside of tile and alpha payloads, written and read side by side. This layer
 //! sees bytes only: it knows nothing of symbols, networks or pixels.
 
+mod alpha;
 mod container;
 mod header;
 mod model_id;
 mod quality;
 mod reader;
+mod salvage;
 mod section;
 mod tile;
 
 #[cfg(test)]
 mod tests;
 
+pub use alpha::AlphaPayload;
 pub use container::{Container, Metadata};
 pub use header::{Header, MAX_DIMENSION, SIGNATURE, VERSION};
 pub use model_id::ModelId;
 pub use quality::Quality;
 pub use reader::{Reader, write_varint};
+pub use salvage::Salvage;
 pub use section::{Section, SectionReader, write_section};
 pub use tile::{TILE_UNIT, TileGrid, TilePayload, TileRect};

@@ -25,6 +25,21 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.position
     }
 
+    /// The bytes left.
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.position..]
+    }
+
+    /// A reader `offset` bytes further on, or at the end.
+    #[must_use]
+    pub fn ahead(&self, offset: u64) -> Self {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        Self {
+            bytes: self.bytes,
+            position: self.position + offset.min(self.remaining()),
+        }
+    }
+
     /// Everything that was read since `start`, an earlier [`position`](Self::position).
     pub fn since(&self, start: usize) -> &'a [u8] {
         self.bytes.get(start..self.position).unwrap_or_default()

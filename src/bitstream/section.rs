@@ -23,6 +23,13 @@ impl<'a> Section<'a> {
     /// [`Error::Truncated`] when it does not end, [`Error::Corrupt`] for a malformed tag or length and for a wrong
     /// checksum.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        let section = Self::read_unchecked(reader)?;
+        section.check()?;
+        Ok(section)
+    }
+
+    /// As [`read`](Self::read), whatever the checksum is.
+    pub(super) fn read_unchecked(reader: &mut Reader<'a>) -> Result<Self> {
         let offset = reader.position();
         let tag: [u8; 4] = reader.array("section")?;
         if !tag[0].is_ascii_alphabetic() || !tag.iter().all(|b| (0x20..0x7F).contains(b)) {
@@ -33,19 +40,30 @@ impl<'a> Section<'a> {
         let length = reader.varint("section length")?;
         let payload = reader.bytes("section", length as usize)?;
         let crc = reader.u32("section")?;
-        let section = Self {
+        Ok(Self {
             tag,
             payload,
             offset,
             crc,
-        };
-        if crc != checksum(tag, payload) {
-            return Err(Error::Corrupt(format!(
-                "the checksum of section {} does not match",
-                section.name()
-            )));
+        })
+    }
+
+    /// Compares the checksum.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.crc == checksum(self.tag, self.payload) {
+            return Ok(());
         }
-        Ok(section)
+        Err(Error::Corrupt(format!(
+            "the checksum of section {} does not match",
+            self.name()
+        )))
+    }
+
+    /// Bytes in the file of a section with `payload` bytes.
+    pub(super) fn file_bytes(payload: u32) -> u64 {
+        let mut length = Vec::new();
+        write_varint(&mut length, payload);
+        4 + length.len() as u64 + u64::from(payload) + 4
     }
 
     /// The tag as text.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::depth::Depth;
 use crate::error::Error;
 use crate::limits::Limits;
 
@@ -43,6 +44,7 @@ fn small_file() -> Vec<u8> {
         header: header(100, 64, 64),
         metadata,
         tiles,
+        alpha: vec![],
     }
     .write()
     .unwrap()
@@ -88,6 +90,7 @@ fn golden_file() {
         header: header(1, 1, 64),
         metadata: Metadata::default(),
         tiles: vec![payload(&[5])],
+        alpha: vec![],
     };
     let bytes = file.write().unwrap();
     let tile = b"TILE\x06\x00\x44\x33\x22\x11\x05\xb3\x9a\xd2\x1e";
@@ -145,7 +148,16 @@ fn headers_with_a_right_checksum_but_wrong_values_are_refused() {
             supported: 1
         })
     ));
-    assert!(matches!(changed(7, 2), Err(Error::Unsupported(_))), "alpha");
+    assert_eq!(changed(7, 2).unwrap().alpha, Some(Depth::Eight));
+    assert_eq!(changed(7, 7).unwrap().alpha, Some(Depth::Sixteen));
+    assert!(
+        matches!(changed(7, 4), Err(Error::Unsupported(_))),
+        "wide alpha without alpha"
+    );
+    assert!(
+        matches!(changed(7, 8), Err(Error::Unsupported(_))),
+        "reserved flag"
+    );
     assert!(
         matches!(changed(7, 0x80), Err(Error::Unsupported(_))),
         "reserved flag"
@@ -222,9 +234,32 @@ fn sections_must_come_in_order() {
         parse(&assemble(&one, &[(b"prvw", b"later"), icc, tile, end])).is_ok(),
         "unknown ancillary"
     );
-    let unknown = assemble(&one, &[(b"ALPH", b""), tile, end]);
+    let unknown = assemble(&one, &[(b"XTST", b""), tile, end]);
     assert!(matches!(parse(&unknown), Err(Error::Unsupported(_))));
-    let corrupt: [(&Header, &[TagAndPayload], &str); 12] = [
+    let alpha = (b"ALPH", &[0; 4][..]);
+    let (clear, clear2) = (
+        one.with_alpha(Some(Depth::Eight)),
+        two.with_alpha(Some(Depth::Sixteen)),
+    );
+    let index2 = (b"TIDX", &[5_u8, 4, 5, 4][..]);
+    assert!(parse(&assemble(&clear, &[tile, alpha, end])).is_ok());
+    assert!(parse(&assemble(&clear2, &[index2, tile, alpha, tile, alpha, end])).is_ok());
+    let corrupt: [(&Header, &[TagAndPayload], &str); 19] = [
+        (&one, &[tile, alpha, end], "alpha unannounced"),
+        (
+            &one,
+            &[alpha, tile, end],
+            "alpha unannounced, before the tile",
+        ),
+        (&clear, &[(b"prvw", b"padding"), tile, end], "no alpha"),
+        (&clear, &[alpha, tile, end], "alpha before its tile"),
+        (&clear, &[tile, alpha, alpha, end], "alpha twice"),
+        (&clear, &[tile, (b"ALPH", &[0; 3]), end], "alpha too short"),
+        (
+            &clear2,
+            &[index, tile, alpha, tile, alpha, end],
+            "index without alpha",
+        ),
         (&one, &[icc, icc, tile, end], "ICC twice"),
         (&one, &[tile, icc, end], "ICC after a tile"),
         (&one, &[tile, tile, end], "too many tiles"),
@@ -298,8 +333,21 @@ fn writing_checks_the_number_of_tiles() {
         header: header(65, 64, 64),
         metadata: Metadata::default(),
         tiles: vec![payload(&[])],
+        alpha: vec![],
     };
     assert!(matches!(file.write(), Err(Error::InvalidOption(_))));
+    for (depth, count) in [(None, 1), (Some(Depth::Eight), 0), (Some(Depth::Eight), 2)] {
+        let alpha = AlphaPayload {
+            checksum: 0,
+            stream: &[],
+        };
+        let file = Container {
+            header: header(64, 64, 64).with_alpha(depth),
+            alpha: vec![alpha; count],
+            ..file.clone()
+        };
+        assert!(matches!(file.write(), Err(Error::InvalidOption(_))));
+    }
 }
 
 #[test]
@@ -410,9 +458,14 @@ fn any_header() -> impl Strategy<Value = Header> {
         0..=50_000_u16,
         1..=64_u32,
         any::<[u8; 8]>(),
+        prop_oneof![
+            Just(None),
+            Just(Some(Depth::Eight)),
+            Just(Some(Depth::Sixteen))
+        ],
     )
         .prop_map(
-            |(width, height, is_gray, orientation, quality, units, model)| {
+            |(width, height, is_gray, orientation, quality, units, model, alpha)| {
                 let quality = Quality::from_raw(quality).unwrap();
                 Header::new(
                     width,
@@ -424,6 +477,7 @@ fn any_header() -> impl Strategy<Value = Header> {
                     ModelId(model),
                 )
                 .unwrap()
+                .with_alpha(alpha)
             },
         )
 }
@@ -452,11 +506,14 @@ proptest! {
         exif in any::<Option<Vec<u8>>>(),
         map in prop::option::of(prop::collection::vec(any::<u8>(), 1..300)),
         streams in prop::collection::vec(any::<Vec<u8>>(), 1..6),
+        has_alpha: bool,
     ) {
         let metadata = Metadata { icc: icc.as_deref(), exif: exif.as_deref(), xmp: None };
         let tiles: Vec<_> =
             streams.iter().map(|s| TilePayload { zero_map: map.as_deref(), ..payload(s) }).collect();
-        let file = Container { header: header(64 * tiles.len() as u32, 64, 64), metadata, tiles };
+        let header = header(64 * tiles.len() as u32, 64, 64).with_alpha(has_alpha.then_some(Depth::Eight));
+        let alpha = streams.iter().filter(|_| has_alpha).map(|s| AlphaPayload { checksum: 7, stream: s });
+        let file = Container { header, metadata, tiles, alpha: alpha.collect() };
         let bytes = file.write().unwrap();
         prop_assert_eq!(parse(&bytes).unwrap(), file);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
-use super::bench::measure::{Metric, view};
+use super::bench::measure::{BACKGROUND, Metric, view};
 use super::bench::report::decimals;
 use super::messages::GlobalOptions;
 use super::options::{ModelOption, Resources, load_model};
@@ -19,7 +19,9 @@ use crate::metrics::{ms_ssim_db, mse};
 /// Arguments of `aec compare`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Both pictures may be .aec files. The size of DISTORTED's file gives the rate."
+    after_help = "Both pictures may be .aec files. The size of DISTORTED's file gives the rate. \
+                  Pictures with alpha are blended over gray before they are measured; whether \
+                  their alpha is the same is said."
 )]
 pub struct Args {
     /// Picture to compare with ('-' for stdin)
@@ -49,6 +51,34 @@ struct Loaded {
     bytes: u64,
 }
 
+/// What can be said about the alpha channels of two pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AlphaMatch {
+    /// Neither has one.
+    None,
+    Equal,
+    Different,
+}
+
+impl AlphaMatch {
+    fn of(a: &Image, b: &Image) -> Self {
+        match (&a.alpha, &b.alpha) {
+            (None, None) => Self::None,
+            (a, b) if a == b => Self::Equal,
+            _ => Self::Different,
+        }
+    }
+
+    /// Name in tables and JSON.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Equal => Some("equal"),
+            Self::Different => Some("different"),
+        }
+    }
+}
+
 /// A metric's value, or why it cannot be measured.
 type Outcome = (Metric, Result<f64, String>);
 
@@ -57,9 +87,12 @@ type Outcome = (Metric, Result<f64, String>);
 /// # Errors
 /// When a picture cannot be read, the sizes differ, or no metric can be measured.
 pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    let (distorted, outcomes, error) = args.resources.install(|| {
-        let reference = load(&args.reference, &args)?;
-        let distorted = load(&args.distorted, &args)?;
+    let (distorted, alpha, outcomes, error) = args.resources.install(|| {
+        let mut reference = load(&args.reference, &args)?;
+        let mut distorted = load(&args.distorted, &args)?;
+        let alpha = AlphaMatch::of(&reference.image, &distorted.image);
+        reference.image.flatten(BACKGROUND);
+        distorted.image.flatten(BACKGROUND);
         let (a, b) = (view(&reference.image)?, view(&distorted.image)?);
         // Says so when the sizes differ, before any metric does.
         let error = mse(&a, &b)?;
@@ -70,13 +103,17 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
             )
         };
         let outcomes: Vec<Outcome> = args.metric.iter().map(measure).collect();
-        Ok((distorted, outcomes, error))
+        Ok((distorted, alpha, outcomes, error))
     })?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", to_json(&args, &distorted, &outcomes, error))?;
+        writeln!(
+            out,
+            "{}",
+            to_json(&args, &distorted, alpha, &outcomes, error)
+        )?;
     } else {
-        out.write_all(to_text(&distorted, &outcomes).as_bytes())?;
+        out.write_all(to_text(&distorted, alpha, &outcomes).as_bytes())?;
     }
     let failures: Vec<&String> = outcomes
         .iter()
@@ -115,7 +152,7 @@ fn load(path: &Path, args: &Args) -> anyhow::Result<Loaded> {
 }
 
 /// One line for the rate and one per metric.
-fn to_text(distorted: &Loaded, outcomes: &[Outcome]) -> String {
+fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> String {
     let image = &distorted.image;
     let mut text = format!(
         "{}x{}, {} bytes, {}\n",
@@ -124,6 +161,12 @@ fn to_text(distorted: &Loaded, outcomes: &[Outcome]) -> String {
         text::thousands(distorted.bytes),
         text::bits_per_pixel(distorted.bytes, image.pixels())
     );
+    if let Some(name) = alpha.name() {
+        text += &format!(
+            "{:<12} {name}; measured blended over gray {BACKGROUND}\n",
+            "alpha"
+        );
+    }
     for (metric, value) in outcomes {
         let value = match (metric, value) {
             (_, Err(_)) => "not measured".to_owned(),
@@ -137,7 +180,13 @@ fn to_text(distorted: &Loaded, outcomes: &[Outcome]) -> String {
 }
 
 /// One object; an infinite PSNR is the text `inf`, as JSON has no infinity.
-fn to_json(args: &Args, distorted: &Loaded, outcomes: &[Outcome], error: f64) -> Value {
+fn to_json(
+    args: &Args,
+    distorted: &Loaded,
+    alpha: AlphaMatch,
+    outcomes: &[Outcome],
+    error: f64,
+) -> Value {
     let image = &distorted.image;
     let mut object = Map::new();
     object.insert("reference".into(), json!(args.reference.to_string_lossy()));
@@ -149,6 +198,10 @@ fn to_json(args: &Args, distorted: &Loaded, outcomes: &[Outcome], error: f64) ->
         "rate_bpp".into(),
         json!(distorted.bytes as f64 * 8.0 / image.pixels() as f64),
     );
+    if let Some(name) = alpha.name() {
+        object.insert("alpha".into(), json!(name));
+        object.insert("blended_over".into(), json!(BACKGROUND));
+    }
     object.insert("mse".into(), json!(error));
     for (metric, value) in outcomes {
         let name = match metric {

@@ -10,7 +10,8 @@ use super::messages::{Complaint, GlobalOptions};
 use super::options::{ModelOption, Resources, StageClock, load_model};
 use super::progress::Bar;
 use super::{stdio, text};
-use crate::codec::{self, DecodeOptions};
+use crate::bitstream::{Header, Reader};
+use crate::codec::{self, Damage, DecodeOptions, Region};
 use crate::error::Error;
 use crate::image::io;
 
@@ -26,6 +27,20 @@ pub(super) struct Args {
     /// Output format when OUTPUT does not tell [default for '-': png]
     #[arg(long, value_name = "F")]
     format: Option<Format>,
+
+    /// Decode this part only, in pixels of the upright picture
+    ///
+    /// Left, top, width and height. The pixels are the same as in the whole picture; only the
+    /// tiles that are needed for them are decoded.
+    #[arg(long, value_name = "X,Y,W,H", value_parser = parse_region)]
+    region: Option<Region>,
+
+    /// Write what is left of a damaged file; exit status 1
+    ///
+    /// Damaged tiles are named and become an even gray, their alpha opaque; damaged metadata is
+    /// left out. A damaged header, or no tile left, is an error all the same.
+    #[arg(long)]
+    keep_going: bool,
 
     /// Do not copy Exif and XMP
     #[arg(long)]
@@ -45,7 +60,7 @@ pub(super) struct Args {
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// PNG, with metadata
+    /// PNG, with alpha and metadata
     Png,
     /// PPM, or PGM for gray pictures
     Ppm,
@@ -75,12 +90,47 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Refuses a format that cannot hold what the file says it has, before any work is done.
+    fn check_alpha(self, bytes: &[u8]) -> Result<(), Complaint> {
+        // A header that cannot be read is reported when the file is decoded.
+        let header = Header::read(&mut Reader::new(bytes));
+        let has_alpha = header.is_ok_and(|header| header.alpha.is_some());
+        if self == Self::Ppm && has_alpha {
+            return Err(Complaint::failure(
+                "PPM cannot hold the alpha channel of this picture",
+                "write a .png, or use --format png",
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl From<Format> for io::OutputFormat {
     fn from(format: Format) -> Self {
         match format {
             Format::Png => Self::Png,
             Format::Ppm => Self::Ppm,
         }
+    }
+}
+
+/// Reads `--region`: four numbers.
+fn parse_region(text: &str) -> Result<Region, String> {
+    let numbers: Vec<u32> = text
+        .split(',')
+        .map(|number| number.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| "not four whole numbers separated by commas".to_string())?;
+    match numbers[..] {
+        [_, _, 0, _] | [_, _, _, 0] => Err("the width and the height must be at least 1".into()),
+        [x, y, width, height] => Ok(Region {
+            x,
+            y,
+            width,
+            height,
+        }),
+        _ => Err("not four whole numbers separated by commas".into()),
     }
 }
 
@@ -93,17 +143,24 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let options = DecodeOptions {
         limits: args.resources.limits(),
         strip: args.strip,
+        region: args.region,
     };
     let bytes = stdio::read_input(&args.input, &options.limits)?;
-    let image = args.resources.install(|| {
+    format.check_alpha(&bytes)?;
+    let (image, damage) = args.resources.install(|| {
         let model = load_model(args.model.model.as_deref())?;
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
-        let image = codec::decode(&bytes, &model, &options, &bar)
+        let decoded = if args.keep_going {
+            codec::decode_damaged(&bytes, &model, &options, &bar)
+        } else {
+            codec::decode(&bytes, &model, &options, &bar).map(|image| (image, Vec::new()))
+        };
+        let decoded = decoded
             .map_err(|error| explain(error, &bytes))
             .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
         clock.lap("decode");
-        Ok(image)
+        Ok(decoded)
     })?;
     output.commit(|out| io::write(&image, format.into(), out))?;
     clock.lap("write image");
@@ -114,7 +171,19 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
         image.height,
         text::speed(image.pixels(), started.elapsed()),
     ));
-    Ok(())
+    report_damage(&damage, &stdio::input_name(&args.input), global)
+}
+
+/// Names what is damaged; an error if anything is.
+fn report_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyhow::Result<()> {
+    if damage.is_empty() {
+        return Ok(());
+    }
+    for part in damage {
+        global.error(&anyhow::anyhow!("{part}"));
+    }
+    let message = format!("{name} is damaged; what is left of the picture was written");
+    Err(Complaint::failure(message, "").into())
 }
 
 /// Adds a hint when the input is a picture.
@@ -130,6 +199,23 @@ fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regions_are_four_numbers() {
+        let region = parse_region("1,2, 3,4").unwrap();
+        assert_eq!(region.to_string(), "1,2,3,4");
+        for text in [
+            "",
+            "1,2,3",
+            "1,2,3,4,5",
+            "1,2,0,4",
+            "1,2,3,0",
+            "-1,2,3,4",
+            "a,b,c,d",
+        ] {
+            assert!(parse_region(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_format_is_asked_for_or_told_by_the_extension() {

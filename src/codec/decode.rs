@@ -1,192 +1,342 @@
-//! Decoding: every tile's latents, then the synthesis transform.
+//! Decoding: the latents of every tile that is needed, the synthesis transform, and alpha.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
+use super::alpha;
+use super::area::Area;
+use super::damage::{Damage, DamageList, DamagedPart};
+use super::region::Region;
+use super::source::Source;
 use super::tile::{CodedTile, Reader, code_tile};
 use super::{DecodeOptions, Progress, Steps, model_id};
-use crate::bitstream::{Container, Header, TilePayload, TileRect};
+use crate::bitstream::{Container, Salvage, TilePayload, TileRect};
+use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
-use crate::image::{Image, Metadata};
+use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
-use crate::limits::Limits;
 use crate::model::config::LATENT_STRIDE;
 use crate::model::{Grid, Model, QualityModel};
 
-/// Decodes the bytes of an `.aec` file. The picture is upright: its orientation
-/// has been applied.
+/// Decodes the bytes of an `.aec` file, or a region of the picture. The picture is upright:
+/// its orientation has been applied.
 ///
 /// # Errors
 /// [`UnknownModel`](Error::UnknownModel) when the file was made with another model;
-/// those of [`Container::parse`]; [`Corrupt`](Error::Corrupt) when a tile's symbols do
-/// not match their checksum; [`Cancelled`](Error::Cancelled) when `progress` says so.
+/// those of [`Container::parse`]; [`Corrupt`](Error::Corrupt) when a tile's symbols or alpha
+/// do not match their checksum; [`InvalidOption`](Error::InvalidOption) when the region does not
+/// lie within the picture; [`Cancelled`](Error::Cancelled) when `progress` says so.
 pub fn decode(
     bytes: &[u8],
     model: &Model,
     options: &DecodeOptions,
     progress: &dyn Progress,
 ) -> Result<Image> {
-    let container = parse(bytes, model, &options.limits)?;
-    let header = &container.header;
-    let quality = model.at_quality(header.quality.raw())?;
-    let rows = header.tile_grid().height as usize / LATENT_STRIDE;
-    let work = container.tiles.len() * tile_rows(header) + 2 * rows;
-    let steps = Steps::new(progress, work);
-
-    let latent = decode_tiles(&container, model, &quality, &steps)?;
-    let rgb = synthesize(header, &quality, &latent, &steps)?;
-    finish_image(&container, rgb, options.strip)
+    let container = Container::parse(bytes, &options.limits)?;
+    let source = Source::intact(container);
+    let (image, _) = Decoder::new(source, model, options.region)?.decode(options, progress)?;
+    Ok(image)
 }
 
-/// Decodes and checks the latents of every tile without the synthesis transform.
+/// As [`decode()`], from a file that may be damaged behind its header: gives what is left of the
+/// picture, and what is wrong with the file, in its order.
+///
+/// The latents of a damaged tile are taken as 0, which gives an even gray that blends into the tiles
+/// around it; damaged alpha is taken as opaque; damaged metadata is left out.
 ///
 /// # Errors
-/// As [`decode`].
-pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<()> {
-    let container = parse(bytes, model, &options.limits)?;
-    let quality = model.at_quality(container.header.quality.raw())?;
-    let work = container.tiles.len() * tile_rows(&container.header);
-    let steps = Steps::new(&super::NoProgress, work);
-    decode_tiles(&container, model, &quality, &steps).map(drop)
-}
-
-/// Rows of latents in a whole tile: the unit of progress.
-fn tile_rows(header: &Header) -> usize {
-    header.tile_size as usize / LATENT_STRIDE
-}
-
-fn parse<'a>(bytes: &'a [u8], model: &Model, limits: &Limits) -> Result<Container<'a>> {
-    let container = Container::parse(bytes, limits)?;
-    if container.header.model != model_id(model) {
-        return Err(Error::UnknownModel(container.header.model.to_string()));
-    }
-    Ok(container)
-}
-
-/// The normalized latent of the whole picture.
-fn decode_tiles(
-    container: &Container,
+/// As [`decode()`] for a damaged header, and when no tile that is wanted is intact.
+pub fn decode_damaged(
+    bytes: &[u8],
     model: &Model,
-    quality: &QualityModel,
-    steps: &Steps,
-) -> Result<Grid> {
-    let tables = ScaleTables::from_words(model.tables())?;
-    let grid = container.header.tile_grid();
-    let (height, width) = (
-        grid.height as usize / LATENT_STRIDE,
-        grid.width as usize / LATENT_STRIDE,
-    );
-    let rects: Vec<TileRect> = grid.tiles().collect();
-    // Tiles are put in place as they come, so that few are held twice.
-    let latent = Mutex::new(Grid::zeros(height, width, model.config().latent_channels));
-    let decode_one = |(payload, rect): (&TilePayload, &TileRect)| {
-        let tile = decode_tile(payload, *rect, quality, &tables)
-            .map_err(|error| name_tile(error, rect, rects.len()))?;
-        let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
-        let size = (tile.latent.height, tile.latent.width);
-        latent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .paste_from(
-                &tile.latent,
-                (0, 0),
-                (latents(rect.y), latents(rect.x)),
-                size,
-            );
-        steps.advance(tile_rows(&container.header))
-    };
-    container
-        .tiles
-        .par_iter()
-        .zip(&rects)
-        .with_max_len(1)
-        .try_for_each(decode_one)?;
-    Ok(latent.into_inner().unwrap_or_else(PoisonError::into_inner))
+    options: &DecodeOptions,
+    progress: &dyn Progress,
+) -> Result<(Image, Vec<Damage>)> {
+    let (source, damage) = Source::damaged(Salvage::read(bytes, &options.limits)?);
+    let mut decoder = Decoder::new(source, model, options.region)?;
+    decoder.tolerate(damage);
+    decoder.decode(options, progress)
 }
 
-fn decode_tile(
-    payload: &TilePayload,
-    rect: TileRect,
-    quality: &QualityModel,
-    tables: &ScaleTables,
-) -> Result<CodedTile> {
-    let channels = quality.config().latent_channels;
-    let map = payload
-        .zero_map
-        .map(|bytes| ZeroMap::from_bytes(bytes, channels))
-        .transpose()?;
-    let mut reader = Reader::new(tables, payload.stream, map)?;
-    let (height, width) = (
-        rect.height as usize / LATENT_STRIDE,
-        rect.width as usize / LATENT_STRIDE,
-    );
-    let tile = code_tile(quality, height, width, &mut reader)?;
-    reader.finish()?;
-    if tile.checksum != payload.checksum {
-        return Err(Error::Corrupt(
-            "decoded latents do not match their checksum".into(),
-        ));
-    }
-    Ok(tile)
+/// Decodes and checks the latents and the alpha of every tile without the synthesis transform.
+///
+/// # Errors
+/// As [`decode()`] of the whole picture.
+pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<()> {
+    let source = Source::intact(Container::parse(bytes, &options.limits)?);
+    let decoder = Decoder::new(source, model, None)?;
+    let steps = Steps::new(&super::NoProgress, decoder.tile_work());
+    decoder.decode_latents(&steps)?;
+    decoder.decode_alpha().map(drop)
 }
 
-/// Says which tile of several is damaged.
-fn name_tile(error: Error, rect: &TileRect, tiles: usize) -> Error {
-    match error {
-        Error::Corrupt(what) if tiles > 1 => {
-            Error::Corrupt(format!("tile at {},{}: {what}", rect.x, rect.y))
+/// A file and what is wanted of it.
+struct Decoder<'a> {
+    source: Source<'a>,
+    quality: QualityModel<'a>,
+    tables: ScaleTables,
+    /// The wanted pixels of the stored picture.
+    pixels: Area,
+    /// The latents on which they depend.
+    needed: Area,
+    /// Where damage is noted; without it, damage is an error.
+    damage: Option<Mutex<DamageList>>,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(source: Source<'a>, model: &'a Model, region: Option<Region>) -> Result<Self> {
+        let header = &source.header;
+        if header.model != model_id(model) {
+            return Err(Error::UnknownModel(header.model.to_string()));
         }
-        other => other,
+        let pixels = match region {
+            Some(region) => region.stored(header)?,
+            None => Area::whole(header.width as usize, header.height as usize),
+        };
+        let grid = header.tile_grid();
+        let bounds = Area::whole(grid.width as usize, grid.height as usize).in_latents();
+        Ok(Self {
+            quality: model.at_quality(header.quality.raw())?,
+            tables: ScaleTables::from_words(model.tables())?,
+            pixels,
+            needed: pixels.in_latents().grown(model.config().halo(), &bounds),
+            damage: None,
+            source,
+        })
     }
-}
 
-/// The picture's pixels.
-fn synthesize(
-    header: &Header,
-    quality: &QualityModel,
-    latent: &Grid,
-    steps: &Steps,
-) -> Result<Vec<u8>> {
-    let (height, width) = (header.height as usize, header.width as usize);
-    let coded_width = latent.width * LATENT_STRIDE;
-    let mut rgb = vec![0u8; width * height * 3];
-    let mut band = Vec::new();
-    quality.synthesis(latent, &mut |rows, patches| {
-        band.resize(patches.len(), 0);
-        patches_to_pixels(patches, rows.len() * PATCH, coded_width, &mut band);
-        // The picture may end inside the band, and to the right of it.
-        let top = (rows.start * PATCH).min(height);
-        let coded_rows = band.chunks_exact(coded_width * 3);
-        for (out, coded) in rgb[top * width * 3..]
-            .chunks_exact_mut(width * 3)
-            .zip(coded_rows)
-        {
-            out.copy_from_slice(&coded[..width * 3]);
+    /// Goes on when parts are damaged; `damage` is what is known already, of which only the tiles that
+    /// are wanted count.
+    fn tolerate(&mut self, mut damage: DamageList) {
+        let tiles: BTreeSet<usize> = self.needed_tiles().into_iter().map(|(i, _)| i).collect();
+        let visible: BTreeSet<usize> = self.visible_tiles().into_iter().map(|(i, _)| i).collect();
+        damage.retain(|part| match part {
+            DamagedPart::File => true,
+            DamagedPart::Tile(index) => tiles.contains(&index),
+            DamagedPart::Alpha(index) => visible.contains(&index),
+        });
+        self.damage = Some(Mutex::new(damage));
+    }
+
+    /// The picture, and what was damaged.
+    fn decode(
+        self,
+        options: &DecodeOptions,
+        progress: &dyn Progress,
+    ) -> Result<(Image, Vec<Damage>)> {
+        let steps = Steps::new(progress, self.tile_work() + 2 * self.needed.height);
+        self.check_anything_left()?;
+        let latent = self.decode_latents(&steps)?;
+        self.check_anything_left()?;
+        let alpha = self.decode_alpha()?;
+        let rgb = self.synthesize(&latent, &steps)?;
+        let image = self.finish_image(rgb, alpha, options.strip)?;
+        let damage = self.damage.map(|list| {
+            list.into_inner()
+                .unwrap_or_else(PoisonError::into_inner)
+                .finish()
+        });
+        Ok((image, damage.unwrap_or_default()))
+    }
+
+    /// Fails when every needed tile is damaged.
+    fn check_anything_left(&self) -> Result<()> {
+        let Some(damage) = &self.damage else {
+            return Ok(());
+        };
+        let mut damage = locked(damage);
+        match damage.first_if_all(self.needed_tiles().len()) {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
-        steps.advance(rows.len())
-    })?;
-    Ok(rgb)
+    }
+
+    /// Notes that a part is damaged, if that is tolerated.
+    fn note<T>(&self, part: DamagedPart, result: Result<T>) -> Result<Option<T>> {
+        match (result, &self.damage) {
+            (Err(error @ Error::Corrupt(_)), Some(damage)) => {
+                locked(damage).add(part, error);
+                Ok(None)
+            }
+            (result, _) => result.map(Some),
+        }
+    }
+
+    /// Number and place of the tiles that have a part in `pixels` of the padded picture.
+    fn tiles_in(&self, pixels: &Area) -> Vec<(usize, TileRect)> {
+        let grid = self.source.header.tile_grid();
+        grid.tiles()
+            .enumerate()
+            .filter(|(_, rect)| Area::from(*rect).intersection(pixels).is_some())
+            .collect()
+    }
+
+    /// The tiles on which the wanted pixels depend.
+    fn needed_tiles(&self) -> Vec<(usize, TileRect)> {
+        self.tiles_in(&self.needed.in_pixels())
+    }
+
+    /// The tiles in which the wanted pixels lie.
+    fn visible_tiles(&self) -> Vec<(usize, TileRect)> {
+        self.tiles_in(&self.pixels)
+    }
+
+    /// The work of decoding tiles, in rows of latents.
+    fn tile_work(&self) -> usize {
+        self.needed_tiles().len() * self.tile_rows()
+    }
+
+    /// Rows of latents in a whole tile.
+    fn tile_rows(&self) -> usize {
+        self.source.header.tile_size as usize / LATENT_STRIDE
+    }
+
+    /// The normalized latents of the needed area.
+    fn decode_latents(&self, steps: &Steps) -> Result<Grid> {
+        let channels = self.quality.config().latent_channels;
+        // Tiles are put in place as they come, so that few are held twice.
+        let latent = Mutex::new(Grid::zeros(self.needed.height, self.needed.width, channels));
+        let decode_one = |(index, rect): (usize, TileRect)| {
+            let tile = self.decode_tile(index, rect)?;
+            let place = Area::from(rect).in_latents();
+            if let (Some(tile), Some(part)) = (tile, place.intersection(&self.needed)) {
+                let to = &mut locked(&latent).values;
+                self.needed
+                    .copy_from(to, &place, &tile.latent.values, &part, channels);
+            }
+            steps.advance(self.tile_rows())
+        };
+        self.needed_tiles()
+            .into_par_iter()
+            .with_max_len(1)
+            .try_for_each(decode_one)?;
+        Ok(latent.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A tile's latents; none for a damaged one, if damage is tolerated.
+    fn decode_tile(&self, index: usize, rect: TileRect) -> Result<Option<CodedTile>> {
+        let Some(payload) = &self.source.tiles[index] else {
+            return Ok(None);
+        };
+        let tile = self.decode_payload(payload, rect);
+        let tile = tile.map_err(|error| self.name_tile(error, &rect));
+        self.note(DamagedPart::Tile(index), tile)
+    }
+
+    fn decode_payload(&self, payload: &TilePayload, rect: TileRect) -> Result<CodedTile> {
+        let channels = self.quality.config().latent_channels;
+        let map = payload
+            .zero_map
+            .map(|bytes| ZeroMap::from_bytes(bytes, channels))
+            .transpose()?;
+        let mut reader = Reader::new(&self.tables, payload.stream, map)?;
+        let Area { width, height, .. } = Area::from(rect).in_latents();
+        let tile = code_tile(&self.quality, height, width, &mut reader)?;
+        reader.finish()?;
+        if tile.checksum != payload.checksum {
+            return Err(Error::Corrupt(
+                "decoded latents do not match their checksum".into(),
+            ));
+        }
+        Ok(tile)
+    }
+
+    /// Says which tile of several is damaged.
+    fn name_tile(&self, error: Error, rect: &TileRect) -> Error {
+        match error {
+            // Where damage is listed, the list says which tile it is.
+            Error::Corrupt(what) if self.source.tiles.len() > 1 && self.damage.is_none() => {
+                Error::Corrupt(format!("tile at {},{}: {what}", rect.x, rect.y))
+            }
+            other => other,
+        }
+    }
+
+    /// The alpha samples of the wanted pixels.
+    fn decode_alpha(&self) -> Result<Option<Alpha>> {
+        let Some(depth) = self.source.header.alpha else {
+            return Ok(None);
+        };
+        let count = self.pixels.width * self.pixels.height;
+        let samples = Mutex::new(vec![depth.max(); count]);
+        let decode_one = |(index, rect): (usize, TileRect)| -> Result<()> {
+            let tile = self.decode_alpha_tile(index, rect, depth)?;
+            let place = alpha::inside(&self.source.header, rect);
+            if let (Some(tile), Some(part)) = (tile, place.intersection(&self.pixels)) {
+                let to = &mut locked(&samples);
+                self.pixels.copy_from(to, &place, &tile, &part, 1);
+            }
+            Ok(())
+        };
+        self.visible_tiles()
+            .into_par_iter()
+            .with_max_len(1)
+            .try_for_each(decode_one)?;
+        let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(Alpha::new(depth, samples)?))
+    }
+
+    /// The alpha samples of a tile; none for a damaged one, if damage is tolerated.
+    fn decode_alpha_tile(
+        &self,
+        index: usize,
+        rect: TileRect,
+        depth: Depth,
+    ) -> Result<Option<Vec<u16>>> {
+        let Some(payload) = &self.source.alpha[index] else {
+            return Ok(None);
+        };
+        let place = alpha::inside(&self.source.header, rect);
+        let samples = alpha::decode_tile(payload, depth, &place);
+        let samples = samples.map_err(|error| self.name_tile(error, &rect));
+        self.note(DamagedPart::Alpha(index), samples)
+    }
+
+    /// The wanted pixels.
+    fn synthesize(&self, latent: &Grid, steps: &Steps) -> Result<Vec<u8>> {
+        let input = self.needed.in_pixels();
+        let mut rgb = vec![0u8; self.pixels.width * self.pixels.height * CHANNELS];
+        let mut band = Vec::new();
+        self.quality.synthesis(latent, &mut |rows, patches| {
+            let place = Area {
+                y: input.y + rows.start * PATCH,
+                height: rows.len() * PATCH,
+                ..input
+            };
+            band.resize(patches.len(), 0);
+            patches_to_pixels(patches, place.height, place.width, &mut band);
+            if let Some(wanted) = place.intersection(&self.pixels) {
+                self.pixels
+                    .copy_from(&mut rgb, &place, &band, &wanted, CHANNELS);
+            }
+            steps.advance(rows.len())
+        })?;
+        Ok(rgb)
+    }
+
+    /// Adds alpha and metadata, reduces gray pictures to gray, and turns the picture upright.
+    fn finish_image(&self, rgb: Vec<u8>, alpha: Option<Alpha>, strip: bool) -> Result<Image> {
+        let header = &self.source.header;
+        // Not more than the header's sizes, which have 32 bits.
+        let (width, height) = (self.pixels.width as u32, self.pixels.height as u32);
+        let mut image = Image::new(width, height, rgb)?;
+        if header.is_gray {
+            image.make_gray();
+        }
+        image.alpha = alpha;
+        image.metadata = self.source.metadata();
+        if strip {
+            image.metadata.strip();
+        }
+        image.into_upright()
+    }
 }
 
-/// Adds metadata, reduces gray pictures to gray, and turns the picture upright.
-fn finish_image(container: &Container, rgb: Vec<u8>, strip: bool) -> Result<Image> {
-    let header = &container.header;
-    let mut image = Image::new(header.width, header.height, rgb)?;
-    if header.is_gray {
-        image.make_gray();
-    }
-    let own = |block: Option<&[u8]>| block.map(<[u8]>::to_vec);
-    let mut metadata = Metadata::default();
-    metadata.icc = own(container.metadata.icc);
-    metadata.exif = own(container.metadata.exif);
-    metadata.xmp = own(container.metadata.xmp);
-    metadata.orientation = header.orientation;
-    if strip {
-        metadata.strip();
-    }
-    image.metadata = metadata;
-    image.into_upright()
+/// What is shared, also when a thread panicked while it held it.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

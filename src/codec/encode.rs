@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::alpha::{self, EncodedAlpha};
+use super::fill::fill_transparent;
 use super::tile::{Recorder, code_tile};
 use super::{EncodeOptions, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, TileGrid, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::image::Image;
+use crate::image::{Alpha, Image};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::pixels_to_patches;
 use crate::model::config::LATENT_STRIDE;
@@ -22,9 +24,11 @@ struct EncodedTile {
     stream: Vec<u8>,
 }
 
-/// Encodes a picture to the bytes of an `.aec` file.
+/// Encodes a picture to the bytes of an `.aec` file. Colors lose detail, alpha does not; what colors
+/// fully transparent pixels have is not kept.
 ///
 /// # Errors
+/// [`Image`](crate::Error::Image) when the alpha channel is of another size than the picture,
 /// [`LimitExceeded`](crate::Error::LimitExceeded) for pictures over the limits,
 /// [`InvalidOption`](crate::Error::InvalidOption) for a tile size out of range,
 /// [`Cancelled`](crate::Error::Cancelled) when `progress` says so.
@@ -36,6 +40,7 @@ pub fn encode(
 ) -> Result<Vec<u8>> {
     options.limits.check_pixels(image.width, image.height)?;
     let orientation = image.metadata.orientation;
+    let alpha = checked_alpha(image)?;
     let header = Header::new(
         image.width,
         image.height,
@@ -44,7 +49,8 @@ pub fn encode(
         options.quality,
         options.tile_size,
         model_id(model),
-    )?;
+    )?
+    .with_alpha(alpha.map(Alpha::depth));
     let tables = ScaleTables::from_words(model.tables())?;
     let quality = model.at_quality(options.quality.raw())?;
     let grid = header.tile_grid();
@@ -54,7 +60,9 @@ pub fn encode(
     let rows = grid.height as usize / LATENT_STRIDE;
     let steps = Steps::new(progress, rows + tile_rects.len() * tile_rows);
 
-    let latent = analyze(image, &quality, grid, &steps)?;
+    let filled = alpha.and_then(|alpha| fill_transparent(&image.rgb, image.width as usize, alpha));
+    let rgb = filled.as_deref().unwrap_or(&image.rgb);
+    let latent = analyze(image, rgb, &quality, grid, &steps)?;
     let encode_one = |rect: &TileRect| {
         let tile = encode_tile(&quality, &tables, &latent, *rect)?;
         steps.advance(tile_rows)?;
@@ -64,17 +72,39 @@ pub fn encode(
         .par_iter()
         .map(encode_one)
         .collect::<Result<_>>()?;
-    write_container(image, options, header, &tiles)
+    let alpha: Vec<EncodedAlpha> = match alpha {
+        Some(alpha) => tile_rects
+            .par_iter()
+            .map(|rect| alpha::encode_tile(alpha, &header, *rect))
+            .collect(),
+        None => Vec::new(),
+    };
+    write_container(image, options, header, &tiles, &alpha)
 }
 
-/// The normalized latent of the whole picture.
-fn analyze(image: &Image, quality: &QualityModel, grid: TileGrid, steps: &Steps) -> Result<Grid> {
+/// The alpha channel, unless it is opaque everywhere.
+fn checked_alpha(image: &Image) -> Result<Option<&Alpha>> {
+    let Some(alpha) = &image.alpha else {
+        return Ok(None);
+    };
+    alpha.check_size(image.width, image.height)?;
+    Ok(Some(alpha).filter(|alpha| !alpha.is_opaque()))
+}
+
+/// The normalized latent of the picture with the colors `rgb`.
+fn analyze(
+    image: &Image,
+    rgb: &[u8],
+    quality: &QualityModel,
+    grid: TileGrid,
+    steps: &Steps,
+) -> Result<Grid> {
     let (height, width) = (
         grid.height as usize / LATENT_STRIDE,
         grid.width as usize / LATENT_STRIDE,
     );
     let mut latent = Grid::zeros(height, width, quality.config().latent_channels);
-    let read = |rows: Range<usize>, patches: &mut [f32]| read_patches(image, rows, patches);
+    let read = |rows: Range<usize>, patches: &mut [f32]| read_patches(image, rgb, rows, patches);
     quality.analysis((height, width), &read, &mut |rows, values| {
         latent.rows_mut(rows.clone()).copy_from_slice(values);
         steps.advance(rows.len())
@@ -83,23 +113,23 @@ fn analyze(image: &Image, quality: &QualityModel, grid: TileGrid, steps: &Steps)
 }
 
 /// Rows of 8 x 8 patches; beyond the picture its edge is repeated.
-fn read_patches(image: &Image, rows: Range<usize>, patches: &mut [f32]) {
+fn read_patches(image: &Image, rgb: &[u8], rows: Range<usize>, patches: &mut [f32]) {
     let (top, height) = (rows.start * PATCH, rows.len() * PATCH);
     let width = patches.len() / (height * 3);
     let (image_height, image_width) = (image.height as usize, image.width as usize);
-    let mut rgb = vec![0u8; height * width * 3];
-    rgb.par_chunks_exact_mut(width * 3)
+    let mut band = vec![0u8; height * width * 3];
+    band.par_chunks_exact_mut(width * 3)
         .enumerate()
         .for_each(|(y, out)| {
             let start = (top + y).min(image_height - 1) * image_width * 3;
             let (inside, beyond) = out.split_at_mut(image_width * 3);
-            inside.copy_from_slice(&image.rgb[start..start + image_width * 3]);
+            inside.copy_from_slice(&rgb[start..start + image_width * 3]);
             let edge = &inside[inside.len() - 3..];
             for pixel in beyond.chunks_exact_mut(3) {
                 pixel.copy_from_slice(edge);
             }
         });
-    pixels_to_patches(&rgb, height, width, patches);
+    pixels_to_patches(&band, height, width, patches);
 }
 
 fn encode_tile(
@@ -136,6 +166,7 @@ fn write_container(
     options: &EncodeOptions,
     header: Header,
     tiles: &[EncodedTile],
+    alpha: &[EncodedAlpha],
 ) -> Result<Vec<u8>> {
     let metadata = Metadata {
         icc: image.metadata.icc.as_deref(),
@@ -154,6 +185,7 @@ fn write_container(
         header,
         metadata,
         tiles,
+        alpha: alpha.iter().map(EncodedAlpha::payload).collect(),
     }
     .write()
 }

@@ -5,12 +5,20 @@
 //! and back. Both sides run [`tile::code_tile`] for everything that decides a
 //! probability.
 
+mod alpha;
+mod area;
+mod damage;
 mod decode;
 mod encode;
+mod fill;
+mod region;
+mod source;
 mod tile;
 
-pub use decode::{decode, decode_latents};
+pub use damage::Damage;
+pub use decode::{decode, decode_damaged, decode_latents};
 pub use encode::encode;
+pub use region::Region;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,6 +59,8 @@ pub struct DecodeOptions {
     pub limits: Limits,
     /// Do not return Exif and XMP.
     pub strip: bool,
+    /// Decode this part of the upright picture only; its pixels are those of the whole one.
+    pub region: Option<Region>,
 }
 
 /// Told how far a long operation is; may be called from several threads.

@@ -1,13 +1,17 @@
-//! Entropy coding of integer symbols (spec: "Entropy coding").
+//! Entropy coding of integers (spec: "Entropy coding", "Alpha").
 //!
-//! Frozen integer frequency tables, the rANS symbol coder with its escape code,
-//! the map of all-zero channels and the checksum of decoded symbols. This layer
-//! sees integers only: it knows nothing of pictures, networks or files.
+//! For latents: frozen integer frequency tables, the rANS symbol coder with its
+//! escape code, the map of all-zero channels and the checksum of decoded symbols.
+//! For planes of samples that must come back exactly: adaptive bits on the same
+//! rANS coder, and their contexts. This layer sees integers only: it knows
+//! nothing of pictures, networks or files.
 
+mod adaptive;
 mod cdf;
 mod checksum;
 mod escape;
 mod math;
+mod plane;
 mod rans;
 mod zero_map;
 
@@ -17,5 +21,6 @@ mod tests;
 pub use cdf::{SCALE_LEVELS, SIGMA_MAX, SIGMA_MIN, ScaleTables};
 pub use checksum::SymbolChecksum;
 pub use escape::MAX_SYMBOL;
+pub use plane::{decode_plane, encode_plane};
 pub use rans::{SymbolDecoder, SymbolEncoder};
 pub use zero_map::ZeroMap;

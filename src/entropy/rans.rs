@@ -17,7 +17,8 @@ use super::cdf::{PRECISION, ScaleTables, Table};
 use super::escape::{self, MAX_SYMBOL};
 use crate::error::{Error, Result};
 
-type Coder = AnsCoder<u32, u64>;
+/// The rANS coder of all streams.
+pub(super) type Coder = AnsCoder<u32, u64>;
 
 /// The model of a bypass bit: 0 and 1 have 32768 quantiles each.
 #[derive(Clone, Copy)]
@@ -77,17 +78,53 @@ impl<'a> SymbolEncoder<'a> {
         for packed in self.symbols.into_iter().rev() {
             encode(&mut coder, self.tables.table(packed as u8), packed >> 8);
         }
-        let words = coder.into_compressed().unwrap_infallible();
-        let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-        // The last word is not zero, so at most three bytes go.
-        bytes.truncate(
-            bytes
-                .iter()
-                .rposition(|&b| b != 0)
-                .map_or(0, |last| last + 1),
-        );
-        bytes
+        to_stream(coder)
     }
+}
+
+/// The bytes of everything that was pushed.
+pub(super) fn to_stream(coder: Coder) -> Vec<u8> {
+    let words = coder.into_compressed().unwrap_infallible();
+    let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    // The last word is not zero, so at most three bytes go.
+    bytes.truncate(
+        bytes
+            .iter()
+            .rposition(|&b| b != 0)
+            .map_or(0, |last| last + 1),
+    );
+    bytes
+}
+
+/// A coder that pops what [`to_stream`] wrote.
+///
+/// # Errors
+/// [`Error::Corrupt`] when the last byte is 0, which no encoder writes.
+pub(super) fn from_stream(stream: &[u8]) -> Result<Coder> {
+    if stream.last() == Some(&0) {
+        return Err(Error::Corrupt("a symbol stream ends in a zero byte".into()));
+    }
+    let word = |chunk: &[u8]| {
+        let mut bytes = [0; 4];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        u32::from_le_bytes(bytes)
+    };
+    let words: Vec<u32> = stream.chunks(4).map(word).collect();
+    Coder::from_compressed(words)
+        .map_err(|_| Error::Corrupt("a symbol stream ends in a zero word".into()))
+}
+
+/// Checks that a stream ended exactly here.
+///
+/// # Errors
+/// [`Error::Corrupt`] when words are left or the final state is not the encoder's initial one.
+pub(super) fn check_end(coder: &Coder) -> Result<()> {
+    if !coder.is_empty() {
+        return Err(Error::Corrupt(
+            "a symbol stream does not end where it should".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Pushes one symbol: what is decoded first, the interval, goes last.
@@ -121,17 +158,7 @@ impl<'a> SymbolDecoder<'a> {
     /// # Errors
     /// [`Error::Corrupt`] when the last byte is 0, which no encoder writes.
     pub fn new(tables: &'a ScaleTables, stream: &[u8]) -> Result<Self> {
-        if stream.last() == Some(&0) {
-            return Err(Error::Corrupt("a symbol stream ends in a zero byte".into()));
-        }
-        let word = |chunk: &[u8]| {
-            let mut bytes = [0; 4];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            u32::from_le_bytes(bytes)
-        };
-        let words: Vec<u32> = stream.chunks(4).map(word).collect();
-        let coder = Coder::from_compressed(words)
-            .map_err(|_| Error::Corrupt("a symbol stream ends in a zero word".into()))?;
+        let coder = from_stream(stream)?;
         Ok(Self { tables, coder })
     }
 
@@ -167,11 +194,6 @@ impl<'a> SymbolDecoder<'a> {
     /// # Errors
     /// [`Error::Corrupt`] when words are left or the final state is not the encoder's initial one.
     pub fn finish(self) -> Result<()> {
-        if !self.coder.is_empty() {
-            return Err(Error::Corrupt(
-                "a symbol stream does not end where it should".into(),
-            ));
-        }
-        Ok(())
+        check_end(&self.coder)
     }
 }

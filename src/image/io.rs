@@ -1,7 +1,7 @@
 //! Reading PNG, JPEG, WebP and PNM pictures, writing PNG and PPM/PGM.
 //!
 //! Decoding is the `image` crate's; this file decides what is accepted, checks
-//! sizes before memory is asked for, and brings every kind of sample to 8-bit RGB.
+//! sizes before memory is asked for, and brings every kind of sample to 8-bit RGB and alpha.
 
 use std::io::{Cursor, Write};
 
@@ -9,28 +9,29 @@ use ::image::codecs::{jpeg::JpegDecoder, png::PngDecoder, pnm::PnmDecoder, webp:
 use ::image::{ColorType, ImageDecoder, ImageError};
 
 use super::sniff::{InputFormat, is_lossy_webp, jpeg_is_complete, webp_is_complete};
-use super::{Image, Metadata};
+use super::{Alpha, Image, Metadata};
+use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// PNG with ICC profile, Exif and XMP.
+    /// PNG with alpha, ICC profile, Exif and XMP.
     Png,
-    /// Binary PPM, or PGM for gray pictures; no metadata.
+    /// Binary PPM, or PGM for gray pictures; no alpha, no metadata.
     Ppm,
 }
 
 /// Reads a picture, telling its format by its content.
 ///
 /// Samples are returned as stored: the Exif orientation is in the metadata, not applied.
-/// Gray is expanded to RGB (and marked), palettes are expanded, 16 bits are rounded to 8,
-/// an alpha channel is dropped if it is opaque everywhere.
+/// Gray is expanded to RGB (and marked), palettes are expanded, colors of 16 bits are rounded
+/// to 8. Alpha is kept as it is, and dropped if it is opaque everywhere.
 ///
 /// # Errors
-/// [`Error::Image`] for unknown or damaged files, [`Error::Unsupported`] for transparency and
-/// animation, [`Error::LimitExceeded`] when a size is over `limits`.
+/// [`Error::Image`] for unknown or damaged files, [`Error::Unsupported`] for animation,
+/// [`Error::LimitExceeded`] when a size is over `limits`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Image> {
     let format = InputFormat::detect(bytes)
         .ok_or_else(|| Error::Image("not a PNG, JPEG, WebP or PPM picture".into()))?;
@@ -75,10 +76,12 @@ pub fn is_lossy_source(bytes: &[u8]) -> bool {
 }
 
 /// Writes a picture upright: the orientation is applied to the samples and reset in the
-/// metadata. Gray pictures are written as gray.
+/// metadata. Gray pictures are written as gray. With an alpha channel of 16 bits, colors are
+/// written in 16 bits too, times 257.
 ///
 /// # Errors
-/// [`Error::Io`] from `out`; [`Error::Image`] when the picture's sizes disagree.
+/// [`Error::Io`] from `out`; [`Error::Image`] when the picture's sizes disagree;
+/// [`Error::Unsupported`] for a PPM of a picture with alpha.
 pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()> {
     // Writing is buffered here, since encoders write many small pieces.
     let mut out = std::io::BufWriter::with_capacity(1 << 18, out);
@@ -104,6 +107,11 @@ pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()>
 
 /// Binary PPM, or PGM for gray pictures.
 fn write_pnm(image: &Image, out: &mut impl Write) -> Result<()> {
+    if image.alpha.is_some() {
+        return Err(Error::Unsupported(
+            "PPM cannot hold an alpha channel".into(),
+        ));
+    }
     let (magic, samples) = if image.is_gray {
         ("P5", &image.to_gray())
     } else {
@@ -169,57 +177,59 @@ fn read_decoder(
     Ok(image)
 }
 
-/// Brings samples of any kind that the decoders give to 8-bit RGB.
+/// Brings samples of any kind that the decoders give to 8-bit RGB and alpha.
 fn from_samples(width: u32, height: u32, samples: Vec<u8>, color: ColorType) -> Result<Image> {
-    let samples = match color {
-        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => samples,
+    let (samples, alpha) = match color {
+        ColorType::L8 | ColorType::Rgb8 => (samples, None),
+        ColorType::La8 => split_alpha::<2>(&samples),
+        ColorType::Rgba8 => split_alpha::<4>(&samples),
         ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
-            // Before rounding: 65534 is not opaque, but would round to 255.
-            let (wide, _) = samples.as_chunks::<2>();
-            let channels = usize::from(color.channel_count());
-            if color.has_alpha() {
-                refuse_alpha(wide.chunks_exact(channels), [0xff, 0xff])?;
-            }
-            wide.iter()
-                .map(|&v| round_to_8_bits(u16::from_ne_bytes(v)))
-                .collect()
+            from_wide_samples(&samples, color)
         }
         _ => return Err(Error::Unsupported(format!("samples of kind {color:?}"))),
     };
-    match color.channel_count() {
-        1 => Image::from_gray(width, height, &samples),
-        2 => {
-            let (pixels, _) = samples.as_chunks::<2>();
-            refuse_alpha(pixels.iter().map(|p| &p[..]), 255)?;
-            let gray: Vec<u8> = pixels.iter().map(|&[gray, _]| gray).collect();
-            Image::from_gray(width, height, &gray)
-        }
-        3 => Image::new(width, height, samples),
-        _ => {
-            let (pixels, _) = samples.as_chunks::<4>();
-            refuse_alpha(pixels.iter().map(|p| &p[..]), 255)?;
-            let rgb = pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]);
-            Image::new(width, height, rgb.collect())
-        }
+    let image = if color.has_color() {
+        Image::new(width, height, samples)?
+    } else {
+        Image::from_gray(width, height, &samples)?
+    };
+    match alpha {
+        Some(alpha) => image.with_alpha(alpha),
+        None => Ok(image),
     }
+}
+
+/// The colors, and the last of every `N` samples as alpha.
+fn split_alpha<const N: usize>(samples: &[u8]) -> (Vec<u8>, Option<Alpha>) {
+    let (pixels, _) = samples.as_chunks::<N>();
+    let colors = pixels.iter().flat_map(|pixel| &pixel[..N - 1]).copied();
+    let alpha = pixels.iter().map(|pixel| u16::from(pixel[N - 1]));
+    (
+        colors.collect(),
+        Alpha::new(Depth::Eight, alpha.collect()).ok(),
+    )
+}
+
+/// The colors of native-endian 16-bit samples rounded to 8 bits, and alpha as it is.
+fn from_wide_samples(samples: &[u8], color: ColorType) -> (Vec<u8>, Option<Alpha>) {
+    let (wide, _) = samples.as_chunks::<2>();
+    let channels = usize::from(color.channel_count());
+    let colors = channels - usize::from(color.has_alpha());
+    let rounded = wide
+        .chunks_exact(channels)
+        .flat_map(|pixel| &pixel[..colors])
+        .map(|&v| round_to_8_bits(u16::from_ne_bytes(v)))
+        .collect();
+    let alpha = color.has_alpha().then(|| {
+        let last = wide.iter().skip(colors).step_by(channels);
+        Alpha::from_wide(last.map(|&v| u16::from_ne_bytes(v)).collect())
+    });
+    (rounded, alpha)
 }
 
 /// `round(v * 255 / 65535)`.
 fn round_to_8_bits(v: u16) -> u8 {
     u8::try_from((u32::from(v) * 255 + 32767) / 65535).expect("at most 255")
-}
-
-/// Refuses pixels whose last sample, alpha, is not `opaque`.
-fn refuse_alpha<'a, T: PartialEq + 'a>(
-    mut pixels: impl Iterator<Item = &'a [T]>,
-    opaque: T,
-) -> Result<()> {
-    if pixels.all(|pixel| pixel.last() == Some(&opaque)) {
-        return Ok(());
-    }
-    Err(Error::Unsupported(
-        "the picture has transparent pixels, which are not coded yet".into(),
-    ))
 }
 
 /// Our error for one of the `image` crate, on one line.

@@ -117,31 +117,79 @@ fn sixteen_bits_are_rounded() {
     assert_eq!(read_default(&ppm).unwrap().rgb, [128; 3]);
 }
 
+/// [`samples`] with every alpha 255 but the last.
+fn with_last_alpha(channels: usize, alpha: u8) -> Vec<u8> {
+    let mut data = samples(channels as u32);
+    data.iter_mut()
+        .skip(channels - 1)
+        .step_by(channels)
+        .for_each(|a| *a = 255);
+    *data.last_mut().unwrap() = alpha;
+    data
+}
+
+fn alpha_samples(image: &Image) -> (Depth, Vec<u16>) {
+    let alpha = image.alpha.as_ref().unwrap();
+    (alpha.depth(), alpha.samples().to_vec())
+}
+
 #[test]
-fn alpha_is_dropped_only_where_opaque() {
-    let opaque = |channels: usize, alpha: u8| {
-        let mut data = samples(channels as u32);
-        data.iter_mut()
-            .skip(channels - 1)
-            .step_by(channels)
-            .for_each(|a| *a = 255);
-        *data.last_mut().unwrap() = alpha;
-        data
-    };
+fn alpha_is_kept_and_dropped_only_where_opaque() {
+    let mut expected = vec![255; (W * H) as usize];
+    *expected.last_mut().unwrap() = 254;
     for (color, channels) in [(ExtendedColorType::La8, 2), (ExtendedColorType::Rgba8, 4)] {
-        let image = read_default(&png(color, &opaque(channels, 255))).unwrap();
-        assert_eq!(image.is_gray, channels == 2);
-        let transparent = read_default(&png(color, &opaque(channels, 254)));
-        assert!(matches!(transparent, Err(Error::Unsupported(_))));
+        let image = read_default(&png(color, &with_last_alpha(channels, 255))).unwrap();
+        assert_eq!((image.is_gray, image.alpha), (channels == 2, None));
+        let transparent = read_default(&png(color, &with_last_alpha(channels, 254))).unwrap();
+        assert_eq!(transparent.is_gray, channels == 2);
+        assert_eq!(
+            alpha_samples(&transparent),
+            (Depth::Eight, expected.clone())
+        );
     }
-    let lossless = webp(ExtendedColorType::Rgba8, &opaque(4, 255));
-    assert!(read_default(&lossless).is_ok());
-    // 65534 of 65535 is not opaque although it rounds to 255.
-    let mut wide = vec![0xff; (W * H * 8) as usize];
-    assert!(read_default(&png(ExtendedColorType::Rgba16, &wide)).is_ok());
-    wide[6..8].copy_from_slice(&65534_u16.to_ne_bytes());
-    let refused = read_default(&png(ExtendedColorType::Rgba16, &wide));
-    assert!(matches!(refused, Err(Error::Unsupported(_))));
+    let lossless = webp(ExtendedColorType::Rgba8, &with_last_alpha(4, 254));
+    let image = read_default(&lossless).unwrap();
+    assert_eq!(alpha_samples(&image), (Depth::Eight, expected));
+}
+
+#[test]
+fn wide_alpha_is_kept_in_16_bits_unless_8_are_enough() {
+    let read_wide = |alpha: u16| {
+        let mut wide = vec![0xff; (W * H * 8) as usize];
+        wide[6..8].copy_from_slice(&alpha.to_ne_bytes());
+        read_default(&png(ExtendedColorType::Rgba16, &wide)).unwrap()
+    };
+    assert_eq!(read_wide(65_535).alpha, None);
+    // Not opaque although it rounds to 255.
+    let mut expected = vec![65_535; (W * H) as usize];
+    expected[0] = 65_534;
+    assert_eq!(
+        alpha_samples(&read_wide(65_534)),
+        (Depth::Sixteen, expected)
+    );
+    let mut expected = vec![255; (W * H) as usize];
+    expected[0] = 2;
+    assert_eq!(alpha_samples(&read_wide(514)), (Depth::Eight, expected));
+}
+
+#[test]
+fn png_carries_alpha_of_both_depths() {
+    for depth in [Depth::Eight, Depth::Sixteen] {
+        let alpha = (0..15).map(|i| depth.max() - i * 13).collect();
+        let alpha = Alpha::new(depth, alpha).unwrap();
+        for image in [
+            Image::new(W, H, samples(3)).unwrap(),
+            Image::from_gray(W, H, &samples(1)).unwrap(),
+        ] {
+            let image = image.with_alpha(alpha.clone()).unwrap();
+            let bytes = written(&image, OutputFormat::Png);
+            // The number of bits in IHDR.
+            assert_eq!(u32::from(bytes[24]), depth.bits());
+            assert_eq!(read_default(&bytes).unwrap(), image);
+            let refused = write(&image, OutputFormat::Ppm, Vec::new());
+            assert!(matches!(refused, Err(Error::Unsupported(_))));
+        }
+    }
 }
 
 /// A picture with all three blocks and an orientation that turns it.

@@ -1,13 +1,15 @@
-//! Pictures in memory: 8-bit RGB samples and the metadata that travels along.
+//! Pictures in memory: 8-bit RGB samples, alpha, and the metadata that travels along.
 //!
 //! Knows nothing of codecs, models or file paths. Reading and writing picture
 //! formats is in [`io`], metadata blocks are in [`metadata`].
 
+mod alpha;
 pub mod io;
 pub mod metadata;
 mod png;
 mod sniff;
 
+pub use alpha::Alpha;
 pub use metadata::Metadata;
 
 use crate::error::{Error, Result};
@@ -30,6 +32,8 @@ pub struct Image {
     pub rgb: Vec<u8>,
     /// The picture is gray: all three samples of a pixel are equal, and it is written as gray.
     pub is_gray: bool,
+    /// Opacity, where the picture is not opaque everywhere. The colors are not multiplied by it.
+    pub alpha: Option<Alpha>,
     /// Color profile, Exif, XMP and orientation.
     pub metadata: Metadata,
 }
@@ -57,6 +61,7 @@ impl Image {
             height,
             rgb,
             is_gray: false,
+            alpha: None,
             metadata: Metadata::default(),
         })
     }
@@ -70,6 +75,33 @@ impl Image {
         let mut image = Self::new(width, height, rgb)?;
         image.is_gray = true;
         Ok(image)
+    }
+
+    /// The picture with an alpha channel; without one if `alpha` is opaque everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when `alpha` does not have a sample per pixel.
+    pub fn with_alpha(self, alpha: Alpha) -> Result<Self> {
+        alpha.check_size(self.width, self.height)?;
+        let alpha = Some(alpha).filter(|alpha| !alpha.is_opaque());
+        Ok(Self { alpha, ..self })
+    }
+
+    /// Blends the picture over a uniform gray, which leaves it opaque.
+    pub fn flatten(&mut self, background: u8) {
+        let Some(alpha) = self.alpha.take() else {
+            return;
+        };
+        let max = u32::from(alpha.depth().max());
+        let (pixels, _) = self.rgb.as_chunks_mut::<CHANNELS>();
+        for (pixel, &opacity) in pixels.iter_mut().zip(alpha.samples()) {
+            let opacity = u32::from(opacity);
+            for sample in pixel {
+                let sum = u32::from(*sample) * opacity + u32::from(background) * (max - opacity);
+                // A weighted mean of two bytes.
+                *sample = ((sum + max / 2) / max) as u8;
+            }
+        }
     }
 
     /// Number of pixels.
@@ -102,12 +134,17 @@ impl Image {
         let orientation = self.metadata.orientation;
         let mut metadata = self.metadata;
         metadata.reset_orientation();
+        let (width, height) = (self.width, self.height);
         let mut upright = if orientation == 1 {
-            Self::new(self.width, self.height, self.rgb)?
+            Self::new(width, height, self.rgb)?
         } else {
-            reorient(self.width, self.height, self.rgb, orientation)?
+            reorient(width, height, self.rgb, orientation)?
         };
         upright.is_gray = self.is_gray;
+        upright.alpha = match self.alpha {
+            Some(alpha) => Some(alpha.into_upright(width, height, orientation)?),
+            None => None,
+        };
         upright.metadata = metadata;
         Ok(upright)
     }
@@ -121,8 +158,7 @@ fn mean([r, g, b]: [u8; CHANNELS]) -> u8 {
 
 /// Applies an Exif orientation (1..=8) to the samples.
 fn reorient(width: u32, height: u32, rgb: Vec<u8>, orientation: u8) -> Result<Image> {
-    let transform = ::image::metadata::Orientation::from_exif(orientation)
-        .ok_or_else(|| Error::Image(format!("orientation is {orientation}, not 1 to 8")))?;
+    let transform = transform(orientation)?;
     let Image {
         width, height, rgb, ..
     } = Image::new(width, height, rgb)?;
@@ -134,9 +170,16 @@ fn reorient(width: u32, height: u32, rgb: Vec<u8>, orientation: u8) -> Result<Im
     Image::new(turned.width(), turned.height(), turned.into_raw())
 }
 
+/// The `image` crate's name of an Exif orientation (1..=8).
+fn transform(orientation: u8) -> Result<::image::metadata::Orientation> {
+    ::image::metadata::Orientation::from_exif(orientation)
+        .ok_or_else(|| Error::Image(format!("orientation is {orientation}, not 1 to 8")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::depth::Depth;
 
     fn numbered(width: u32, height: u32) -> Image {
         let rgb = (0..width * height).flat_map(|i| [i as u8, 100 + i as u8, 7]);
@@ -184,7 +227,8 @@ mod tests {
     fn upright_follows_the_exif_table() {
         let (w, h) = (3, 2);
         for orientation in 1..=8 {
-            let mut image = numbered(w, h);
+            let alpha = Alpha::new(Depth::Sixteen, (0..6).map(|i| i * 1000).collect()).unwrap();
+            let mut image = numbered(w, h).with_alpha(alpha).unwrap();
             image.metadata.orientation = orientation;
             let stored = image.clone();
             let upright = image.into_upright().unwrap();
@@ -201,8 +245,23 @@ mod tests {
                         stored.rgb[from..from + 3],
                         "{orientation}"
                     );
+                    let alpha =
+                        |image: &Image, at: usize| image.alpha.as_ref().unwrap().samples()[at / 3];
+                    assert_eq!(alpha(&upright, to), alpha(&stored, from), "{orientation}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn flattening_is_a_weighted_mean() {
+        let rgb = || vec![0, 100, 255, 0, 100, 255, 0, 100, 255];
+        for depth in [Depth::Eight, Depth::Sixteen] {
+            let alpha = Alpha::new(depth, vec![0, depth.max(), depth.max() / 5]).unwrap();
+            let mut image = Image::new(3, 1, rgb()).unwrap().with_alpha(alpha).unwrap();
+            image.flatten(128);
+            assert_eq!(image.alpha, None);
+            assert_eq!(image.rgb, [128, 128, 128, 0, 100, 255, 102, 122, 153]);
         }
     }
 

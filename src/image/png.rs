@@ -1,11 +1,13 @@
 //! PNG output: samples, ICC and Exif through the `image` crate, XMP as an `iTXt` chunk of ours.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use ::image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use ::image::{ExtendedColorType, ImageEncoder};
 
-use super::{Image, Metadata};
+use super::{Alpha, CHANNELS, Image, Metadata};
+use crate::depth::Depth;
 
 /// Bytes before the first place where a chunk may be inserted: signature and `IHDR`.
 const HEADER_BYTES: usize = 8 + 25;
@@ -36,18 +38,56 @@ pub(super) fn write(
             .set_exif_metadata(exif.clone())
             .map_err(::image::ImageError::Unsupported)?;
     }
-    if image.is_gray {
-        let gray = image.to_gray();
-        encoder.write_image(&gray, image.width, image.height, ExtendedColorType::L8)?;
-    } else {
-        encoder.write_image(
-            &image.rgb,
-            image.width,
-            image.height,
-            ExtendedColorType::Rgb8,
-        )?;
-    }
+    let (samples, color) = samples(image);
+    encoder.write_image(&samples, image.width, image.height, color)?;
     out.flush().map_err(::image::ImageError::IoError)
+}
+
+/// The samples in the order of PNG, native-endian where they have 16 bits, and their kind.
+fn samples(image: &Image) -> (Cow<'_, [u8]>, ExtendedColorType) {
+    let is_wide = |alpha: &Alpha| alpha.depth() == Depth::Sixteen;
+    match (&image.alpha, image.is_gray) {
+        (None, false) => (Cow::Borrowed(&image.rgb), ExtendedColorType::Rgb8),
+        (None, true) => (Cow::Owned(image.to_gray()), ExtendedColorType::L8),
+        (Some(alpha), false) if is_wide(alpha) => {
+            let joined = join_wide::<CHANNELS>(&image.rgb, alpha);
+            (Cow::Owned(joined), ExtendedColorType::Rgba16)
+        }
+        (Some(alpha), true) if is_wide(alpha) => {
+            let joined = join_wide::<1>(&image.to_gray(), alpha);
+            (Cow::Owned(joined), ExtendedColorType::La16)
+        }
+        (Some(alpha), false) => {
+            let joined = join::<CHANNELS>(&image.rgb, alpha);
+            (Cow::Owned(joined), ExtendedColorType::Rgba8)
+        }
+        (Some(alpha), true) => {
+            let joined = join::<1>(&image.to_gray(), alpha);
+            (Cow::Owned(joined), ExtendedColorType::La8)
+        }
+    }
+}
+
+/// `N` color samples and alpha, per pixel.
+fn join<const N: usize>(colors: &[u8], alpha: &Alpha) -> Vec<u8> {
+    let mut out = Vec::with_capacity(alpha.samples().len() * (N + 1));
+    for (color, &sample) in colors.as_chunks::<N>().0.iter().zip(alpha.samples()) {
+        out.extend(color);
+        // An alpha channel of 8 bits has no larger samples.
+        out.push(sample as u8);
+    }
+    out
+}
+
+/// As [`join`], in 16 bits: colors times 257.
+fn join_wide<const N: usize>(colors: &[u8], alpha: &Alpha) -> Vec<u8> {
+    let mut out = Vec::with_capacity(alpha.samples().len() * (N + 1) * 2);
+    for (color, sample) in colors.as_chunks::<N>().0.iter().zip(alpha.samples()) {
+        // Both bytes of v * 257 are v.
+        out.extend(color.iter().flat_map(|&v| [v, v]));
+        out.extend(sample.to_ne_bytes());
+    }
+    out
 }
 
 /// Whether `xmp` may stand in an `iTXt` chunk: UTF-8 without zero bytes, of a length PNG can state.

@@ -151,6 +151,11 @@ fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
             "{width}x{height} is smaller than the {min_side}x{min_side} crop"
         )));
     }
+    if picture.alpha.is_some() {
+        return Err(Error::Unsupported(
+            "it has transparent pixels, whose colors mean nothing".into(),
+        ));
+    }
     Ok(picture)
 }
 

@@ -1,6 +1,8 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
+mod matrix;
 mod outputs;
+mod parts;
 mod round_trips;
 mod talk;
 
@@ -11,6 +13,12 @@ use aec::image::{Image, io};
 use aec::limits::Limits;
 use assert_cmd::Command;
 use tempfile::TempDir;
+
+/// The weights of the tests, for when the picture's quality does not matter.
+const TINY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/vectors/tiny.safetensors"
+);
 
 /// A folder of its own for each test.
 struct Workspace {

@@ -1,6 +1,9 @@
 //! Files that must be refused: valid ones with one thing wrong each.
 
+use aec::Depth;
+
 use super::layout::Layout;
+use super::random::Random;
 use super::vectors::Maker;
 use super::{encode, pictures};
 
@@ -11,7 +14,8 @@ pub const BROKEN: &[(&str, Maker)] = &[
     ("x-newline-damage", || [&plain()[..4], &plain()[5..]].concat()),
     ("x-empty", Vec::new),
     ("x-version", || with_byte(6, 2)),
-    ("x-reserved-flag", || with_header(|header| header[7] = 2)),
+    ("x-reserved-flag", || with_header(|header| header[7] = 8)),
+    ("x-wide-alone", || with_header(|header| header[7] = 4)),
     ("x-orientation", || with_header(|header| header[8] = 9)),
     ("x-quality", || with_header(|header| header[9..11].copy_from_slice(&50_001_u16.to_le_bytes()))),
     ("x-tile-units", || with_header(|header| header[11] = 0)),
@@ -48,6 +52,15 @@ pub const BROKEN: &[(&str, Maker)] = &[
     ("x-stream-cut", || with_tile(|tile| tile.truncate(tile.len() - 4))),
     ("x-empty-zero-map", || with_tile(|tile| drop(tile.splice(0..1, [1, 0])))),
     ("x-long-zero-map", || with_tile(|tile| drop(tile.splice(0..1, [1, 3, 255, 255, 0])))),
+    ("x-no-alpha", || with_header(|header| header[7] = 2)),
+    ("x-alpha-unannounced", || changed(clear(), |layout| layout.header[7] = 0)),
+    ("x-alpha-first", || changed(clear(), |layout| layout.sections.swap(0, 1))),
+    ("x-short-alpha", || with_alpha(|alpha| alpha.truncate(3))),
+    ("x-alpha-checksum", || with_alpha(|alpha| alpha[0] ^= 1)),
+    ("x-alpha-end", || with_alpha(|alpha| alpha.extend([1, 2, 3, 4, 5]))),
+    ("x-alpha-zero-byte", || with_alpha(|alpha| alpha.push(0))),
+    ("x-alpha-range", || with_alpha(|alpha| alpha.splice(4.., random_bytes(40)).for_each(drop))),
+    ("x-alpha-depth", || changed(clear(), |layout| layout.header[7] = 6)),
     ("x-wrong-zero-map", || with_tile(|tile| drop(tile.splice(0..1, [1, 2, 0, 0])))),
 ];
 
@@ -60,6 +73,17 @@ fn plain() -> Vec<u8> {
 /// A file of two unlike tiles.
 fn tiled() -> Vec<u8> {
     encode(&pictures::scene(90, 64), 60.0, 64)
+}
+
+/// A file of one tile with an alpha channel.
+fn clear() -> Vec<u8> {
+    let picture = pictures::with_alpha(pictures::scene(20, 30), Depth::Eight);
+    encode(&picture, 60.0, 64)
+}
+
+fn random_bytes(count: usize) -> Vec<u8> {
+    let mut random = Random::new(5);
+    (0..count).map(|_| random.byte() | 1).collect()
 }
 
 fn profiles() -> [([u8; 4], Vec<u8>); 2] {
@@ -92,4 +116,8 @@ fn with_header(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 fn with_tile(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     changed(plain(), |layout| change(layout.payload(b"TILE")))
+}
+
+fn with_alpha(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    changed(clear(), |layout| change(layout.payload(b"ALPH")))
 }

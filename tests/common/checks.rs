@@ -5,7 +5,9 @@ use std::io::Cursor;
 use std::sync::LazyLock;
 
 use aec::bitstream::Container;
-use aec::entropy::{MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap};
+use aec::entropy::{
+    MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
+};
 use aec::image::io::{OutputFormat, read, write};
 use aec::{DecodeOptions, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
 
@@ -20,6 +22,7 @@ pub const LIMITS: Limits = Limits {
 const DECODE: DecodeOptions = DecodeOptions {
     limits: LIMITS,
     strip: false,
+    region: None,
 };
 
 /// A file that parses is written again as a file that parses to the same.
@@ -36,13 +39,21 @@ pub fn container(bytes: &[u8]) {
     assert_eq!(again, container);
 }
 
-/// Decoding gives an error or a picture of the stated size.
+/// Decoding gives an error or a picture of the stated size, and what is left of a file that is not
+/// damaged is all of it.
 pub fn decode(bytes: &[u8], model: &Model) {
+    let left = aec::decode_damaged(bytes, model, &DECODE, &NoProgress);
     let Ok(picture) = aec::decode(bytes, model, &DECODE, &NoProgress) else {
+        assert!(left.is_err() || !left.unwrap().1.is_empty());
         return;
     };
     assert!(picture.pixels() <= LIMITS.max_pixels);
     assert_eq!(picture.rgb.len() as u64, 3 * picture.pixels());
+    if let Some(alpha) = &picture.alpha {
+        assert_eq!(alpha.samples().len() as u64, picture.pixels());
+    }
+    let (left, damage) = left.expect("the whole decoded");
+    assert!(left == picture && damage.is_empty());
     aec::codec::decode_latents(bytes, model, &DECODE).expect("the whole decoded");
 }
 
@@ -109,15 +120,19 @@ pub fn picture(bytes: &[u8]) {
     };
     let again = read(png.get_ref(), &limits).expect("our own PNG");
     assert_eq!(again.rgb, upright.rgb);
+    assert!(again.alpha == upright.alpha);
 }
 
 static TABLES: LazyLock<ScaleTables> = LazyLock::new(ScaleTables::gaussian);
 
-/// Tables, streams, symbols and zero maps; the first byte says which.
+/// Tables, streams, symbols, zero maps and planes; the first byte says which.
 pub fn entropy(bytes: &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else {
         return;
     };
+    if *kind == 255 {
+        return any_plane(rest);
+    }
     match kind % 5 {
         0 => stored_tables(rest),
         1 => changed_tables(rest),
@@ -204,6 +219,20 @@ fn any_symbols(bytes: &[u8]) {
         assert_eq!(decoder.pop(table).expect("our own stream"), symbol);
     }
     decoder.finish().expect("our own stream");
+}
+
+/// A plane that decodes survives. The input: width, height, whether samples have 16 bits, the stream.
+fn any_plane(bytes: &[u8]) {
+    let Some((&[width, height, is_wide], stream)) = bytes.split_first_chunk::<3>() else {
+        return;
+    };
+    let (width, height) = (usize::from(width) + 1, usize::from(height) + 1);
+    let max = if is_wide % 2 == 1 { 65_535 } else { 255 };
+    if let Ok(samples) = decode_plane(stream, width, height, max) {
+        let again = encode_plane(samples.clone(), width, max);
+        let again = decode_plane(&again, width, height, max).expect("our own stream");
+        assert!(again == samples);
+    }
 }
 
 /// A map that can be read is stored as what it was read from.

@@ -76,8 +76,9 @@ impl Layout {
     /// Makes the tile index, where there is one, that of the tiles.
     pub fn index_tiles(&mut self) {
         let mut index = Vec::new();
-        for (_, tile) in self.sections.iter().filter(|section| &section.0 == b"TILE") {
-            write_varint(&mut index, tile.len() as u32);
+        let is_tile = |section: &&Section| [b"TILE", b"ALPH"].contains(&&section.0);
+        for (_, payload) in self.sections.iter().filter(is_tile) {
+            write_varint(&mut index, payload.len() as u32);
         }
         for section in self
             .sections

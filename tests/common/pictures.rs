@@ -1,6 +1,6 @@
 //! Pictures made by code, in integers, so that they are the same everywhere.
 
-use aec::Image;
+use aec::{Alpha, Depth, Image};
 
 use super::random::Random;
 
@@ -43,4 +43,33 @@ pub fn gray_scene(width: u32, height: u32) -> Image {
     let mut picture = scene(width, height);
     picture.make_gray();
     picture
+}
+
+/// Hard and soft edges, a slope, some noise, and much that is constant, in integers.
+pub fn alpha(width: u32, height: u32, depth: Depth) -> Alpha {
+    let mut random = Random::new(11);
+    let max = u32::from(depth.max());
+    let mut samples = Vec::with_capacity((width * height) as usize);
+    for y in 0..height {
+        for x in 0..width {
+            let distance = (x % 90).abs_diff(40).pow(2) + (y % 70).abs_diff(30).pow(2);
+            let sample = match (x / 90 + y / 70) % 4 {
+                // A disc with a soft edge.
+                0 => max - (distance.clamp(500, 620) - 500) * max / 120,
+                // A hard one.
+                1 => u32::from(distance < 700) * max,
+                // A slope with noise.
+                2 => (x % 90 + y % 70) * max / 200 + u32::from(random.byte() & 3),
+                _ => 0,
+            };
+            samples.push(sample.min(max) as u16);
+        }
+    }
+    Alpha::new(depth, samples).unwrap()
+}
+
+/// `picture` with [`alpha`].
+pub fn with_alpha(picture: Image, depth: Depth) -> Image {
+    let alpha = alpha(picture.width, picture.height, depth);
+    picture.with_alpha(alpha).unwrap()
 }

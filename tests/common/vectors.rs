@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Once;
 
-use aec::Image;
+use aec::{Alpha, Depth, Image};
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
@@ -76,12 +76,29 @@ const VALID: &[(&str, Maker)] = &[
     ("all-zero", all_zero),
     ("zero-map", || encode(&pictures::flat(128, 128, [180, 90, 60]), 25.0, 1024)),
     ("unknown-ancillary", unknown_ancillary),
+    ("alpha", || encode(&pictures::with_alpha(pictures::scene(200, 150), Depth::Eight), 40.0, 128)),
+    ("alpha-16", || encode(&pictures::with_alpha(pictures::scene(140, 90), Depth::Sixteen), 40.0, 64)),
+    ("alpha-gray", || encode(&pictures::with_alpha(pictures::gray_scene(91, 33), Depth::Eight), 40.0, 128)),
+    ("alpha-orientation", || encode(&turned_alpha(), 60.0, 64)),
+    ("alpha-clear", || encode(&clear(), 60.0, 64)),
 ];
 
 fn turned(orientation: u8) -> Image {
     let mut picture = pictures::scene(50, 20);
     picture.metadata.orientation = orientation;
     picture
+}
+
+fn turned_alpha() -> Image {
+    let mut picture = pictures::with_alpha(pictures::scene(100, 37), Depth::Eight);
+    picture.metadata.orientation = 7;
+    picture
+}
+
+/// Transparent everywhere.
+fn clear() -> Image {
+    let alpha = Alpha::new(Depth::Eight, vec![0; 70 * 20]).unwrap();
+    pictures::scene(70, 20).with_alpha(alpha).unwrap()
 }
 
 fn with_metadata() -> Image {
@@ -119,11 +136,21 @@ pub fn sha256(bytes: &[u8]) -> String {
         })
 }
 
-/// What decoding a file comes to: the digest of the upright picture's RGB bytes, or the
-/// name of the error.
+/// The upright picture's RGB bytes, then its alpha samples in 1 or 2 little-endian bytes.
+pub fn picture_bytes(picture: &Image) -> Vec<u8> {
+    let mut bytes = picture.rgb.clone();
+    if let Some(alpha) = &picture.alpha {
+        let count = alpha.depth().bits() as usize / 8;
+        let sample = |sample: &u16| sample.to_le_bytes().into_iter().take(count);
+        bytes.extend(alpha.samples().iter().flat_map(sample));
+    }
+    bytes
+}
+
+/// What decoding a file comes to: the digest of [`picture_bytes`], or the name of the error.
 pub fn outcome(file: &[u8]) -> String {
     match decode(file) {
-        Ok(picture) => sha256(&picture.rgb),
+        Ok(picture) => sha256(&picture_bytes(&picture)),
         Err(error) => class(&error),
     }
 }
@@ -174,7 +201,7 @@ fn write_if_asked() {
 fn write() {
     let mut text = String::from(
         "# Written by AEC_WRITE_VECTORS=1 cargo test --release --test conformance\n\
-         # name: SHA-256 of the file, SHA-256 of the upright RGB bytes or the error\n",
+         # name: SHA-256 of the file, SHA-256 of the upright RGB and alpha bytes or the error\n",
     );
     for vector in all() {
         if !vector.path().exists() {

@@ -10,6 +10,7 @@ const MAX_METADATA: usize = 1 << 26;
 
 pub struct Header {
     pub is_gray: bool,
+    pub alpha_bits: Option<u32>,
     pub orientation: u8,
     pub quality: u16,
     pub tile_size: usize,
@@ -32,9 +33,15 @@ pub struct Payload<'a> {
     pub stream: &'a [u8],
 }
 
+pub struct AlphaPayload<'a> {
+    pub checksum: u32,
+    pub stream: &'a [u8],
+}
+
 pub struct File<'a> {
     pub header: Header,
     payloads: Vec<Payload<'a>>,
+    alpha: Vec<AlphaPayload<'a>>,
 }
 
 type Section<'a> = ([u8; 4], &'a [u8]);
@@ -49,8 +56,14 @@ impl<'a> File<'a> {
         let mut file = Self {
             header,
             payloads: Vec::new(),
+            alpha: Vec::new(),
         };
-        if 14 * file.columns() * file.rows() > r.rest.len() {
+        let smallest = if file.header.alpha_bits.is_some() {
+            27
+        } else {
+            14
+        };
+        if smallest * file.columns() * file.rows() > r.rest.len() {
             return Err(Class::Truncated);
         }
         file.read_sections(&mut r)?;
@@ -63,22 +76,33 @@ impl<'a> File<'a> {
 
     fn read_sections(&mut self, r: &mut Reader<'a>) -> Result<()> {
         let n = self.columns() * self.rows();
+        let each = if self.header.alpha_bits.is_some() {
+            2
+        } else {
+            1
+        };
         let mut section = skip_ancillary(r)?;
         let mut index = None;
         if n > 1 {
-            index = Some(read_index(wanted(section, b"TIDX")?, n)?);
+            index = Some(read_index(wanted(section, b"TIDX")?, n * each)?);
             section = read_section(r)?;
         }
-        for i in 0..n {
-            let payload = wanted(section, b"TILE")?;
+        for i in 0..n * each {
+            let is_alpha = i % each == 1;
+            let payload = wanted(section, if is_alpha { b"ALPH" } else { b"TILE" })?;
             if index
                 .as_ref()
                 .is_some_and(|lengths| lengths[i] as usize != payload.len())
             {
                 return Err(Class::Corrupt);
             }
-            self.payloads
-                .push(read_payload(payload).map_err(inside_payload)?);
+            if is_alpha {
+                self.alpha
+                    .push(read_alpha(payload).map_err(inside_payload)?);
+            } else {
+                self.payloads
+                    .push(read_payload(payload).map_err(inside_payload)?);
+            }
             section = read_section(r)?;
         }
         if wanted(section, b"END ")?.is_empty() {
@@ -106,22 +130,28 @@ impl<'a> File<'a> {
 
     /// Place and payload of every tile.
     pub fn tiles(&self) -> impl Iterator<Item = (Rect, &Payload<'a>)> {
-        self.payloads.iter().enumerate().map(|(t, payload)| {
+        self.places().zip(&self.payloads)
+    }
+
+    /// Place of every tile and payload of its alpha samples.
+    pub fn alpha(&self) -> impl Iterator<Item = (Rect, &AlphaPayload<'a>)> {
+        self.places().zip(&self.alpha)
+    }
+
+    fn places(&self) -> impl Iterator<Item = Rect> {
+        (0..self.columns() * self.rows()).map(|t| {
             let size = self.header.tile_size;
             let (x, y) = (t % self.columns() * size, t / self.columns() * size);
             let (width, height) = (
                 size.min(self.padded_width() - x),
                 size.min(self.padded_height() - y),
             );
-            (
-                Rect {
-                    x,
-                    y,
-                    width,
-                    height,
-                },
-                payload,
-            )
+            Rect {
+                x,
+                y,
+                width,
+                height,
+            }
         })
     }
 }
@@ -143,7 +173,7 @@ fn read_header(r: &mut Reader, file: &[u8]) -> Result<Header> {
     if r.u32()? != crc {
         return Err(Class::Corrupt);
     }
-    if flags > 1 {
+    if ![0, 1, 2, 3, 6, 7].contains(&flags) {
         return Err(Class::Unsupported);
     }
     let sides = 1..=MAX_SIDE;
@@ -153,7 +183,8 @@ fn read_header(r: &mut Reader, file: &[u8]) -> Result<Header> {
     }
     let (width, height, tile_size) = (width as usize, height as usize, 64 * usize::from(units));
     Ok(Header {
-        is_gray: flags == 1,
+        is_gray: flags % 2 == 1,
+        alpha_bits: [None, Some(8), None, Some(16)][usize::from(flags / 2)],
         orientation,
         quality,
         tile_size,
@@ -199,7 +230,7 @@ fn skip_ancillary<'a>(r: &mut Reader<'a>) -> Result<Section<'a>> {
 
 /// The payload of the section that must come here.
 fn wanted<'a>((tag, payload): Section<'a>, name: &[u8; 4]) -> Result<&'a [u8]> {
-    let is_known = [b"TIDX", b"TILE", b"END "].contains(&&tag);
+    let is_known = [b"TIDX", b"TILE", b"ALPH", b"END "].contains(&&tag);
     if &tag == name {
         Ok(payload)
     } else if tag[0].is_ascii_uppercase() && !is_known {
@@ -236,6 +267,15 @@ fn read_payload(payload: &[u8]) -> Result<Payload<'_>> {
     };
     Ok(Payload {
         zero_map,
+        checksum: r.u32()?,
+        stream: r.rest,
+    })
+}
+
+/// The payload of a tile's alpha samples (§5.6).
+fn read_alpha(payload: &[u8]) -> Result<AlphaPayload<'_>> {
+    let mut r = Reader { rest: payload };
+    Ok(AlphaPayload {
         checksum: r.u32()?,
         stream: r.rest,
     })

@@ -1,6 +1,7 @@
 //! The reference decoder: slow and plain, written from codec-spec.md alone, in its order
 //! and with its names. It shares no code with the library, whose results it checks.
 
+mod alpha;
 mod arrays;
 mod bytes;
 mod file;
@@ -12,7 +13,7 @@ mod tile;
 pub use tile::Statistics;
 
 use arrays::Array;
-use file::File;
+use file::{File, Rect};
 use model::{Model, Quality};
 
 /// Error classes (§11.1).
@@ -37,8 +38,23 @@ pub struct Picture {
     pub height: usize,
     /// Three samples per pixel in raster order; equal ones where the picture is gray.
     pub rgb: Vec<u8>,
+    /// One alpha sample per pixel, and their number of bits.
+    pub alpha: Option<(u32, Vec<u16>)>,
     /// What the symbols made use of.
     pub statistics: Statistics,
+}
+
+impl Picture {
+    /// The colors, then the alpha samples in 1 or 2 little-endian bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.rgb.clone();
+        if let Some((bits, alpha)) = &self.alpha {
+            for sample in alpha {
+                bytes.extend(&sample.to_le_bytes()[..*bits as usize / 8]);
+            }
+        }
+        bytes
+    }
 }
 
 /// Decodes a file with the model in a model file.
@@ -62,18 +78,47 @@ pub fn decode(bytes: &[u8], model_file: &[u8]) -> Result<Picture> {
         latent.paste(&tile, rect.y / 16, rect.x / 16);
     }
     let samples = synthesis::samples(&model, &quality, &latent);
-    Ok(finish(&file, &samples, statistics))
+    let alpha = decode_alpha(&file)?;
+    Ok(finish(&file, &samples, alpha.as_deref(), statistics))
+}
+
+/// The alpha channel of the picture as stored (§10.2).
+fn decode_alpha(file: &File) -> Result<Option<Vec<u16>>> {
+    let Some(bits) = file.header.alpha_bits else {
+        return Ok(None);
+    };
+    let (w, h) = (file.header.width, file.header.height);
+    let mut plane = vec![0; w * h];
+    for (rect, payload) in file.alpha() {
+        let rect = Rect {
+            width: rect.width.min(w - rect.x),
+            height: rect.height.min(h - rect.y),
+            ..rect
+        };
+        let samples = alpha::decode(payload, &rect, bits)?;
+        for (i, sample) in samples.into_iter().enumerate() {
+            plane[(rect.y + i / rect.width) * w + rect.x + i % rect.width] = sample;
+        }
+    }
+    Ok(Some(plane))
 }
 
 /// Crop, gray, orientation (§10.1).
-fn finish(file: &File, samples: &[[u8; 3]], statistics: Statistics) -> Picture {
+fn finish(
+    file: &File,
+    samples: &[[u8; 3]],
+    alpha: Option<&[u16]>,
+    statistics: Statistics,
+) -> Picture {
     let (w, h, stride) = (file.header.width, file.header.height, file.padded_width());
     let orientation = file.header.orientation;
     let (width, height) = if orientation < 5 { (w, h) } else { (h, w) };
     let mut rgb = Vec::with_capacity(width * height * 3);
+    let mut upright_alpha = Vec::new();
     for y in 0..height {
         for x in 0..width {
             let (sx, sy) = stored(orientation, x, y, w, h);
+            upright_alpha.extend(alpha.map(|alpha| alpha[sy * w + sx]));
             let pixel = samples[sy * stride + sx];
             rgb.extend(if file.header.is_gray {
                 gray(pixel)
@@ -86,6 +131,7 @@ fn finish(file: &File, samples: &[[u8; 3]], statistics: Statistics) -> Picture {
         width,
         height,
         rgb,
+        alpha: file.header.alpha_bits.map(|bits| (bits, upright_alpha)),
         statistics,
     }
 }

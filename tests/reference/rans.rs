@@ -1,4 +1,4 @@
-//! Scale tables and the rANS decoder (§8.1, §9).
+//! Scale tables, the rANS decoder and adaptive bits (§8.1, §9).
 
 use super::{Class, Result};
 
@@ -48,16 +48,13 @@ impl Table {
 }
 
 /// A stream that is being decoded.
-pub struct Decoder<'a> {
-    tables: &'a Tables,
+pub struct Stream {
     words: Vec<u32>,
     x: u64,
-    /// Number of escapes so far.
-    pub escapes: usize,
 }
 
-impl<'a> Decoder<'a> {
-    pub fn start(tables: &'a Tables, stream: &[u8]) -> Result<Self> {
+impl Stream {
+    pub fn start(stream: &[u8]) -> Result<Self> {
         if stream.last() == Some(&0) {
             return Err(Class::Corrupt);
         }
@@ -67,14 +64,9 @@ impl<'a> Decoder<'a> {
             .chunks(4)
             .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect();
-        let mut decoder = Self {
-            tables,
-            words,
-            x: 0,
-            escapes: 0,
-        };
-        while decoder.refill() {}
-        Ok(decoder)
+        let mut stream = Self { words, x: 0 };
+        while stream.refill() {}
+        Ok(stream)
     }
 
     fn refill(&mut self) -> bool {
@@ -93,23 +85,91 @@ impl<'a> Decoder<'a> {
         self.refill();
     }
 
+    pub fn bit(&mut self) -> bool {
+        let b = (self.x >> 15) & 1;
+        self.advance(b << 15, 1 << 15);
+        b == 1
+    }
+
+    pub fn adaptive_bit(&mut self, a: &mut AdaptiveBit) -> i32 {
+        let boundary = 2 * u64::from(a.p);
+        let bit = if self.x % 65_536 < boundary {
+            self.advance(0, boundary);
+            0
+        } else {
+            self.advance(boundary, 65_536 - boundary);
+            1
+        };
+        a.adapt(bit);
+        bit
+    }
+
+    pub fn finish(&self) -> Result<()> {
+        if self.x == 0 {
+            Ok(())
+        } else {
+            Err(Class::Corrupt)
+        }
+    }
+}
+
+/// A probability that adapts (§9.5).
+#[derive(Clone, Copy)]
+pub struct AdaptiveBit {
+    p: u32,
+    n: u32,
+}
+
+impl AdaptiveBit {
+    pub fn new() -> Self {
+        Self { p: 16_384, n: 0 }
+    }
+
+    fn adapt(&mut self, bit: i32) {
+        let shift = match self.n {
+            0 => 1,
+            1..=3 => 2,
+            4..=9 => 3,
+            10..=20 => 4,
+            _ => 5,
+        };
+        if bit == 1 {
+            self.p -= self.p >> shift;
+        } else {
+            self.p += (32_768 - self.p) >> shift;
+        }
+        self.n += 1;
+    }
+}
+
+/// The symbols of a tile's stream.
+pub struct Decoder<'a> {
+    tables: &'a Tables,
+    stream: Stream,
+    /// Number of escapes so far.
+    pub escapes: usize,
+}
+
+impl<'a> Decoder<'a> {
+    pub fn start(tables: &'a Tables, stream: &[u8]) -> Result<Self> {
+        Ok(Self {
+            tables,
+            stream: Stream::start(stream)?,
+            escapes: 0,
+        })
+    }
+
     fn interval(&mut self, t: usize) -> usize {
-        let q = self.x % 65_536;
+        let q = self.stream.x % 65_536;
         let mut cumulative = 0;
         for (i, frequency) in self.tables.0[t].frequencies.iter().enumerate() {
             if q < cumulative + frequency {
-                self.advance(cumulative, *frequency);
+                self.stream.advance(cumulative, *frequency);
                 return i;
             }
             cumulative += frequency;
         }
         unreachable!("the frequencies sum to 65536")
-    }
-
-    fn bit(&mut self) -> bool {
-        let b = (self.x >> 15) & 1;
-        self.advance(b << 15, 1 << 15);
-        b == 1
     }
 
     pub fn symbol(&mut self, t: usize) -> Result<i32> {
@@ -123,15 +183,15 @@ impl<'a> Decoder<'a> {
 
     fn escape(&mut self, reach: i32) -> Result<i32> {
         self.escapes += 1;
-        let negative = self.bit();
+        let negative = self.stream.bit();
         let mut n = 0;
-        while self.bit() {
+        while self.stream.bit() {
             n += 1;
             if n > 19 {
                 return Err(Class::Corrupt);
             }
         }
-        let e = (0..n).fold(1, |e, _| 2 * e + i32::from(self.bit()));
+        let e = (0..n).fold(1, |e, _| 2 * e + i32::from(self.stream.bit()));
         if e + reach > 1 << 20 {
             return Err(Class::Corrupt);
         }
@@ -139,10 +199,6 @@ impl<'a> Decoder<'a> {
     }
 
     pub fn finish(&self) -> Result<()> {
-        if self.x == 0 {
-            Ok(())
-        } else {
-            Err(Class::Corrupt)
-        }
+        self.stream.finish()
     }
 }

@@ -111,6 +111,10 @@ impl Measurement {
     }
 }
 
+/// Gray over which pictures with alpha are blended before they are measured: the metrics, and codecs
+/// such as JPEG, know opaque pictures only.
+pub(in super::super) const BACKGROUND: u8 = 128;
+
 /// The picture's samples for the metrics.
 pub(in super::super) fn view(image: &Image) -> crate::error::Result<RgbView<'_>> {
     RgbView::new(&image.rgb, image.width, image.height)

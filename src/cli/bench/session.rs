@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::codec::{Codec, JpegCodec};
 use super::inputs::Input;
-use super::measure::{Measurement, Metric, Timing, measure, time};
+use super::measure::{BACKGROUND, Measurement, Metric, Timing, measure, time};
 use super::options::Args;
 use super::record::{self, Recorder, Row};
 use super::viewer::{ViewerPicture, ViewerPlan};
@@ -35,7 +35,7 @@ pub(super) struct Findings {
     pub(super) timings: Vec<Timing>,
     /// What went wrong, one line each.
     pub(super) failures: Vec<String>,
-    /// What is worth knowing: pictures too small for a metric.
+    /// What is worth knowing: pictures blended, pictures too small for a metric.
     pub(super) remarks: Vec<String>,
 }
 
@@ -50,7 +50,8 @@ impl Session<'_> {
                 .with_context(|| format!("cannot create folder '{}'", folder.display()))?;
         }
         let mut findings = self.measure_all()?;
-        findings.remarks = self.size_remarks(&findings.rows);
+        let too_small = self.size_remarks(&findings.rows);
+        findings.remarks.extend(too_small);
         if !self.args.no_timing {
             self.time_all(&mut findings)?;
         }
@@ -72,6 +73,7 @@ impl Session<'_> {
             bar: Bar::new("measuring", self.global),
             done: AtomicU64::new(0),
             failures: Mutex::new(Vec::new()),
+            blended: Mutex::new(BTreeSet::new()),
         };
         let measured: Vec<Vec<Measurement>> = self
             .inputs
@@ -82,6 +84,10 @@ impl Session<'_> {
             .failures
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
+        let blended = work
+            .blended
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         let rows = rows
             .into_iter()
             .chain(measured.into_iter().flatten())
@@ -90,7 +96,7 @@ impl Session<'_> {
             rows,
             timings: Vec::new(),
             failures,
-            remarks: Vec::new(),
+            remarks: blended.iter().map(|name| alpha_remark(name)).collect(),
         })
     }
 
@@ -224,6 +230,10 @@ impl Session<'_> {
     }
 }
 
+fn alpha_remark(picture: &str) -> String {
+    format!("{picture} has an alpha channel: measured without it, blended over gray {BACKGROUND}")
+}
+
 fn too_small(row: &Measurement, metric: Metric) -> String {
     format!(
         "{} is {}x{}: too small for {}, which needs {} pixels on each side",
@@ -282,6 +292,8 @@ struct Work<'a> {
     bar: Bar,
     done: AtomicU64,
     failures: Mutex<Vec<String>>,
+    /// Pictures that had an alpha channel.
+    blended: Mutex<BTreeSet<String>>,
 }
 
 impl Work<'_> {
@@ -302,6 +314,10 @@ impl Work<'_> {
                 return Ok(Vec::new());
             }
         };
+        if source.is_blended {
+            let mut blended = self.blended.lock().unwrap_or_else(PoisonError::into_inner);
+            blended.insert(input.name.clone());
+        }
         let mut rows = Vec::new();
         for (codec, quality) in missing {
             match measure(

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::bitstream::{Container, Section, VERSION};
 use crate::cli::text;
+use crate::depth::Depth;
 use crate::error::Result;
 
 /// The facts about one file.
@@ -15,6 +16,7 @@ pub(super) struct Report {
     width: u32,
     height: u32,
     is_gray: bool,
+    alpha_bits: Option<u32>,
     orientation: u8,
     quality: f64,
     tile_size: u32,
@@ -81,6 +83,7 @@ impl Report {
             width: header.width,
             height: header.height,
             is_gray: header.is_gray,
+            alpha_bits: header.alpha.map(Depth::bits),
             orientation: header.orientation,
             quality: header.quality.percent(),
             tile_size: header.tile_size,
@@ -103,6 +106,7 @@ impl Report {
         for section in &self.sections {
             let kind = match section.tag.as_str() {
                 "TILE" => "tiles",
+                "ALPH" => "alpha",
                 "TIDX" => "tile index",
                 "iccP" => "ICC",
                 "exif" => "Exif",
@@ -121,12 +125,15 @@ impl Report {
     /// Two lines, and a table of sections if asked for.
     pub(super) fn text(&self) -> String {
         let color = if self.is_gray { "gray" } else { "RGB" };
+        let alpha = self
+            .alpha_bits
+            .map_or(String::new(), |bits| format!(" with {bits}-bit alpha"));
         let model = match &self.model_name {
             Some(name) => format!("{name} ({})", self.model_id),
             None => self.model_id.clone(),
         };
         let mut text = format!(
-            "{}: AEC {VERSION}, {}x{}, {color} 8-bit, quality {}, ",
+            "{}: AEC {VERSION}, {}x{}, {color} 8-bit{alpha}, quality {}, ",
             self.name, self.width, self.height, self.quality
         );
         if self.orientation != 1 {
@@ -183,6 +190,7 @@ impl Report {
             "width": self.width,
             "height": self.height,
             "gray": self.is_gray,
+            "alpha_bits": self.alpha_bits,
             "orientation": self.orientation,
             "quality": self.quality,
             "tile_size": self.tile_size,

@@ -15,6 +15,7 @@ pub(super) use aec::AecCodec;
 pub(super) use jpeg::JpegCodec;
 pub(super) use tool::installed_tools;
 
+use super::measure::BACKGROUND;
 use crate::image::{Image, io};
 
 /// A codec with its settings fixed, all but the quality.
@@ -31,9 +32,11 @@ pub(super) trait Codec: Sync {
     fn decode(&self, file: &[u8]) -> anyhow::Result<Image>;
 }
 
-/// A picture to encode: samples only, so that metadata counts for no codec.
+/// A picture to encode: opaque samples only, so that metadata and alpha count for no codec.
 pub(super) struct Source {
     image: Image,
+    /// Whether the picture had an alpha channel and was blended over [`BACKGROUND`].
+    pub(super) is_blended: bool,
     png: OnceLock<NamedTempFile>,
     ppm: OnceLock<NamedTempFile>,
 }
@@ -41,11 +44,14 @@ pub(super) struct Source {
 impl Source {
     /// Takes the upright samples of a picture.
     pub(super) fn new(picture: Image) -> crate::error::Result<Self> {
-        let upright = picture.into_upright()?;
+        let mut upright = picture.into_upright()?;
+        let is_blended = upright.alpha.is_some();
+        upright.flatten(BACKGROUND);
         let mut image = Image::new(upright.width, upright.height, upright.rgb)?;
         image.is_gray = upright.is_gray;
         Ok(Self {
             image,
+            is_blended,
             png: OnceLock::new(),
             ppm: OnceLock::new(),
         })

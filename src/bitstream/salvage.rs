@@ -1,0 +1,212 @@
+//! What can still be read of a damaged file (spec: "Integrity and errors").
+//!
+//! The tile index says where every section of a tile lies, so that damage to one does not lose the
+//! others. Without it, sections are taken as they come, up to the first that cannot be told apart.
+
+use super::alpha::AlphaPayload;
+use super::container::{
+    Metadata, TAG_TILE, TAG_TILE_INDEX, check_end, check_length, expect, read_index, tile_tags,
+};
+use super::header::Header;
+use super::reader::Reader;
+use super::section::Section;
+use super::tile::TilePayload;
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+/// How often the bytes of a tag that is looked for are taken for a section: each try may read the
+/// rest of the file.
+const MOST_TRIES: usize = 16;
+
+/// A file as far as it is intact.
+#[derive(Debug)]
+pub struct Salvage<'a> {
+    /// The header.
+    pub header: Header,
+    /// The metadata that is intact.
+    pub metadata: Metadata<'a>,
+    /// Per tile of `header.tile_grid()` its payload, or what is wrong with it.
+    pub tiles: Vec<Result<TilePayload<'a>>>,
+    /// With an alpha channel, the same for each tile's alpha; else empty.
+    pub alpha: Vec<Result<AlphaPayload<'a>>>,
+    /// What is wrong besides.
+    pub damage: Vec<Error>,
+}
+
+impl<'a> Salvage<'a> {
+    /// Reads what is left of a file. The memory it asks for is in proportion to the number of tiles,
+    /// whether or not they are there.
+    ///
+    /// # Errors
+    /// As [`Container::parse`](super::Container::parse) for the header, for what `limits` forbid, and for
+    /// what is intact but not supported.
+    pub fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let header = Header::read(&mut reader)?;
+        limits.check_pixels(header.width, header.height)?;
+        let mut salvage = Self {
+            header,
+            metadata: Metadata::default(),
+            tiles: Vec::new(),
+            alpha: Vec::new(),
+            damage: Vec::new(),
+        };
+        salvage.read_metadata(&mut reader, limits)?;
+        salvage.read_tiles(reader);
+        salvage.refuse_unsupported()?;
+        Ok(salvage)
+    }
+
+    /// Fails when something is newer than this decoder rather than damaged.
+    fn refuse_unsupported(&mut self) -> Result<()> {
+        let tiles = self.tiles.iter_mut().filter_map(|tile| tile.as_mut().err());
+        for error in tiles.chain(&mut self.damage) {
+            if let Error::Unsupported(what) = error {
+                return Err(Error::Unsupported(std::mem::take(what)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads up to the tile index, or to the tile if there is only one.
+    fn read_metadata(&mut self, reader: &mut Reader<'a>, limits: &Limits) -> Result<()> {
+        let first = if self.count() > 1 {
+            TAG_TILE_INDEX
+        } else {
+            TAG_TILE
+        };
+        // Behind the last intact section: a damaged one may be longer or shorter than it says.
+        let mut trusted = reader.clone();
+        loop {
+            let start = reader.clone();
+            let section = match Section::read_unchecked(reader) {
+                Ok(section) if section.tag == first => {
+                    *reader = start;
+                    return Ok(());
+                }
+                Ok(section) => section,
+                Err(error) => {
+                    self.damage.push(error);
+                    *reader = find_section(&trusted, first).unwrap_or(reader.ahead(u64::MAX));
+                    return Ok(());
+                }
+            };
+            match section.check() {
+                Ok(()) if section.is_critical() => {
+                    self.damage.extend(expect(section, first).err());
+                    *reader = find_section(&trusted, first).unwrap_or(start);
+                    return Ok(());
+                }
+                Ok(()) => {
+                    self.add_metadata(&section, limits)?;
+                    trusted = reader.clone();
+                }
+                Err(error) => self.damage.push(error),
+            }
+        }
+    }
+
+    fn add_metadata(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
+        match self.metadata.add(section, limits) {
+            Err(error @ Error::LimitExceeded { .. }) => return Err(error),
+            Err(error) => self.damage.push(error),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// The number of tiles, which the number of pixels bounds.
+    fn count(&self) -> usize {
+        self.header.tile_grid().count() as usize
+    }
+
+    /// Reads the tile index, the tiles and the end.
+    fn read_tiles(&mut self, mut reader: Reader<'a>) {
+        if self.count() == 1 {
+            return self.read_in_order(reader);
+        }
+        let start = reader.clone();
+        let length = self.count() * tile_tags(&self.header).len();
+        let (section, is_found) = read_tagged(&mut reader, TAG_TILE_INDEX);
+        match section.and_then(|section| read_index(section.payload, length)) {
+            Ok(lengths) => self.read_indexed(&reader, &lengths),
+            Err(error) => {
+                self.damage.push(error);
+                self.read_in_order(if is_found { reader } else { start });
+            }
+        }
+    }
+
+    /// Reads every section of a tile from where the tile index says it is.
+    fn read_indexed(&mut self, reader: &Reader<'a>, lengths: &[u32]) {
+        let tags = tile_tags(&self.header);
+        let mut offset = 0_u64;
+        for (&length, &tag) in lengths.iter().zip(tags.iter().cycle()) {
+            let section = Section::read(&mut reader.ahead(offset))
+                .and_then(|section| expect(section, tag))
+                .and_then(|section| check_length(section, length));
+            self.place(tag, section);
+            offset = offset.saturating_add(Section::file_bytes(length));
+        }
+        self.read_end(reader.ahead(offset));
+    }
+
+    /// Reads the sections of tiles as they come, up to one that is no such section.
+    fn read_in_order(&mut self, mut reader: Reader<'a>) {
+        let tags = tile_tags(&self.header);
+        let mut is_lost = false;
+        for &tag in tags.iter().cycle().take(self.count() * tags.len()) {
+            if is_lost {
+                let behind = "it lies behind damage".into();
+                self.place(tag, Err(Error::Corrupt(behind)));
+                continue;
+            }
+            let (section, is_found) = read_tagged(&mut reader, tag);
+            is_lost = !is_found;
+            self.place(tag, section);
+        }
+        if !is_lost {
+            self.read_end(reader);
+        }
+    }
+
+    /// Adds the next tile's payload, or that of its alpha.
+    fn place(&mut self, tag: [u8; 4], section: Result<Section<'a>>) {
+        let payload = section.map(|section| section.payload);
+        if tag == TAG_TILE {
+            self.tiles.push(payload.and_then(TilePayload::read));
+        } else {
+            self.alpha.push(payload.and_then(AlphaPayload::read));
+        }
+    }
+
+    /// Notes what is wrong with the end of the file.
+    fn read_end(&mut self, mut reader: Reader<'a>) {
+        let end = Section::read(&mut reader).and_then(|section| check_end(section, &reader));
+        self.damage.extend(end.err());
+    }
+}
+
+/// Reads a section that should be `tag`, and whether it is, damaged or not.
+fn read_tagged<'a>(reader: &mut Reader<'a>, tag: [u8; 4]) -> (Result<Section<'a>>, bool) {
+    match Section::read_unchecked(reader) {
+        Err(error) => (Err(error), false),
+        Ok(section) => {
+            let checked = section.check().and_then(|()| expect(section, tag));
+            (checked, section.tag == tag)
+        }
+    }
+}
+
+/// The first intact section `tag` behind `reader`.
+fn find_section<'a>(reader: &Reader<'a>, tag: [u8; 4]) -> Option<Reader<'a>> {
+    let rest = reader.rest();
+    let places = rest
+        .windows(4)
+        .enumerate()
+        .filter(|(_, four)| **four == tag);
+    places
+        .take(MOST_TRIES)
+        .map(|(offset, _)| reader.ahead(offset as u64))
+        .find(|found| Section::read(&mut found.clone()).is_ok())
+}

@@ -1,0 +1,137 @@
+//! What is wrong with a damaged file, part by part.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::area::Area;
+use super::region::Region;
+use crate::bitstream::Header;
+use crate::error::{Error, Result};
+
+/// Something of a file that is damaged.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Damage {
+    /// The colors of a tile: they are missing from the picture.
+    Tile {
+        /// Where the tile is seen in the whole upright picture.
+        region: Region,
+        /// What is wrong.
+        error: Error,
+    },
+    /// The alpha channel of a tile: it is opaque in the picture.
+    Alpha {
+        /// Where the tile is seen in the whole upright picture.
+        region: Region,
+        /// What is wrong.
+        error: Error,
+    },
+    /// Metadata, the tile index, or the end of the file.
+    File(Error),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, region, error) = match self {
+            Self::Tile { region, error } => ("tile", region, error),
+            Self::Alpha { region, error } => ("alpha of the tile", region, error),
+            Self::File(error) => return write!(f, "{error}"),
+        };
+        let Region {
+            x,
+            y,
+            width,
+            height,
+        } = region;
+        write!(f, "{what} at {x},{y} ({width}x{height} pixels): {error}")
+    }
+}
+
+/// A part of a file, tiles by their number; ordered as damage is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DamagedPart {
+    File,
+    Tile(usize),
+    Alpha(usize),
+}
+
+/// Damage that was found so far.
+#[derive(Debug)]
+pub(super) struct DamageList {
+    header: Header,
+    found: BTreeMap<DamagedPart, Vec<Error>>,
+}
+
+impl DamageList {
+    pub(super) fn new(header: Header) -> Self {
+        Self {
+            header,
+            found: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, part: DamagedPart, error: Error) {
+        self.found.entry(part).or_default().push(error);
+    }
+
+    /// Adds the errors among `results`, one per tile; what is left are the others.
+    pub(super) fn take<T>(
+        &mut self,
+        results: Vec<Result<T>>,
+        part: fn(usize) -> DamagedPart,
+    ) -> Vec<Option<T>> {
+        let take = |(index, result): (usize, Result<T>)| match result {
+            Ok(payload) => Some(payload),
+            Err(error) => {
+                self.add(part(index), error);
+                None
+            }
+        };
+        results.into_iter().enumerate().map(take).collect()
+    }
+
+    /// Forgets the parts that do not matter.
+    pub(super) fn retain(&mut self, matters: impl Fn(DamagedPart) -> bool) {
+        self.found.retain(|part, _| matters(*part));
+    }
+
+    /// The error of the first tile, if all of `tiles` are damaged; it is then no longer in the list.
+    pub(super) fn first_if_all(&mut self, tiles: usize) -> Option<Error> {
+        let mut damaged = self
+            .found
+            .iter_mut()
+            .filter_map(|(part, errors)| match part {
+                DamagedPart::Tile(_) => Some(errors),
+                DamagedPart::File | DamagedPart::Alpha(_) => None,
+            });
+        let first = damaged.next()?;
+        (damaged.count() + 1 >= tiles)
+            .then(|| first.pop())
+            .flatten()
+    }
+
+    /// Everything, in the order of the file.
+    pub(super) fn finish(self) -> Vec<Damage> {
+        let header = self.header;
+        let mut list = Vec::new();
+        for (part, errors) in self.found {
+            list.extend(errors.into_iter().map(|error| damage(&header, part, error)));
+        }
+        list
+    }
+}
+
+fn damage(header: &Header, part: DamagedPart, error: Error) -> Damage {
+    let region = |index| Region::showing(&Area::from(header.tile_grid().tile(index)), header);
+    match part {
+        DamagedPart::Tile(index) => match region(index) {
+            Some(region) => Damage::Tile { region, error },
+            None => Damage::File(error),
+        },
+        DamagedPart::Alpha(index) => match region(index) {
+            Some(region) => Damage::Alpha { region, error },
+            None => Damage::File(error),
+        },
+        DamagedPart::File => Damage::File(error),
+    }
+}
