@@ -9,7 +9,7 @@ cp seeds/weights/* corpus/weights
 cp seeds/picture/* corpus/picture
 # Symbols: quality, width, height, pairs. Entropy: the kind of input, then its parts.
 printf '\x80\x45\x1d\x01\x0f\xff\x03\x07\x00' > corpus/symbols/mixed
-printf '\xff\xff\x7f%0200d' 0 > corpus/symbols/long
+printf '\xff\x7f\x3f%0200d' 0 > corpus/symbols/long
 for kind in 0 1 2 3 4; do
     printf "\\x0$kind\\x10abcdefghijklmnop%0100d" "$kind" > "corpus/entropy/$kind"
 done

@@ -48,6 +48,10 @@ fn change(mut layout: Layout, spare: usize, seed: u32) -> Layout {
 
 fn mutate_bytes(bytes: &mut Vec<u8>, spare: usize) {
     let (size, max_size) = (bytes.len(), bytes.len() + spare);
+    // libFuzzer asserts that there is something to change.
+    if max_size == 0 {
+        return;
+    }
     bytes.resize(max_size, 0);
     let size = fuzzer_mutate(bytes, size, max_size);
     bytes.truncate(size);

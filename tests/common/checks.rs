@@ -63,7 +63,7 @@ pub fn symbols(bytes: &[u8], model: &Model) {
     let Some((&[quality, width, height], rest)) = bytes.split_first_chunk::<3>() else {
         return;
     };
-    let (width, height) = (u32::from(width) + 1, u32::from(height % 128) + 1);
+    let (width, height) = (u32::from(width % 128) + 1, u32::from(height % 64) + 1);
     let options = EncodeOptions {
         quality: Quality::from_percent(f64::from(quality) / 2.55).expect("0 to 100"),
         tile_size: 64,
