@@ -29,6 +29,7 @@ pub mod codec;
 pub mod depth;
 pub mod entropy;
 pub mod error;
+mod hooks;
 pub mod image;
 pub mod kernels;
 pub mod limits;
@@ -45,6 +46,7 @@ pub use codec::{
 };
 pub use depth::Depth;
 pub use error::{Error, Result};
+pub use hooks::register_image_hooks;
 pub use image::{Alpha, Image};
 pub use limits::Limits;
 pub use model::Model;

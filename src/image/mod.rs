@@ -11,6 +11,7 @@ mod sniff;
 
 pub use alpha::Alpha;
 pub use metadata::Metadata;
+pub(crate) use png::samples;
 
 use crate::error::{Error, Result};
 

@@ -44,7 +44,7 @@ pub(super) fn write(
 }
 
 /// The samples in the order of PNG, native-endian where they have 16 bits, and their kind.
-fn samples(image: &Image) -> (Cow<'_, [u8]>, ExtendedColorType) {
+pub(crate) fn samples(image: &Image) -> (Cow<'_, [u8]>, ExtendedColorType) {
     let is_wide = |alpha: &Alpha| alpha.depth() == Depth::Sixteen;
     match (&image.alpha, image.is_gray) {
         (None, false) => (Cow::Borrowed(&image.rgb), ExtendedColorType::Rgb8),
