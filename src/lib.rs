@@ -31,14 +31,16 @@ pub mod error;
 pub mod image;
 pub mod kernels;
 pub mod limits;
-#[cfg(feature = "cli")]
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "cli")]
 pub mod train;
 
 pub use bitstream::{ModelId, Quality};
-pub use codec::{DecodeOptions, EncodeOptions, NoProgress, Progress, decode, encode, model_id};
+pub use codec::{
+    DecodeOptions, EncodeOptions, Encoded, Goal, NoProgress, Progress, Target, decode, encode,
+    encode_to_target, model_id,
+};
 pub use error::{Error, Result};
 pub use image::Image;
 pub use limits::Limits;

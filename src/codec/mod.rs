@@ -3,14 +3,17 @@
 //! [`encode()`] and [`decode()`] join the layers below as the specification does:
 //! analysis transform, quantization and entropy coding tile by tile, container;
 //! and back. Both sides run [`tile::code_tile`] for everything that decides a
-//! probability.
+//! probability. [`encode_to_target()`] searches the quality for a file size or a PSNR.
 
 mod decode;
 mod encode;
+mod rate_control;
+mod search;
 mod tile;
 
 pub use decode::{decode, decode_latents};
 pub use encode::encode;
+pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

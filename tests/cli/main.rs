@@ -1,8 +1,10 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
+mod batch;
 mod outputs;
 mod round_trips;
 mod talk;
+mod targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
