@@ -55,6 +55,18 @@ pub enum Error {
     /// An option outside its documented range.
     #[error("invalid option: {0}")]
     InvalidOption(String),
+    /// No quality meets a target (see [`encode_to_target`](crate::encode_to_target)).
+    #[error(
+        "the target of {wanted} is out of reach: the closest is {closest}, at quality {quality}"
+    )]
+    TargetOutOfReach {
+        /// The target, with its unit.
+        wanted: String,
+        /// The closest value that was found, with its unit.
+        closest: String,
+        /// The quality that gives it, 0 to 100.
+        quality: f64,
+    },
     /// A picture that cannot be read or written.
     #[error("invalid image: {0}")]
     Image(String),

@@ -33,7 +33,6 @@ mod hooks;
 pub mod image;
 pub mod kernels;
 pub mod limits;
-#[cfg(feature = "cli")]
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "cli")]
@@ -41,8 +40,8 @@ pub mod train;
 
 pub use bitstream::{ModelId, Quality};
 pub use codec::{
-    Damage, DecodeOptions, EncodeOptions, NoProgress, Progress, Region, decode, decode_damaged,
-    encode, model_id,
+    Damage, DecodeOptions, EncodeOptions, Encoded, Goal, NoProgress, Progress, Region, Target,
+    decode, decode_damaged, encode, encode_to_target, model_id,
 };
 pub use depth::Depth;
 pub use error::{Error, Result};

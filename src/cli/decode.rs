@@ -1,4 +1,4 @@
-//! `aec decode`: an `.aec` file in, a picture out.
+//! `aec decode`: `.aec` files in, pictures out.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -6,25 +6,36 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 
+use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
 use super::options::{ModelOption, Resources, StageClock, load_model};
 use super::progress::Bar;
 use super::{stdio, text};
 use crate::bitstream::{Header, Reader};
-use crate::codec::{self, Damage, DecodeOptions, Region};
+use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
 use crate::error::Error;
-use crate::image::io;
+use crate::image::{Image, io};
+use crate::model::Model;
 
 /// Arguments of `aec decode`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "aec decode [OPTIONS] <INPUT> <OUTPUT>\n       \
+                            aec decode [OPTIONS] --out-dir <DIR> <INPUT>...")]
 pub(super) struct Args {
     /// .aec file ('-' for stdin)
     input: PathBuf,
 
     /// Image to write: .png or .ppm ('-' for stdout)
-    output: PathBuf,
+    #[arg(required_unless_present = "out_dir")]
+    output: Option<PathBuf>,
 
-    /// Output format when OUTPUT does not tell [default for '-': png]
+    /// More .aec files and folders, with --out-dir
+    #[arg(value_name = "INPUT", requires = "out_dir")]
+    more: Vec<PathBuf>,
+
+    /// Output format when OUTPUT does not tell
+    ///
+    /// For '-' and --out-dir, where it names the files too, the default is png.
     #[arg(long, value_name = "F")]
     format: Option<Format>,
 
@@ -49,7 +60,10 @@ pub(super) struct Args {
     #[command(flatten)]
     model: ModelOption,
 
-    /// Fail if OUTPUT exists
+    #[command(flatten)]
+    batch: BatchOptions,
+
+    /// Fail if OUTPUT exists; with --out-dir, skip the file
     #[arg(long, help_heading = "Resources")]
     no_clobber: bool,
 
@@ -91,6 +105,14 @@ impl Format {
 }
 
 impl Format {
+    /// The extension of the files.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Ppm => "ppm",
+        }
+    }
+
     /// Refuses a format that cannot hold what the file says it has, before any work is done.
     fn check_alpha(self, bytes: &[u8]) -> Result<(), Complaint> {
         // A header that cannot be read is reported when the file is decoded.
@@ -136,42 +158,106 @@ fn parse_region(text: &str) -> Result<Region, String> {
 
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    match (&args.batch.out_dir, &args.output) {
+        (None, Some(output)) => decode_one(&args, output, global),
+        (Some(folder), _) => decode_many(&args, folder, global),
+        (None, None) => unreachable!("the parser requires OUTPUT without --out-dir"),
+    }
+}
+
+/// One file to one picture; either may be a stream.
+fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut clock = StageClock::start(global);
-    let format = Format::choose(args.format, &args.output)?;
-    let output = stdio::Output::prepare(&args.output, args.no_clobber)?;
-    let options = DecodeOptions {
-        limits: args.resources.limits(),
-        strip: args.strip,
-        region: args.region,
-    };
-    let bytes = stdio::read_input(&args.input, &options.limits)?;
+    let format = Format::choose(args.format, output)?;
+    let target = stdio::Output::prepare(output, args.no_clobber)?;
+    let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
     format.check_alpha(&bytes)?;
     let (image, damage) = args.resources.install(|| {
         let model = load_model(args.model.model.as_deref())?;
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
-        let decoded = if args.keep_going {
-            codec::decode_damaged(&bytes, &model, &options, &bar)
-        } else {
-            codec::decode(&bytes, &model, &options, &bar).map(|image| (image, Vec::new()))
-        };
-        let decoded = decoded
-            .map_err(|error| explain(error, &bytes))
-            .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
+        let image = args.decode(&args.input, &bytes, &model, &bar)?;
         clock.lap("decode");
-        Ok(decoded)
+        Ok(image)
     })?;
-    output.commit(|out| io::write(&image, format.into(), out))?;
+    target.commit(|out| io::write(&image, format.into(), out))?;
     clock.lap("write image");
-    global.say(&format!(
-        "{}: {}x{}, {}",
-        stdio::route(&args.input, &args.output),
+    let route = stdio::route(&args.input, output);
+    global.say(&summary(&route, &image, started));
+    report_damage(&damage, &stdio::input_name(&args.input), global)
+}
+
+/// Files and folders of files to a folder of pictures.
+fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
+    let format = args.format.unwrap_or(Format::Png);
+    let batch = Batch {
+        label: "decoding",
+        kinds: FileKinds {
+            inputs: &["aec"],
+            inputs_name: ".aec files",
+            output: format.extension(),
+        },
+        pixels,
+        no_clobber: args.no_clobber,
+        limits: args.resources.limits(),
+        global,
+    };
+    let pool = args.resources.pool()?;
+    let model = pool.install(|| load_model(args.model.model.as_deref()))?;
+    let decode = |task: &Task, bytes: &[u8]| {
+        let started = Instant::now();
+        format.check_alpha(bytes)?;
+        let (image, damage) = args.decode(&task.input, bytes, &model, &NoProgress)?;
+        let output = batch.output(task)?;
+        output.commit(|out| io::write(&image, format.into(), out))?;
+        report_damage(&damage, &stdio::input_name(&task.input), global)?;
+        let route = stdio::route(&task.input, &task.output);
+        Ok(Done {
+            pixels: image.pixels(),
+            bytes: bytes.len() as u64,
+            line: summary(&route, &image, started),
+            warning: None,
+            is_lossy: false,
+        })
+    };
+    let inputs = batch::inputs(&args.input, args.output.as_deref(), &args.more);
+    batch.run(&inputs, folder, &pool, decode)
+}
+
+impl Args {
+    /// The picture, and what of its file is damaged if that is tolerated.
+    fn decode(
+        &self,
+        input: &Path,
+        bytes: &[u8],
+        model: &Model,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(Image, Vec<Damage>)> {
+        let options = DecodeOptions {
+            limits: self.resources.limits(),
+            strip: self.strip,
+            region: self.region,
+        };
+        let decoded = if self.keep_going {
+            codec::decode_damaged(bytes, model, &options, progress)
+        } else {
+            codec::decode(bytes, model, &options, progress).map(|image| (image, Vec::new()))
+        };
+        decoded
+            .map_err(|error| explain(error, bytes))
+            .with_context(|| format!("cannot decode {}", stdio::input_name(input)))
+    }
+}
+
+/// One line: from where to where, and how long it took.
+fn summary(route: &str, image: &Image, started: Instant) -> String {
+    format!(
+        "{route}: {}x{}, {}",
         image.width,
         image.height,
         text::speed(image.pixels(), started.elapsed()),
-    ));
-    report_damage(&damage, &stdio::input_name(&args.input), global)
+    )
 }
 
 /// Names what is damaged; an error if anything is.
@@ -184,6 +270,13 @@ fn report_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyho
     }
     let message = format!("{name} is damaged; what is left of the picture was written");
     Err(Complaint::failure(message, "").into())
+}
+
+/// Number of pixels that the file's header announces; 0 when it cannot be told.
+fn pixels(bytes: &[u8]) -> u64 {
+    Header::read(&mut Reader::new(bytes)).map_or(0, |header| {
+        u64::from(header.width) * u64::from(header.height)
+    })
 }
 
 /// Adds a hint when the input is a picture.

@@ -1,33 +1,41 @@
-//! `aec encode`: a picture in, an `.aec` file out.
+//! `aec encode`: pictures in, `.aec` files out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 
+use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
-use super::options::{ModelOption, Resources, StageClock, load_model};
+use super::options::{ModelOption, PICTURE_EXTENSIONS, Resources, StageClock, load_model};
 use super::progress::Bar;
+use super::rate::RateOptions;
 use super::{stdio, text};
-use crate::bitstream::{Container, Quality};
-use crate::codec::{self, EncodeOptions};
+use crate::bitstream::Container;
+use crate::codec::{self, EncodeOptions, NoProgress, Progress};
 use crate::error::Error;
 use crate::image::{Image, io};
 use crate::limits::Limits;
+use crate::model::Model;
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "aec encode [OPTIONS] <INPUT> <OUTPUT>\n       \
+                            aec encode [OPTIONS] --out-dir <DIR> <INPUT>...")]
 pub(super) struct Args {
     /// Image to compress: PNG, JPEG, WebP or PPM ('-' for stdin)
     input: PathBuf,
 
     /// File to write ('-' for stdout)
-    output: PathBuf,
+    #[arg(required_unless_present = "out_dir")]
+    output: Option<PathBuf>,
 
-    /// Quality, 0 (smallest) to 100 (best), decimals allowed
-    #[arg(short, long, value_name = "Q", default_value = "60", value_parser = parse_quality,
-          help_heading = "Rate")]
-    quality: Quality,
+    /// More images and folders, with --out-dir
+    #[arg(value_name = "INPUT", requires = "out_dir")]
+    more: Vec<PathBuf>,
+
+    #[command(flatten, next_help_heading = "Rate")]
+    rate: RateOptions,
 
     /// Drop Exif and XMP; the ICC profile is kept
     #[arg(long, help_heading = "Content")]
@@ -36,7 +44,10 @@ pub(super) struct Args {
     #[command(flatten, next_help_heading = "Content")]
     model: ModelOption,
 
-    /// Fail if OUTPUT exists
+    #[command(flatten)]
+    batch: BatchOptions,
+
+    /// Fail if OUTPUT exists; with --out-dir, skip the file
     #[arg(long, help_heading = "Resources")]
     no_clobber: bool,
 
@@ -52,61 +63,162 @@ pub(super) struct Args {
     resources: Resources,
 }
 
-/// Reads `--quality`: a number from 0 to 100.
-fn parse_quality(text: &str) -> Result<Quality, String> {
-    let percent: f64 = text.parse().map_err(|_| "not a number".to_string())?;
-    Quality::from_percent(percent).map_err(|error| error.to_string())
-}
-
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    match (&args.batch.out_dir, &args.output) {
+        (None, Some(output)) => encode_one(&args, output, global),
+        (Some(folder), _) => encode_many(&args, folder, global),
+        (None, None) => unreachable!("the parser requires OUTPUT without --out-dir"),
+    }
+}
+
+/// One picture to one file; either may be a stream.
+fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut clock = StageClock::start(global);
-    let output = stdio::Output::prepare(&args.output, args.no_clobber)?;
-    let options = EncodeOptions {
-        quality: args.quality,
-        tile_size: args.tile_size,
-        strip: args.strip,
-        limits: args.resources.limits(),
-    };
-    let image = read_image(&args, &options.limits, global)?;
+    let target = stdio::Output::prepare(output, args.no_clobber)?;
+    let limits = args.resources.limits();
+    let bytes = stdio::read_input(&args.input, &limits)?;
+    let image = read_image(&args.input, &bytes, &limits)?;
+    if io::is_lossy_source(&bytes) {
+        global.warn(&format!(
+            "{} is already lossy; encoding it again can only lower its quality",
+            stdio::input_name(&args.input)
+        ));
+    }
+    drop(bytes);
     clock.lap("read image");
-    let (file, model) = args.resources.install(|| {
+    let (result, model) = args.resources.install(|| {
         let model = load_model(args.model.model.as_deref())?;
         clock.lap("load model");
         let bar = Bar::new("encoding", global);
-        let file = codec::encode(&image, &model, &options, &bar)
-            .with_context(|| format!("cannot encode {}", stdio::input_name(&args.input)))?;
+        let result = args.encode(&args.input, &image, &model, &bar)?;
         clock.lap("encode");
-        Ok((file, model.name().to_string()))
+        Ok((result, model))
     })?;
-    output.commit(|out| Ok(out.write_all(&file)?))?;
-    let bytes = file.len() as u64;
-    global.say(&format!(
-        "{}: {}x{}, {} bytes, {}, model {model}, {}",
-        stdio::route(&args.input, &args.output),
-        image.width,
-        image.height,
-        text::thousands(bytes),
-        text::bits_per_pixel(bytes, image.pixels()),
-        text::speed(image.pixels(), started.elapsed()),
-    ));
+    if let Some(warning) = result.warning(&args.input) {
+        global.warn(&warning);
+    }
+    target.commit(|out| Ok(out.write_all(&result.file)?))?;
+    let route = stdio::route(&args.input, output);
+    global.say(&result.summary(&route, &image, &model, started));
     Ok(())
 }
 
-/// Reads the input picture; warns when it was compressed with loss before.
-fn read_image(args: &Args, limits: &Limits, global: &GlobalOptions) -> anyhow::Result<Image> {
-    let name = stdio::input_name(&args.input);
-    let bytes = stdio::read_input(&args.input, limits)?;
-    let image = io::read(&bytes, limits)
-        .map_err(|error| explain(error, &bytes, limits))
-        .with_context(|| format!("cannot read {name}"))?;
-    if io::is_lossy_source(&bytes) {
-        global.warn(&format!(
-            "{name} is already lossy; encoding it again can only lower its quality"
-        ));
+/// Files and folders of pictures to a folder of files.
+fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
+    let limits = args.resources.limits();
+    let batch = Batch {
+        label: "encoding",
+        kinds: FileKinds {
+            inputs: &PICTURE_EXTENSIONS,
+            inputs_name: "pictures (PNG, JPEG, WebP, PPM)",
+            output: "aec",
+        },
+        pixels: io::pixels,
+        no_clobber: args.no_clobber,
+        limits,
+        global,
+    };
+    let pool = args.resources.pool()?;
+    let model = pool.install(|| load_model(args.model.model.as_deref()))?;
+    let encode = |task: &Task, bytes: &[u8]| {
+        let started = Instant::now();
+        let image = read_image(&task.input, bytes, &limits)?;
+        let result = args.encode(&task.input, &image, &model, &NoProgress)?;
+        let output = batch.output(task)?;
+        output.commit(|out| Ok(out.write_all(&result.file)?))?;
+        let route = stdio::route(&task.input, &task.output);
+        Ok(Done {
+            pixels: image.pixels(),
+            bytes: result.file.len() as u64,
+            line: result.summary(&route, &image, &model, started),
+            warning: result.warning(&task.input),
+            is_lossy: io::is_lossy_source(bytes),
+        })
+    };
+    let inputs = batch::inputs(&args.input, args.output.as_deref(), &args.more);
+    batch.run(&inputs, folder, &pool, encode)
+}
+
+impl Args {
+    /// The file of one picture, at the quality or for the target that is asked for.
+    fn encode(
+        &self,
+        input: &Path,
+        image: &Image,
+        model: &Model,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Encoding> {
+        let options = EncodeOptions {
+            quality: self.rate.quality,
+            tile_size: self.tile_size,
+            strip: self.strip,
+            limits: self.resources.limits(),
+        };
+        let result = match self.rate.target() {
+            None => codec::encode(image, model, &options, progress).map(Encoding::at_quality),
+            Some(target) => codec::encode_to_target(image, model, &target, &options, progress)
+                .map(Encoding::for_target),
+        };
+        result.with_context(|| format!("cannot encode {}", stdio::input_name(input)))
     }
-    Ok(image)
+}
+
+/// A picture's file, and what there is to say about it.
+struct Encoding {
+    file: Vec<u8>,
+    /// What the search for a target chose and reached; empty without one.
+    chosen: String,
+    is_met: bool,
+}
+
+impl Encoding {
+    fn at_quality(file: Vec<u8>) -> Self {
+        Self {
+            file,
+            chosen: String::new(),
+            is_met: true,
+        }
+    }
+
+    fn for_target(encoded: codec::Encoded) -> Self {
+        let psnr = encoded.psnr.map(|psnr| format!(" ({psnr:.2} dB)"));
+        Self {
+            chosen: format!("quality {}{}, ", encoded.quality, psnr.unwrap_or_default()),
+            file: encoded.file,
+            is_met: encoded.is_met,
+        }
+    }
+
+    /// What `--best-effort` should not keep quiet about.
+    fn warning(&self, input: &Path) -> Option<String> {
+        let name = stdio::input_name(input);
+        (!self.is_met)
+            .then(|| format!("the target is out of reach for {name}; this is the closest file"))
+    }
+
+    /// One line: from where to where, how large, and how long it took.
+    fn summary(&self, route: &str, image: &Image, model: &Model, started: Instant) -> String {
+        let bytes = self.file.len() as u64;
+        format!(
+            "{route}: {}x{}, {} bytes, {}, {}model {}, {}",
+            image.width,
+            image.height,
+            text::thousands(bytes),
+            text::bits_per_pixel(bytes, image.pixels()),
+            self.chosen,
+            model.name(),
+            text::speed(image.pixels(), started.elapsed()),
+        )
+    }
+}
+
+/// Reads the input picture.
+fn read_image(input: &Path, bytes: &[u8], limits: &Limits) -> anyhow::Result<Image> {
+    io::read(bytes, limits)
+        .map_err(|error| explain(error, bytes, limits))
+        .with_context(|| format!("cannot read {}", stdio::input_name(input)))
 }
 
 /// Adds a hint when the input is an `.aec` file already.

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
-/// The temporary file being written, if there is one. A process writes one file at a time.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The temporary files being written.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Whether the work ends itself at the first request, having saved what it did.
 static IS_GRACEFUL: AtomicBool = AtomicBool::new(false);
@@ -18,7 +18,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Exit status after Ctrl-C, as shells report it: 128 + SIGINT.
 const STATUS: i32 = 130;
 
-fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -30,8 +30,8 @@ pub(super) fn install() {
             return;
         }
         // The lock is never given back: no file can be renamed into place after this line.
-        let path = unfinished();
-        if let Some(path) = path.as_ref() {
+        let paths = unfinished();
+        for path in paths.iter() {
             let _ = std::fs::remove_file(path);
         }
         std::process::exit(STATUS);
@@ -48,6 +48,8 @@ pub(super) fn stop_at_request() -> &'static AtomicBool {
 /// A temporary file that becomes the target in one step, or disappears.
 pub(super) struct UnfinishedFile {
     temporary: Option<NamedTempFile>,
+    /// Where it was made.
+    path: PathBuf,
 }
 
 impl UnfinishedFile {
@@ -63,9 +65,11 @@ impl UnfinishedFile {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let temporary = builder.tempfile_in(folder)?;
-        *registered = Some(temporary.path().to_path_buf());
+        let path = temporary.path().to_path_buf();
+        registered.push(path.clone());
         Ok(Self {
             temporary: Some(temporary),
+            path,
         })
     }
 
@@ -98,6 +102,6 @@ impl Drop for UnfinishedFile {
         let mut registered = unfinished();
         // Removes the file if it was not renamed, while the handler has to wait.
         self.temporary = None;
-        *registered = None;
+        registered.retain(|path| *path != self.path);
     }
 }

@@ -150,6 +150,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
                 Some("raise it with --max-pixels")
             }
             Error::UnknownModel(_) => Some("pass the weights of that model with --model PATH"),
+            Error::TargetOutOfReach { .. } => Some("write the closest file with --best-effort"),
             _ => None,
         }
     })

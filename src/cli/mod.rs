@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. The exit status is decided in [`main`] alone:
 //! 0 done (also when a reader closed its pipe), 1 the work failed, 2 wrong usage, 130 Ctrl-C.
 
+mod batch;
 mod bench;
 mod compare;
 mod decode;
@@ -13,6 +14,7 @@ pub mod messages;
 pub mod options;
 mod plot;
 pub mod progress;
+mod rate;
 mod shell;
 pub mod stdio;
 pub mod text;

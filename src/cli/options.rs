@@ -13,6 +13,10 @@ use crate::model::Model;
 
 pub use crate::codec::model_id;
 
+/// Lower-case extensions of the pictures that are looked for in folders.
+pub(super) const PICTURE_EXTENSIONS: [&str; 8] =
+    ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pbm", "pnm"];
+
 /// What a command may use of the machine.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Resources")]
@@ -69,15 +73,22 @@ impl Resources {
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send,
     ) -> anyhow::Result<T> {
+        self.pool()?.install(work)
+    }
+
+    /// Chooses the kernels for the whole process, and starts the chosen number of threads.
+    ///
+    /// # Errors
+    /// When the device or the kernel path is not available here.
+    pub fn pool(&self) -> anyhow::Result<rayon::ThreadPool> {
         self.device.check()?;
         if let Some(path) = self.kernels {
             crate::kernels::dispatch::force(path).context("cannot use --kernels")?;
         }
-        let pool = rayon::ThreadPoolBuilder::new()
+        rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads.map_or(0, usize::from))
             .build()
-            .context("cannot start the worker threads")?;
-        pool.install(work)
+            .context("cannot start the worker threads")
     }
 }
 

@@ -36,6 +36,11 @@ impl Bar {
             shown: Once::new(),
         }
     }
+
+    /// Takes the bar away while `print` writes to stderr.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
 }
 
 impl Progress for Bar {

@@ -1,6 +1,8 @@
 //! Encoding: analysis transform, then every tile's symbols.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -8,7 +10,7 @@ use super::alpha::{self, EncodedAlpha};
 use super::fill::fill_transparent;
 use super::tile::{Recorder, code_tile};
 use super::{EncodeOptions, Progress, Steps, model_id};
-use crate::bitstream::{Container, Header, Metadata, TileGrid, TilePayload, TileRect};
+use crate::bitstream::{Container, Header, Metadata, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
 use crate::image::{Alpha, Image};
@@ -18,7 +20,7 @@ use crate::model::config::LATENT_STRIDE;
 use crate::model::{Grid, Model, QualityModel};
 
 /// A tile's coded parts, before they are laid out in the file.
-struct EncodedTile {
+pub(super) struct EncodedTile {
     zero_map: Option<Vec<u8>>,
     checksum: u32,
     stream: Vec<u8>,
@@ -38,48 +40,136 @@ pub fn encode(
     options: &EncodeOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>> {
-    options.limits.check_pixels(image.width, image.height)?;
-    let orientation = image.metadata.orientation;
-    let alpha = checked_alpha(image)?;
-    let header = Header::new(
-        image.width,
-        image.height,
-        image.is_gray,
-        orientation,
-        options.quality,
-        options.tile_size,
-        model_id(model),
-    )?
-    .with_alpha(alpha.map(Alpha::depth));
-    let tables = ScaleTables::from_words(model.tables())?;
+    let encoder = PictureEncoder::new(image, model, options)?;
     let quality = model.at_quality(options.quality.raw())?;
-    let grid = header.tile_grid();
-    let tile_rects: Vec<TileRect> = grid.tiles().collect();
-    // Both halves of the work in rows of latents.
-    let tile_rows = header.tile_size as usize / LATENT_STRIDE;
-    let rows = grid.height as usize / LATENT_STRIDE;
-    let steps = Steps::new(progress, rows + tile_rects.len() * tile_rows);
+    let work = encoder.rows() + encoder.coding_work();
+    let steps = Steps::new(progress, work);
+    let latent = encoder.analyze(&quality, &steps)?;
+    let tiles = encoder.code(&quality, &latent, None, &steps)?;
+    encoder.write(options.quality, &tiles)
+}
 
-    let filled = alpha.and_then(|alpha| fill_transparent(&image.rgb, image.width as usize, alpha));
-    let rgb = filled.as_deref().unwrap_or(&image.rgb);
-    let latent = analyze(image, rgb, &quality, grid, &steps)?;
-    let encode_one = |rect: &TileRect| {
-        let tile = encode_tile(&quality, &tables, &latent, *rect)?;
-        steps.advance(tile_rows)?;
-        Ok(tile)
-    };
-    let tiles: Vec<EncodedTile> = tile_rects
-        .par_iter()
-        .map(encode_one)
-        .collect::<Result<_>>()?;
-    let alpha: Vec<EncodedAlpha> = match alpha {
-        Some(alpha) => tile_rects
-            .par_iter()
-            .map(|rect| alpha::encode_tile(alpha, &header, *rect))
-            .collect(),
-        None => Vec::new(),
-    };
-    write_container(image, options, header, &tiles, &alpha)
+/// What encoding a picture takes at any quality. Its methods are the parts of [`encode`].
+pub(super) struct PictureEncoder<'a> {
+    /// The picture.
+    pub image: &'a Image,
+    options: EncodeOptions,
+    /// The file's header, at the quality of the options.
+    header: Header,
+    tables: ScaleTables,
+    /// The places of the tiles, in coding order.
+    rects: Vec<TileRect>,
+    /// The colors to code: those of the picture, other ones where nobody sees them.
+    pub rgb: Cow<'a, [u8]>,
+    /// The alpha channel of every tile; none of an opaque picture.
+    alpha: Vec<EncodedAlpha>,
+}
+
+impl<'a> PictureEncoder<'a> {
+    /// Checks the picture and the options.
+    pub fn new(image: &'a Image, model: &Model, options: &EncodeOptions) -> Result<Self> {
+        options.limits.check_pixels(image.width, image.height)?;
+        let alpha = checked_alpha(image)?;
+        let header = Header::new(
+            image.width,
+            image.height,
+            image.is_gray,
+            image.metadata.orientation,
+            options.quality,
+            options.tile_size,
+            model_id(model),
+        )?
+        .with_alpha(alpha.map(Alpha::depth));
+        let rects: Vec<TileRect> = header.tile_grid().tiles().collect();
+        let width = image.width as usize;
+        let filled = alpha.and_then(|alpha| fill_transparent(&image.rgb, width, alpha));
+        let alpha = alpha.map_or_else(Vec::new, |alpha| {
+            let code = |rect: &TileRect| alpha::encode_tile(alpha, &header, *rect);
+            rects.par_iter().map(code).collect()
+        });
+        Ok(Self {
+            image,
+            options: *options,
+            header,
+            tables: ScaleTables::from_words(model.tables())?,
+            rects,
+            rgb: filled.map_or(Cow::Borrowed(&image.rgb), Cow::Owned),
+            alpha,
+        })
+    }
+
+    /// Rows of latents in the picture: the steps that each transform takes.
+    pub fn rows(&self) -> usize {
+        self.header.tile_grid().height as usize / LATENT_STRIDE
+    }
+
+    /// Steps that [`code`](Self::code) takes.
+    pub fn coding_work(&self) -> usize {
+        self.rects.len() * self.tile_rows()
+    }
+
+    /// Rows of latents in a whole tile.
+    fn tile_rows(&self) -> usize {
+        self.header.tile_size as usize / LATENT_STRIDE
+    }
+
+    /// A latent of the whole picture, all zeros.
+    pub fn empty_latent(&self, quality: &QualityModel) -> Grid {
+        let columns = self.header.tile_grid().width as usize / LATENT_STRIDE;
+        Grid::zeros(self.rows(), columns, quality.config().latent_channels)
+    }
+
+    /// The normalized latent of the whole picture.
+    pub fn analyze(&self, quality: &QualityModel, steps: &Steps) -> Result<Grid> {
+        let mut latent = self.empty_latent(quality);
+        let size = (latent.height, latent.width);
+        let read = |rows: Range<usize>, patches: &mut [f32]| {
+            read_patches(self.image, &self.rgb, rows, patches);
+        };
+        quality.analysis(size, &read, &mut |rows, values| {
+            latent.rows_mut(rows.clone()).copy_from_slice(values);
+            steps.advance(rows.len())
+        })?;
+        Ok(latent)
+    }
+
+    /// Codes every tile of `latent`. What a decoder will know of it, ŷ, is copied to `quantized`
+    /// if that is wanted.
+    pub fn code(
+        &self,
+        quality: &QualityModel,
+        latent: &Grid,
+        quantized: Option<&Mutex<Grid>>,
+        steps: &Steps,
+    ) -> Result<Vec<EncodedTile>> {
+        let encode_one = |rect: &TileRect| {
+            let (tile, known) = encode_tile(quality, &self.tables, latent, *rect)?;
+            if let Some(quantized) = quantized {
+                let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
+                quantized
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .paste_from(
+                        &known,
+                        (0, 0),
+                        (latents(rect.y), latents(rect.x)),
+                        (known.height, known.width),
+                    );
+            }
+            steps.advance(self.tile_rows())?;
+            Ok(tile)
+        };
+        self.rects.par_iter().map(encode_one).collect()
+    }
+
+    /// The file of tiles that were coded at `quality`.
+    pub fn write(&self, quality: Quality, tiles: &[EncodedTile]) -> Result<Vec<u8>> {
+        let header = Header {
+            quality,
+            ..self.header
+        };
+        write_container(self.image, &self.options, header, tiles, &self.alpha)
+    }
 }
 
 /// The alpha channel, unless it is opaque everywhere.
@@ -89,27 +179,6 @@ fn checked_alpha(image: &Image) -> Result<Option<&Alpha>> {
     };
     alpha.check_size(image.width, image.height)?;
     Ok(Some(alpha).filter(|alpha| !alpha.is_opaque()))
-}
-
-/// The normalized latent of the picture with the colors `rgb`.
-fn analyze(
-    image: &Image,
-    rgb: &[u8],
-    quality: &QualityModel,
-    grid: TileGrid,
-    steps: &Steps,
-) -> Result<Grid> {
-    let (height, width) = (
-        grid.height as usize / LATENT_STRIDE,
-        grid.width as usize / LATENT_STRIDE,
-    );
-    let mut latent = Grid::zeros(height, width, quality.config().latent_channels);
-    let read = |rows: Range<usize>, patches: &mut [f32]| read_patches(image, rgb, rows, patches);
-    quality.analysis((height, width), &read, &mut |rows, values| {
-        latent.rows_mut(rows.clone()).copy_from_slice(values);
-        steps.advance(rows.len())
-    })?;
-    Ok(latent)
 }
 
 /// Rows of 8 x 8 patches; beyond the picture its edge is repeated.
@@ -132,12 +201,13 @@ fn read_patches(image: &Image, rgb: &[u8], rows: Range<usize>, patches: &mut [f3
     pixels_to_patches(&band, height, width, patches);
 }
 
+/// The tile's coded parts, and its ŷ.
 fn encode_tile(
     quality: &QualityModel,
     tables: &ScaleTables,
     latent: &Grid,
     rect: TileRect,
-) -> Result<EncodedTile> {
+) -> Result<(EncodedTile, Grid)> {
     let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
     let (height, width) = (latents(rect.height), latents(rect.width));
     let tile = latent.crop(latents(rect.y), latents(rect.x), height, width);
@@ -154,11 +224,12 @@ fn encode_tile(
     let mut recorder = Recorder::new(tables, hyper, scaled(tile.values, &quality.latent_gain));
     let coded = code_tile(quality, height, width, &mut recorder)?;
     let (zero_map, stream) = recorder.finish(channels);
-    Ok(EncodedTile {
+    let tile = EncodedTile {
         zero_map: zero_map.map(|map| map.to_bytes()),
         checksum: coded.checksum,
         stream,
-    })
+    };
+    Ok((tile, coded.latent))
 }
 
 fn write_container(

@@ -3,7 +3,7 @@
 //! [`encode()`] and [`decode()`] join the layers below as the specification does:
 //! analysis transform, quantization and entropy coding tile by tile, container;
 //! and back. Both sides run [`tile::code_tile`] for everything that decides a
-//! probability.
+//! probability. [`encode_to_target()`] searches the quality for a file size or a PSNR.
 
 mod alpha;
 mod area;
@@ -11,13 +11,16 @@ mod damage;
 mod decode;
 mod encode;
 mod fill;
+mod rate_control;
 mod region;
+mod search;
 mod source;
 mod tile;
 
 pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents};
 pub use encode::encode;
+pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -75,6 +75,14 @@ pub fn is_lossy_source(bytes: &[u8]) -> bool {
     }
 }
 
+/// Number of pixels that the file's header announces; 0 when it cannot be told.
+#[must_use]
+pub fn pixels(bytes: &[u8]) -> u64 {
+    let reader = ::image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let size = reader.ok().and_then(|reader| reader.into_dimensions().ok());
+    size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
+}
+
 /// Writes a picture upright: the orientation is applied to the samples and reset in the
 /// metadata. Gray pictures are written as gray. With an alpha channel of 16 bits, colors are
 /// written in 16 bits too, times 257.

@@ -8,6 +8,7 @@
 mod bd_rate;
 mod ms_ssim;
 mod psnr;
+#[cfg(feature = "cli")]
 mod ssimulacra2;
 
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 pub use bd_rate::{BdRate, MIN_OVERLAP, MIN_POINTS, NoBdRate, RatePoint, bd_rate};
 pub use ms_ssim::{MS_SSIM_MIN_SIDE, ms_ssim, ms_ssim_db};
 pub use psnr::{mse, psnr, psnr_from_error, squared_error};
+#[cfg(feature = "cli")]
 pub use ssimulacra2::{SSIMULACRA2_MIN_SIDE, ssimulacra2};
 
 /// A borrowed picture: interleaved 8-bit RGB samples, row by row.

@@ -1,10 +1,12 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
+mod batch;
 mod matrix;
 mod outputs;
 mod parts;
 mod round_trips;
 mod talk;
+mod targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use super::super::options::PICTURE_EXTENSIONS;
 use super::codec::Source;
 use crate::image::io;
 use crate::limits::Limits;
-
-/// Extensions of pictures inside folders; files named on the command line may have any.
-const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pbm", "pnm"];
 
 /// A picture by its path, read when its turn comes.
 #[derive(Debug, Clone)]
@@ -64,7 +62,7 @@ fn pictures_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
             .unwrap_or_default()
             .to_string_lossy()
             .to_lowercase();
-        if path.is_file() && EXTENSIONS.contains(&extension.as_str()) {
+        if path.is_file() && PICTURE_EXTENSIONS.contains(&extension.as_str()) {
             pictures.push(path);
         }
     }

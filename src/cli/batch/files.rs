@@ -1,0 +1,193 @@
+//! Which files a run over many inputs reads and writes.
+//!
+//! Decided before any work is done, so that two inputs never end up in one output.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::super::messages::Complaint;
+use super::super::stdio;
+
+/// What a command reads and writes.
+pub(in super::super) struct FileKinds {
+    /// Lower-case extensions of inputs inside folders; files that are named may have any.
+    pub inputs: &'static [&'static str],
+    /// How messages call them.
+    pub inputs_name: &'static str,
+    /// Extension of outputs.
+    pub output: &'static str,
+}
+
+/// One input and where its result goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Task {
+    pub input: PathBuf,
+    pub output: PathBuf,
+}
+
+/// The tasks of a run, and the folders that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub tasks: Vec<Task>,
+    pub failures: Vec<anyhow::Error>,
+}
+
+/// The tasks of the named files and folders, in that order.
+///
+/// # Errors
+/// When there is nothing to do, or an output would replace another output or an input.
+pub(super) fn plan(inputs: &[PathBuf], out_dir: &Path, kinds: &FileKinds) -> anyhow::Result<Plan> {
+    if out_dir.exists() && !out_dir.is_dir() {
+        bail!(
+            "cannot write into '{}': it is not a folder",
+            out_dir.display()
+        );
+    }
+    let mut plan = Plan::default();
+    for input in inputs {
+        if stdio::is_standard_stream(input) {
+            return Err(Complaint::usage(
+                "cannot use '-' with --out-dir",
+                "name files and folders, or leave out --out-dir",
+            )
+            .into());
+        }
+        if input.is_dir() {
+            plan.add_folder(input, out_dir, kinds);
+        } else {
+            // A file that is missing fails when its turn comes, and the others do not.
+            let name = input.file_name().unwrap_or(input.as_os_str());
+            plan.add(input.clone(), Path::new(name), out_dir, kinds);
+        }
+    }
+    if plan.tasks.is_empty() && plan.failures.is_empty() {
+        let named: Vec<String> = inputs.iter().map(|path| stdio::input_name(path)).collect();
+        bail!("no {} in {}", kinds.inputs_name, named.join(", "));
+    }
+    refuse_collisions(&mut plan.tasks)?;
+    Ok(plan)
+}
+
+impl Plan {
+    /// Adds `input`, whose place below the output folder is that of `relative`.
+    fn add(&mut self, input: PathBuf, relative: &Path, out_dir: &Path, kinds: &FileKinds) {
+        let output = out_dir.join(relative.with_extension(kinds.output));
+        self.tasks.push(Task { input, output });
+    }
+
+    /// Adds the files of the right kind in a folder and its sub-folders, by path.
+    fn add_folder(&mut self, root: &Path, out_dir: &Path, kinds: &FileKinds) {
+        let mut found = Vec::new();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(relative) = folders.pop() {
+            let folder = root.join(&relative);
+            let listed = list(&folder, &relative, kinds, &mut found, &mut folders)
+                .with_context(|| format!("cannot read folder '{}'", folder.display()));
+            self.failures.extend(listed.err());
+        }
+        found.sort();
+        for relative in found {
+            self.add(root.join(&relative), &relative, out_dir, kinds);
+        }
+    }
+}
+
+/// Lists one folder; hidden entries are left out.
+fn list(
+    folder: &Path,
+    relative: &Path,
+    kinds: &FileKinds,
+    files: &mut Vec<PathBuf>,
+    folders: &mut Vec<PathBuf>,
+) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let path = relative.join(name);
+        // Links to folders are not followed: one to a parent would never end.
+        if entry.file_type()?.is_dir() {
+            folders.push(path);
+        } else if has_extension(&path, kinds.inputs) && entry.path().is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    extensions.contains(&extension.to_lowercase().as_str())
+}
+
+/// Drops inputs that were named twice; refuses outputs that would replace each other or an input.
+fn refuse_collisions(tasks: &mut Vec<Task>) -> anyhow::Result<()> {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut by_output: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut collision = None;
+    tasks.retain(|task| match by_output.entry(folded(&task.output)) {
+        Entry::Vacant(entry) => {
+            entry.insert(task.input.clone());
+            true
+        }
+        Entry::Occupied(other) => {
+            if real(other.get()) != real(&task.input) {
+                collision.get_or_insert((other.get().clone(), task.clone()));
+            }
+            false
+        }
+    });
+    if let Some((other, task)) = collision {
+        return Err(Complaint::failure(
+            format!(
+                "'{}' and '{}' would both become '{}'",
+                other.display(),
+                task.input.display(),
+                task.output.display()
+            ),
+            "rename one of them, or use another --out-dir for it",
+        )
+        .into());
+    }
+    refuse_replaced_inputs(tasks)
+}
+
+fn refuse_replaced_inputs(tasks: &[Task]) -> anyhow::Result<()> {
+    let inputs: HashMap<PathBuf, &Path> = tasks
+        .iter()
+        .filter_map(|task| Some((fs::canonicalize(&task.input).ok()?, task.input.as_path())))
+        .collect();
+    for task in tasks {
+        let Some(input) = fs::canonicalize(&task.output)
+            .ok()
+            .and_then(|output| inputs.get(&output))
+        else {
+            continue;
+        };
+        return Err(Complaint::failure(
+            format!(
+                "the result of '{}' would replace the input '{}'",
+                task.input.display(),
+                input.display()
+            ),
+            "use another --out-dir",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// The path as the file system tells names apart.
+fn folded(path: &Path) -> PathBuf {
+    if cfg!(any(windows, target_os = "macos")) {
+        path.to_string_lossy().to_lowercase().into()
+    } else {
+        path.to_path_buf()
+    }
+}

@@ -1,0 +1,214 @@
+//! Many files in one run: the files of `encode` and `decode` with `--out-dir`.
+//!
+//! As many pictures are worked on at once as there are threads. All share one pool, so that a
+//! picture that is alone has every thread for itself.
+
+mod files;
+mod gate;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+pub(super) use files::{FileKinds, Task};
+
+use anyhow::Context;
+
+use super::messages::{Complaint, GlobalOptions};
+use super::progress::Bar;
+use super::{stdio, text};
+use crate::codec::Progress;
+use crate::limits::Limits;
+use gate::Gate;
+
+/// Most pixels of the pictures worked on at once; a larger one is alone. Coding takes up to 100
+/// bytes per pixel, and a large picture keeps all threads busy by itself.
+const MAX_PIXELS_AT_ONCE: u64 = 1 << 24;
+
+/// Where the results of many inputs go.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct BatchOptions {
+    /// Write one file per input into this folder
+    ///
+    /// Inputs may then be files and folders, any number of them. A folder is searched with its
+    /// sub-folders, whose names are kept below DIR; hidden files are left out and links to
+    /// folders not followed. DIR is made if it is missing. A failure does not stop the other
+    /// files; the exit status is then 1.
+    #[arg(long, value_name = "DIR", help_heading = "Batch")]
+    pub out_dir: Option<PathBuf>,
+}
+
+/// Every positional argument of a run: without one output, all are inputs.
+pub(super) fn inputs(first: &Path, second: Option<&Path>, more: &[PathBuf]) -> Vec<PathBuf> {
+    let named = [first].into_iter().chain(second);
+    named
+        .map(Path::to_path_buf)
+        .chain(more.iter().cloned())
+        .collect()
+}
+
+/// A run over many files.
+pub(super) struct Batch<'a> {
+    /// What the progress bar says, such as `encoding`.
+    pub label: &'static str,
+    /// What is read and written.
+    pub kinds: FileKinds,
+    /// Pixels of an input, told by its bytes without decoding it; 0 if they do not say.
+    pub pixels: fn(&[u8]) -> u64,
+    /// Leave outputs that exist alone.
+    pub no_clobber: bool,
+    pub limits: Limits,
+    pub global: &'a GlobalOptions,
+}
+
+/// What became of one input.
+pub(super) struct Done {
+    pub pixels: u64,
+    /// Size of the `.aec` file.
+    pub bytes: u64,
+    /// Its summary, for `--verbose`.
+    pub line: String,
+    pub warning: Option<String>,
+    /// Whether it was compressed with loss before.
+    pub is_lossy: bool,
+}
+
+/// What became of all inputs.
+#[derive(Default)]
+struct Tally {
+    done: u64,
+    skipped: u64,
+    failed: u64,
+    lossy: u64,
+    pixels: u64,
+    bytes: u64,
+}
+
+impl Batch<'_> {
+    /// Calls `work` with each input and its bytes, on the threads of `pool`, and sums up.
+    ///
+    /// # Errors
+    /// When there is nothing to do or outputs collide, before any work is done; when an input
+    /// failed, after all the work.
+    pub(super) fn run(
+        &self,
+        inputs: &[PathBuf],
+        out_dir: &Path,
+        pool: &rayon::ThreadPool,
+        work: impl Fn(&Task, &[u8]) -> anyhow::Result<Done> + Sync,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let plan = files::plan(inputs, out_dir, &self.kinds)?;
+        let mut tally = Tally::default();
+        for failure in &plan.failures {
+            self.global.error(failure);
+            tally.failed += 1;
+        }
+        let tally = Mutex::new(tally);
+        let bar = Bar::new(self.label, self.global);
+        let gate = Gate::new(MAX_PIXELS_AT_ONCE);
+        let next = AtomicUsize::new(0);
+        let work_through = || {
+            while let Some(task) = plan.tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcome = self.one(task, &gate, pool, &work);
+                let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                bar.suspend(|| tally.add(outcome, self.global));
+                bar.report(tally.finished(), plan.tasks.len() as u64);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..pool.current_num_threads().min(plan.tasks.len()) {
+                scope.spawn(work_through);
+            }
+            work_through();
+        });
+        drop(bar);
+        let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.sum_up(started, self.global)
+    }
+
+    /// Works on one input; `None` if its output exists and is to be left alone.
+    fn one(
+        &self,
+        task: &Task,
+        gate: &Gate,
+        pool: &rayon::ThreadPool,
+        work: &(impl Fn(&Task, &[u8]) -> anyhow::Result<Done> + Sync),
+    ) -> anyhow::Result<Option<Done>> {
+        if self.no_clobber && task.output.exists() {
+            return Ok(None);
+        }
+        let bytes = stdio::read_input(&task.input, &self.limits)?;
+        let _place = gate.enter((self.pixels)(&bytes));
+        pool.install(|| work(task, &bytes)).map(Some)
+    }
+
+    /// The output of a task, in a folder that is made for it.
+    pub(super) fn output(&self, task: &Task) -> anyhow::Result<stdio::Output> {
+        if let Some(folder) = task.output.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
+        }
+        stdio::Output::prepare(&task.output, self.no_clobber)
+    }
+}
+
+impl Tally {
+    fn finished(&self) -> u64 {
+        self.done + self.skipped + self.failed
+    }
+
+    /// Counts an outcome, and says what it was.
+    fn add(&mut self, outcome: anyhow::Result<Option<Done>>, global: &GlobalOptions) {
+        match outcome {
+            Ok(Some(done)) => {
+                self.done += 1;
+                self.pixels += done.pixels;
+                self.bytes += done.bytes;
+                self.lossy += u64::from(done.is_lossy);
+                if let Some(warning) = &done.warning {
+                    global.warn(warning);
+                }
+                global.detail(|| done.line);
+            }
+            Ok(None) => self.skipped += 1,
+            Err(error) => {
+                self.failed += 1;
+                global.error(&error);
+            }
+        }
+    }
+
+    /// The last line: a summary, or an error that is one.
+    fn sum_up(&self, started: Instant, global: &GlobalOptions) -> anyhow::Result<()> {
+        let mut line = format!("{} done", self.done);
+        if self.skipped > 0 {
+            line += &format!(", {} skipped", self.skipped);
+        }
+        line += &format!(", {} failed", self.failed);
+        if self.done > 0 {
+            line += &format!(
+                ": {} bytes, {}, {}",
+                text::thousands(self.bytes),
+                text::bits_per_pixel(self.bytes, self.pixels),
+                text::speed(self.pixels, started.elapsed())
+            );
+        }
+        if self.lossy > 0 {
+            global.warn(&format!(
+                "{} already lossy; encoding again can only lower the quality",
+                match self.lossy {
+                    1 => "1 input is".into(),
+                    count => format!("{count} inputs are"),
+                }
+            ));
+        }
+        if self.failed > 0 {
+            return Err(Complaint::failure(line, "").into());
+        }
+        global.say(&line);
+        Ok(())
+    }
+}
