@@ -45,8 +45,8 @@ pub fn decode(
 /// As [`decode()`], from a file that may be damaged behind its header: gives what is left of the
 /// picture, and what is wrong with the file, in its order.
 ///
-/// The latents of a damaged tile are taken as 0, which gives an even gray that blends into the tiles
-/// around it; damaged alpha is taken as opaque; damaged metadata is left out.
+/// The latents of a damaged tile are taken as 0, which gives an even gray; damaged alpha is taken as
+/// opaque; damaged metadata is left out.
 ///
 /// # Errors
 /// As [`decode()`] for a damaged header, and when no tile that is wanted is intact.
