@@ -24,6 +24,9 @@ static ALLOCATOR: Counting = Counting;
 /// Most time that a refusal may take: the best of several runs, on a machine that does other things too.
 const SOON: Duration = Duration::from_millis(20);
 
+/// Most memory that an input of a fuzz target may take: well below the limit of fuzz/README.md for one block.
+const MEMORY: usize = 128 << 20;
+
 /// Tests take turns, so that one does not count another's memory.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -60,7 +63,9 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         println!("{}", path.display());
-        check(&std::fs::read(path).unwrap());
+        let bytes = std::fs::read(path).unwrap();
+        let ((), peak) = peak_of(|| check(&bytes));
+        assert!(peak < MEMORY, "{peak} bytes of memory");
     }
 }
 

@@ -8,7 +8,9 @@ use std::io::{Cursor, Write};
 use ::image::codecs::{jpeg::JpegDecoder, png::PngDecoder, pnm::PnmDecoder, webp::WebPDecoder};
 use ::image::{ColorType, ImageDecoder, ImageError};
 
-use super::sniff::{InputFormat, is_lossy_webp, jpeg_is_complete, webp_is_complete};
+use super::sniff::{
+    InputFormat, is_lossy_webp, jpeg_is_complete, webp_frame_sizes, webp_is_complete,
+};
 use super::{Alpha, Image, Metadata};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
@@ -50,6 +52,9 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Image> {
         }
         InputFormat::WebP => {
             refuse_truncation(webp_is_complete(bytes), format)?;
+            for (width, height) in webp_frame_sizes(bytes) {
+                limits.check_pixels(width, height)?;
+            }
             let decoder = WebPDecoder::new(source).map_err(wrap)?;
             refuse_animation(decoder.has_animation())?;
             read_decoder(decoder, format, limits)

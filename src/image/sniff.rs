@@ -47,8 +47,16 @@ impl InputFormat {
     }
 }
 
-/// The chunks of a WebP file: tag, and whether the payload lies within the file.
-fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], bool)> {
+/// A chunk of a WebP file.
+struct WebpChunk<'a> {
+    tag: [u8; 4],
+    /// As far as the file goes.
+    payload: &'a [u8],
+    /// Whether the whole payload lies within the file.
+    is_complete: bool,
+}
+
+fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = WebpChunk<'_>> {
     // "RIFF", size, "WEBP", then chunks of tag, size, payload padded to an even length.
     let mut rest = bytes.get(12..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -56,20 +64,43 @@ fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], bool)> {
         let [a, b, c, d, s0, s1, s2, s3] = *header;
         let size = usize::try_from(u32::from_le_bytes([s0, s1, s2, s3])).ok()?;
         rest = tail.get(size.next_multiple_of(2)..).unwrap_or_default();
-        Some(([a, b, c, d], size <= tail.len()))
+        Some(WebpChunk {
+            tag: [a, b, c, d],
+            payload: tail.get(..size).unwrap_or(tail),
+            is_complete: size <= tail.len(),
+        })
+    })
+}
+
+/// Width and height that the frames of a WebP file state themselves, lossy and lossless ones.
+///
+/// The decoder asks for a frame's memory before it compares this size with the picture's.
+pub(super) fn webp_frame_sizes(bytes: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    webp_chunks(bytes).filter_map(|chunk| match (&chunk.tag, chunk.payload) {
+        // Frame tag, start code, then 14 bits of each side under 2 bits of scaling.
+        (b"VP8 ", [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..]) => {
+            let side = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+            Some((side(*w0, *w1), side(*h0, *h1)))
+        }
+        // Signature, then 14 bits of each side less one.
+        (b"VP8L", [0x2f, b0, b1, b2, b3, ..]) => {
+            let bits = u32::from_le_bytes([*b0, *b1, *b2, *b3]);
+            Some(((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1))
+        }
+        _ => None,
     })
 }
 
 /// Whether a WebP file holds a lossy (`VP8 `) picture.
 pub(super) fn is_lossy_webp(bytes: &[u8]) -> bool {
-    webp_chunks(bytes).any(|(tag, _)| tag == *b"VP8 ")
+    webp_chunks(bytes).any(|chunk| chunk.tag == *b"VP8 ")
 }
 
 /// Whether every chunk of a WebP file lies within it.
 ///
 /// The decoder asks for a chunk's memory before it looks whether the bytes are there.
 pub(super) fn webp_is_complete(bytes: &[u8]) -> bool {
-    webp_chunks(bytes).all(|(_, fits)| fits)
+    webp_chunks(bytes).all(|chunk| chunk.is_complete)
 }
 
 /// Whether a JPEG file has its end marker.
@@ -133,6 +164,16 @@ mod tests {
         assert!(!is_lossy_webp(b"RIFF"));
         assert!(webp_is_complete(extended) && webp_is_complete(lossless));
         assert!(!webp_is_complete(b"RIFF\0\0\0\0WEBPVP8X\xff\xff\xff\xff"));
+    }
+
+    #[test]
+    fn webp_frames_state_their_sizes() {
+        let file = b"RIFF\0\0\0\0WEBPVP8X\x02\0\0\0abVP8 \x0a\0\0\0123\x9d\x01\x2a\xff\xff\x03\xc0\
+                     VP8L\x05\0\0\0\x2f\x01\x80\0\0\0";
+        let sizes: Vec<_> = webp_frame_sizes(file).collect();
+        assert_eq!(sizes, [(16_383, 3), (2, 3)]);
+        assert_eq!(webp_frame_sizes(&file[..40]).count(), 1);
+        assert_eq!(webp_frame_sizes(&file[..39]).count(), 0);
     }
 
     #[test]
