@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn webp_frames_state_their_sizes() {
-        let file = b"RIFF\0\0\0\0WEBPVP8X\x02\0\0\0abVP8 \x0a\0\0\x00123\x9d\x01\x2a\xff\xff\x03\xc0\
+        let file =
+            b"RIFF\0\0\0\0WEBPVP8X\x02\0\0\0abVP8 \x0a\0\0\x00123\x9d\x01\x2a\xff\xff\x03\xc0\
                      VP8L\x05\0\0\0\x2f\x01\x80\0\0\0";
         let sizes: Vec<_> = webp_frame_sizes(file).collect();
         assert_eq!(sizes, [(16_383, 3), (2, 3)]);
