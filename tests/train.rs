@@ -44,6 +44,7 @@ fn tiny_config(steps: u64) -> TrainConfig {
 
 fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run {
     let options = RunOptions {
+        device: aec::model::ComputeDevice::Cpu,
         out: out.to_path_buf(),
         resume,
         init: None,
@@ -91,6 +92,7 @@ fn the_loss_falls() {
         ..tiny_config(60)
     };
     let options = RunOptions {
+        device: aec::model::ComputeDevice::Cpu,
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,

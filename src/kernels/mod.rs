@@ -12,6 +12,7 @@
 pub mod activation;
 mod aligned;
 pub mod block;
+pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
 mod lanes;

@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
 
 use super::config::LayerKind;
+use super::ops::composed;
 use super::ops::exact::{ExactBlocks, ExactPointwise, ExactPointwiseAdd};
 use super::ops::sink::GradientSink;
 use super::ops::train::{Precision, TrainBlocks, TrainPointwise};
@@ -114,6 +115,9 @@ impl Module for Pointwise {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
             PointwiseExec::Exact(op) => x.apply_op1_no_bwd(op),
+            PointwiseExec::Train { params, op } if x.device().is_cuda() => {
+                composed::pointwise(x, params, op)
+            }
             PointwiseExec::Train { params, op } => x.apply_op2(params, op.clone()),
         }
     }
@@ -204,6 +208,10 @@ impl Module for Blocks {
         match &self.0 {
             BlocksExec::Exact(blocks) => x.apply_op1_no_bwd(blocks),
             BlocksExec::Train { params, .. } if params.is_empty() => Ok(x.clone()),
+            BlocksExec::Train { params, sink } if x.device().is_cuda() => {
+                let block = |x: Tensor, params| composed::block(&x, params, sink);
+                params.iter().try_fold(x.clone(), block)
+            }
             BlocksExec::Train { params, sink } => x.apply_op1(TrainBlocks {
                 params: params.clone(),
                 sink: sink.clone(),

@@ -8,6 +8,7 @@
 mod analysis;
 pub mod config;
 pub mod context;
+mod device;
 pub mod grid;
 mod hyperprior;
 pub mod infer;
@@ -22,21 +23,27 @@ pub mod weights;
 
 pub use config::{ModelConfig, Side};
 pub use context::EntropyParams;
+pub use device::ComputeDevice;
 pub use grid::Grid;
 pub use infer::{Features, Model, ModelSummary, QualityModel};
 pub(crate) use layers::Mode;
 pub(crate) use network::Network;
+#[cfg(feature = "cuda")]
+pub(crate) use ops::call::from_gpu;
+#[cfg(any(feature = "cuda", test))]
+pub(crate) use ops::composed;
 pub(crate) use ops::context as context_ops;
+#[cfg(feature = "cuda")]
+pub(crate) use ops::elementwise::square_sums;
 pub(crate) use ops::rearrange::space_to_depth;
 pub(crate) use ops::sink::GradientSink;
 pub(crate) use ops::train as train_ops;
+pub(crate) use ops::with_values;
 pub use stream::{Sink, Source};
 pub use weights::Weights;
 
 impl From<candle_core::Error> for crate::Error {
     fn from(error: candle_core::Error) -> Self {
-        // candle's errors may span lines (backtraces); the first says what happened.
-        let text = error.to_string();
-        Self::Compute(text.lines().next().unwrap_or("unknown error").to_string())
+        Self::Compute(device::one_line(&error))
     }
 }

@@ -1,22 +1,22 @@
-//! One step's input: crops, qualities and quantization noise, drawn by (seed, step).
+//! One step's input: crops, qualities and the seed of its noise, drawn by (seed, step).
 
 use candle_core::{Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::config::TrainConfig;
-use super::data::{Pictures, append_patches};
-use crate::model::config::{HYPER_STRIDE, LATENT_STRIDE};
+use super::data::{Crop, CropSource, patches};
 use crate::model::quality::{QUALITY_MAX, RowPosition};
 
 /// How symbols are quantized in the rate term.
-pub enum Noise {
-    /// Additive uniform noise in -0.5..0.5 for latents and hyper-latents (training).
-    Uniform {
-        /// `[batch, h/16, w/16, M]`.
-        latent: Tensor,
-        /// `[batch, h/64, w/64, Z]`.
-        hyper: Tensor,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantization {
+    /// Additive uniform noise in -0.5..0.5 (training), see [`super::noise`].
+    Noise {
+        /// Seed of the latent's noise; the hyper-latent's is the next one.
+        seed: u64,
+        /// Number of the first sample in the batch that this is a part of.
+        first: usize,
     },
     /// Rounding, as the codec does it (validation).
     Rounding,
@@ -31,7 +31,7 @@ pub struct Batch {
     /// Lagrange multiplier of each sample.
     pub lambdas: Vec<f64>,
     /// Quantization of the rate term.
-    pub noise: Noise,
+    pub quantization: Quantization,
     /// Pixels per sample.
     pub pixels: usize,
 }
@@ -55,38 +55,23 @@ impl Batch {
     ///
     /// # Errors
     /// When a tensor cannot be made.
-    pub fn random(
-        config: &TrainConfig,
-        pictures: &Pictures,
-        step: u64,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn random(config: &TrainConfig, source: &CropSource<'_>, step: u64) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(step + 1);
-        let (b, side) = (config.batch, config.crop);
-        let crops: Vec<Vec<u8>> = (0..b)
-            .map(|_| pictures.random_crop(side, &mut rng))
+        let b = config.batch;
+        let crops: Vec<Crop> = (0..b)
+            .map(|_| source.pictures().draw(config.crop, &mut rng))
             .collect();
         #[allow(clippy::cast_precision_loss)]
         let qualities: Vec<f64> = (0..b)
             .map(|i| (i as f64 + rng.random::<f64>()) / b as f64)
             .collect();
-        let mut uniform = |stride: usize, channels: usize| {
-            let shape = (b, side / stride, side / stride, channels);
-            let values: Vec<f32> = (0..b * (side / stride).pow(2) * channels)
-                .map(|_| rng.random::<f32>() - 0.5)
-                .collect();
-            Tensor::from_vec(values, shape, device)
+        let patches = source.patches(&crops, config.crop)?;
+        let quantization = Quantization::Noise {
+            seed: rng.random(),
+            first: 0,
         };
-        let latent = uniform(LATENT_STRIDE, config.model.latent_channels)?;
-        let hyper = uniform(HYPER_STRIDE, config.model.hyper_channels)?;
-        Self::new(
-            config,
-            &crops,
-            &qualities,
-            Noise::Uniform { latent, hyper },
-            device,
-        )
+        Ok(Self::new(config, patches, &qualities, quantization))
     }
 
     /// A batch of given crops at given qualities (0.0..=1.0), quantized by rounding.
@@ -99,13 +84,14 @@ impl Batch {
         quality: f64,
         device: &Device,
     ) -> Result<Self> {
-        Self::new(
+        let patches = patches(crops, config.crop, device)?;
+        let qualities = vec![quality; crops.len()];
+        Ok(Self::new(
             config,
-            crops,
-            &vec![quality; crops.len()],
-            Noise::Rounding,
-            device,
-        )
+            patches,
+            &qualities,
+            Quantization::Rounding,
+        ))
     }
 
     /// Number of samples.
@@ -131,45 +117,38 @@ impl Batch {
     }
 
     fn part(&self, start: usize, end: usize) -> Result<Self> {
-        let cut = |tensor: &Tensor| tensor.narrow(0, start, end - start);
-        let noise = match &self.noise {
-            Noise::Uniform { latent, hyper } => Noise::Uniform {
-                latent: cut(latent)?,
-                hyper: cut(hyper)?,
+        let quantization = match self.quantization {
+            Quantization::Noise { seed, first } => Quantization::Noise {
+                seed,
+                first: first + start,
             },
-            Noise::Rounding => Noise::Rounding,
+            Quantization::Rounding => Quantization::Rounding,
         };
         Ok(Self {
-            patches: cut(&self.patches)?,
+            patches: self.patches.narrow(0, start, end - start)?,
             positions: self.positions[start..end].to_vec(),
             lambdas: self.lambdas[start..end].to_vec(),
-            noise,
+            quantization,
             pixels: self.pixels,
         })
     }
 
     fn new(
         config: &TrainConfig,
-        crops: &[Vec<u8>],
+        patches: Tensor,
         qualities: &[f64],
-        noise: Noise,
-        device: &Device,
-    ) -> Result<Self> {
-        let side = config.crop;
-        let mut patches = Vec::with_capacity(crops.len() * side * side * 3);
-        for crop in crops {
-            append_patches(crop, side, &mut patches);
-        }
+        quantization: Quantization,
+    ) -> Self {
         let rows = config.model.quality_rows;
-        Ok(Self {
-            patches: Tensor::from_vec(patches, (crops.len(), side / 8, side / 8, 192), device)?,
+        Self {
+            patches,
             positions: qualities
                 .iter()
                 .map(|q| RowPosition::new(stored_quality(*q), rows))
                 .collect(),
             lambdas: qualities.iter().map(|q| lambda(config, *q)).collect(),
-            noise,
-            pixels: side * side,
-        })
+            quantization,
+            pixels: config.crop * config.crop,
+        }
     }
 }

@@ -40,8 +40,9 @@ pub fn save(
     optimizer: &Optimizer,
 ) -> Result<()> {
     let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
+    let all = optimizer.moments()?;
     for (layer, var) in variables {
-        let Some(moments) = optimizer.moments.get(layer) else {
+        let Some(moments) = all.get(layer) else {
             continue;
         };
         let values = var.to_vec1::<f32>()?;
@@ -100,6 +101,7 @@ pub fn restore(
         text.parse().map_err(malformed)
     };
     let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
+    let mut all = BTreeMap::new();
     for (layer, var) in variables {
         let read = |kind: &str| read_values(&file, &format!("{kind}.{layer}"), var.elem_count());
         var.set(&Tensor::new(read("p")?, &Device::Cpu)?.to_device(var.device())?)?;
@@ -108,8 +110,9 @@ pub fn restore(
             second: read("v")?,
             average: read("a")?,
         };
-        optimizer.moments.insert(layer.clone(), moments);
+        all.insert(layer.clone(), moments);
     }
+    optimizer.set_moments(all)?;
     optimizer.updates = number("updates")?;
     optimizer.skipped = number("skipped")?;
     number("step")

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::{Device, Tensor};
 use rand::Rng;
 use rayon::prelude::*;
 
@@ -15,6 +16,119 @@ pub struct Pictures {
     pictures: Vec<Image>,
     /// Cumulative number of pixels, to draw pictures by area.
     areas: Vec<u64>,
+}
+
+/// Where a crop lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crop {
+    /// Number of the picture.
+    pub picture: usize,
+    /// First column.
+    pub x: usize,
+    /// First row.
+    pub y: usize,
+    /// Whether left and right change places.
+    pub mirrored: bool,
+}
+
+/// Where training crops are cut out.
+pub enum CropSource<'a> {
+    /// In the host's memory, for the CPU.
+    Host(&'a Pictures),
+    /// On the GPU, in its memory.
+    #[cfg(feature = "cuda")]
+    Gpu(GpuPictures<'a>),
+}
+
+impl<'a> CropSource<'a> {
+    /// The pictures for training on `device`, copied to its memory.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn new(pictures: &'a Pictures, device: &Device) -> Result<Self> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Ok(Self::Gpu(GpuPictures::new(pictures, device)?)),
+            _ => Ok(Self::Host(pictures)),
+        }
+    }
+
+    /// The pictures.
+    #[must_use]
+    pub fn pictures(&self) -> &'a Pictures {
+        match self {
+            Self::Host(pictures) => pictures,
+            #[cfg(feature = "cuda")]
+            Self::Gpu(gpu) => gpu.pictures,
+        }
+    }
+
+    /// Crops as patches `[crops, side/8, side/8, 192]` in -0.5..=0.5.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn patches(&self, crops: &[Crop], side: usize) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Host(pictures) => {
+                let pixels: Vec<_> = crops.iter().map(|at| pictures.crop(at, side)).collect();
+                patches(&pixels, side, &Device::Cpu)
+            }
+            #[cfg(feature = "cuda")]
+            Self::Gpu(gpu) => gpu.patches(crops, side),
+        }
+    }
+}
+
+/// Pictures as bytes in the memory of a GPU.
+#[cfg(feature = "cuda")]
+pub struct GpuPictures<'a> {
+    pictures: &'a Pictures,
+    device: candle_core::CudaDevice,
+    bytes: candle_core::cuda::cudarc::driver::CudaSlice<u8>,
+}
+
+#[cfg(feature = "cuda")]
+impl<'a> GpuPictures<'a> {
+    fn new(pictures: &'a Pictures, device: &candle_core::CudaDevice) -> Result<Self> {
+        // One after another, so that a picture starts at three times the pixels before it.
+        let all: Vec<u8> = pictures
+            .pictures
+            .iter()
+            .flat_map(|picture| &picture.rgb)
+            .copied()
+            .collect();
+        Ok(Self {
+            pictures,
+            device: device.clone(),
+            bytes: device.clone_htod(&all)?,
+        })
+    }
+
+    fn patches(&self, crops: &[Crop], side: usize) -> candle_core::Result<Tensor> {
+        let place = |at: &Crop| {
+            let picture = &self.pictures.pictures[at.picture];
+            let area = u64::from(picture.width) * u64::from(picture.height);
+            let first = 3 * (self.pictures.areas[at.picture] - area) as i64;
+            let row = 3 * i64::from(picture.width);
+            [first + at.y as i64 * row + 3 * at.x as i64, row, at.mirrored.into()]
+        };
+        let table: Vec<[i64; 3]> = crops.iter().map(place).collect();
+        let values = crate::kernels::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;
+        let shape = (crops.len(), side / 8, side / 8, 192).into();
+        Ok(crate::model::from_gpu(&self.device, values, &shape))
+    }
+}
+
+/// Crops of interleaved RGB as patches `[crops, side/8, side/8, 192]` in -0.5..=0.5.
+///
+/// # Errors
+/// When a tensor cannot be made.
+pub fn patches(crops: &[Vec<u8>], side: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let mut values = Vec::with_capacity(crops.len() * side * side * 3);
+    for crop in crops {
+        append_patches(crop, side, &mut values);
+    }
+    Tensor::from_vec(values, (crops.len(), side / 8, side / 8, 192), device)
 }
 
 /// Files below `folder`, sorted by path; at most 16 levels deep.
@@ -116,18 +230,27 @@ impl Pictures {
         (Self::new(parts.0), Self::new(parts.1))
     }
 
-    /// A random `side` x `side` crop, mirrored half of the time: interleaved RGB.
-    pub fn random_crop(&self, side: usize, rng: &mut impl Rng) -> Vec<u8> {
+    /// Draws a `side` x `side` crop, mirrored half of the time.
+    pub fn draw(&self, side: usize, rng: &mut impl Rng) -> Crop {
         let pixel = rng.random_range(0..self.pixels());
-        let picture = &self.pictures[self.areas.partition_point(|area| *area <= pixel)];
-        let (w, h) = (picture.width as usize, picture.height as usize);
-        let x = rng.random_range(0..=w - side);
-        let y = rng.random_range(0..=h - side);
-        let mut crop = crop(picture, x, y, side);
-        if rng.random::<bool>() {
-            mirror(&mut crop, side);
+        let picture = self.areas.partition_point(|area| *area <= pixel);
+        let size = &self.pictures[picture];
+        Crop {
+            picture,
+            x: rng.random_range(0..=size.width as usize - side),
+            y: rng.random_range(0..=size.height as usize - side),
+            mirrored: rng.random(),
         }
-        crop
+    }
+
+    /// The pixels of a crop: interleaved RGB.
+    #[must_use]
+    pub fn crop(&self, at: &Crop, side: usize) -> Vec<u8> {
+        let mut pixels = crop(&self.pictures[at.picture], at.x, at.y, side);
+        if at.mirrored {
+            mirror(&mut pixels, side);
+        }
+        pixels
     }
 
     /// The crop in the middle of picture `i`.

@@ -126,7 +126,8 @@ fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
     for _ in 0..SAMPLE_CROPS / per_round {
         let mut patches = Vec::new();
         for _ in 0..per_round {
-            append_patches(&pictures.random_crop(64, rng), 64, &mut patches);
+            let at = pictures.draw(64, rng);
+            append_patches(&pictures.crop(&at, 64), 64, &mut patches);
         }
         let x = Tensor::from_vec(patches, (per_round, 8, 8, 192), &Device::Cpu)?;
         let x = crate::model::space_to_depth(&x, 2)?.reshape(((), PATCH16))?;

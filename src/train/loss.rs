@@ -7,7 +7,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::batch::{Batch, Noise};
+use super::batch::{Batch, Quantization};
+use super::noise;
 use crate::model::Network;
 use crate::model::context_ops::{MergeStep, QuantizeStep};
 use crate::model::quality::Gains;
@@ -78,9 +79,9 @@ fn code_hyper_latent(
         .apply_op2(&gains.hyper_gain, ScaleChannels)?;
     let rounded = z.apply_op1(RoundStraightThrough)?;
     let scale = z.zeros_like()?.apply_op2(&gains.hyper_scale, ScaleIndex)?;
-    let symbols = match &batch.noise {
-        Noise::Uniform { hyper, .. } => (&z + hyper)?,
-        Noise::Rounding => rounded.clone(),
+    let symbols = match batch.quantization {
+        Quantization::Noise { seed, first } => (&z + noise::like(&z, seed.wrapping_add(1), first)?)?,
+        Quantization::Rounding => rounded.clone(),
     };
     let bits = symbols.apply_op2(&scale, Rate)?;
     let normalized = rounded.apply_op2(&gains.hyper_inverse_gain, ScaleChannels)?;
@@ -95,28 +96,21 @@ fn code_latent(
     y: &Tensor,
     features: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
-    let gain_values = gains.latent_gain.flatten_all()?.to_vec1::<f32>()?;
     let zeros = y.zeros_like()?;
     let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
     for (step, context) in network.context.iter().enumerate() {
         let so_far = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
         let (mean, scale) = context.forward(features, &so_far)?;
-        quantized = quantized.apply_op3(
-            y,
-            &mean,
-            QuantizeStep {
-                step,
-                gains: gain_values.clone(),
-            },
-        )?;
+        let mean = mean.apply_op2(&gains.latent_gain, ScaleChannels)?;
+        quantized = quantized.apply_op3(y, &mean, QuantizeStep(step))?;
         means = means.apply_op2(&mean, MergeStep(step))?;
         scales = scales.apply_op2(&scale, MergeStep(step))?;
     }
-    let means = means.apply_op2(&gains.latent_gain, ScaleChannels)?;
     let scales = scales.apply_op2(&gains.latent_scale, ScaleIndex)?;
-    let residual = match &batch.noise {
-        Noise::Uniform { latent, .. } => ((y + latent)? - means)?,
-        Noise::Rounding => (y - means)?.apply_op1(RoundStraightThrough)?,
+    let residual = (y - means)?;
+    let residual = match batch.quantization {
+        Quantization::Noise { seed, first } => (&residual + noise::like(y, seed, first)?)?,
+        Quantization::Rounding => residual.apply_op1(RoundStraightThrough)?,
     };
     let bits = residual.apply_op2(&scales, Rate)?;
     Ok((quantized, bits))
@@ -132,7 +126,7 @@ mod tests {
     use crate::image::Image;
     use crate::model::ModelConfig;
     use crate::train::TrainConfig;
-    use crate::train::data::Pictures;
+    use crate::train::data::{CropSource, Pictures};
     use crate::train::init::initial_weights;
     use crate::train::parameters::Parameters;
 
@@ -169,13 +163,13 @@ mod tests {
     fn gradients_match_finite_differences_along_their_direction() -> crate::Result<()> {
         let (config, pictures) = (config(), pictures());
         let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
-        let batch = Batch::random(&config, &pictures, 0, &Device::Cpu)?;
+        let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
         // Layers that the distortion does not depend on have no gradient.
         let store = distortion(&parameters, &batch)?.backward()?;
         let mut gradients = BTreeMap::new();
         for path in parameters.variables.keys() {
             if let Some(gradient) = parameters.gradient_of(path, &store) {
-                gradients.insert(path.clone(), gradient);
+                gradients.insert(path.clone(), gradient.to_vec1::<f32>()?);
             }
         }
         assert!(
@@ -219,14 +213,14 @@ mod tests {
     fn every_variable_gets_a_gradient() -> crate::Result<()> {
         let (config, pictures) = (config(), pictures());
         let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
-        let batch = Batch::random(&config, &pictures, 0, &Device::Cpu)?;
+        let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
         let store = rate_distortion(&parameters.replicas[0].network, &batch)?
             .loss
             .backward()?;
         let gradients = parameters.gradients(&[store])?;
         for (path, gradient) in gradients {
             assert!(
-                gradient.iter().any(|g| *g != 0.0),
+                gradient.to_vec1::<f32>()?.iter().any(|g| *g != 0.0),
                 "{path} has a zero gradient"
             );
         }

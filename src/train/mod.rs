@@ -7,8 +7,11 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+#[cfg(feature = "cuda")]
+mod gpu;
 pub mod init;
 pub mod loss;
+pub mod noise;
 pub mod optimizer;
 mod orthogonal;
 pub mod parameters;

@@ -3,19 +3,21 @@
 //! scaled as in Liu et al., "Muon is scalable for LLM training"), AdamW for everything
 //! else (Loshchilov and Hutter, "Decoupled weight decay regularization").
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Var, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
 use super::config::TrainConfig;
 use super::orthogonal::orthogonalize;
 use crate::model::config::LayerSpec;
+use crate::model::with_values;
 
-/// Flat gradients by layer path.
-pub type Gradients = BTreeMap<String, Vec<f32>>;
+/// Flat gradients by layer path, on the device that trains.
+pub type Gradients = BTreeMap<String, Tensor>;
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
@@ -37,32 +39,50 @@ pub struct Moments {
     pub average: Vec<f32>,
 }
 
-/// The optimizer's state.
+/// The optimizer.
 pub struct Optimizer {
-    /// State by layer path.
-    pub moments: BTreeMap<String, Moments>,
     /// Updates done so far.
     pub updates: u64,
     /// Steps skipped because the gradient was not finite.
     pub skipped: u64,
     /// How each layer's parameters move, by layer path.
     parts: BTreeMap<String, Vec<Part>>,
+    state: State,
+}
+
+/// The optimizer's state by layer path, where the variables are.
+enum State {
+    Host(BTreeMap<String, Moments>),
+    #[cfg(feature = "cuda")]
+    Gpu(super::gpu::State),
 }
 
 /// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StepOutcome {
     /// Parameters moved; the gradient's norm before clipping.
     Updated(f64),
     /// The gradient was not finite; nothing moved.
     Skipped,
+    /// Not known yet: see [`Optimizer::report`].
+    Launched,
+}
+
+/// What the steps since the last report did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Report {
+    /// Sum of the gradients' norms before clipping.
+    pub norms: f64,
+    /// Steps whose gradient was not finite.
+    pub skipped: u64,
 }
 
 /// A range of a layer's flat parameters that moves by one rule.
 #[derive(Debug, Clone, PartialEq)]
-struct Part {
-    range: Range<usize>,
+pub(super) struct Part {
+    pub range: Range<usize>,
     /// Rows and columns of a matrix; `None` for anything else.
-    matrix: Option<(usize, usize)>,
+    pub matrix: Option<(usize, usize)>,
 }
 
 /// The parts of a layer. Depthwise taps are no matrix, and the linear path's
@@ -90,6 +110,10 @@ impl Optimizer {
     /// # Errors
     /// When a variable cannot be read.
     pub fn new(variables: &BTreeMap<String, Var>, layers: &[LayerSpec]) -> Result<Self> {
+        let parts: BTreeMap<_, _> = layers
+            .iter()
+            .map(|layer| (layer.path.clone(), parts(layer)))
+            .collect();
         let mut moments = BTreeMap::new();
         for (path, var) in variables {
             let average = var.flatten_all()?.to_vec1::<f32>()?;
@@ -103,15 +127,61 @@ impl Optimizer {
                 },
             );
         }
+        let state = match variables.values().next().map(|var| var.device()) {
+            #[cfg(feature = "cuda")]
+            Some(candle_core::Device::Cuda(device)) => {
+                State::Gpu(super::gpu::State::new(device, &moments, &parts)?)
+            }
+            _ => State::Host(moments),
+        };
         Ok(Self {
-            moments,
             updates: 0,
             skipped: 0,
-            parts: layers
-                .iter()
-                .map(|layer| (layer.path.clone(), parts(layer)))
-                .collect(),
+            parts,
+            state,
         })
+    }
+
+    /// Moments and running averages by layer path.
+    ///
+    /// # Errors
+    /// When they cannot be read back from a GPU.
+    pub fn moments(&self) -> Result<Cow<'_, BTreeMap<String, Moments>>> {
+        match &self.state {
+            State::Host(moments) => Ok(Cow::Borrowed(moments)),
+            #[cfg(feature = "cuda")]
+            State::Gpu(state) => Ok(Cow::Owned(state.moments()?)),
+        }
+    }
+
+    /// Goes on from moments of the same layers.
+    ///
+    /// # Errors
+    /// When they cannot be copied to a GPU.
+    pub fn set_moments(&mut self, moments: BTreeMap<String, Moments>) -> Result<()> {
+        match &mut self.state {
+            State::Host(state) => *state = moments,
+            #[cfg(feature = "cuda")]
+            State::Gpu(state) => state.set_moments(&moments, &self.parts)?,
+        }
+        Ok(())
+    }
+
+    /// What the steps since the last call did that answered [`StepOutcome::Launched`]. Waits for them.
+    ///
+    /// # Errors
+    /// When a GPU fails.
+    pub fn report(&mut self) -> Result<Report> {
+        match &mut self.state {
+            State::Host(_) => Ok(Report::default()),
+            #[cfg(feature = "cuda")]
+            State::Gpu(state) => {
+                let report = state.report()?;
+                self.skipped += report.skipped;
+                self.updates -= report.skipped.min(self.updates);
+                Ok(report)
+            }
+        }
     }
 
     /// Moves every variable along its gradient.
@@ -125,66 +195,85 @@ impl Optimizer {
         config: &TrainConfig,
         step: u64,
     ) -> Result<StepOutcome> {
-        let norm = gradient_norm(gradients);
+        let rate = |path: &str| config.learning_rate_at(step) * config.layer_rate(path);
+        let moments = match &mut self.state {
+            State::Host(moments) => moments,
+            #[cfg(feature = "cuda")]
+            State::Gpu(state) => {
+                self.updates += 1;
+                let updates = self.updates;
+                let rule = |path: &str| Rule::new(config, rate(path), updates);
+                state.step(variables, gradients, &rule)?;
+                return Ok(StepOutcome::Launched);
+            }
+        };
+        let norm = gradient_norm(gradients)?;
         if !norm.is_finite() {
             self.skipped += 1;
             return Ok(StepOutcome::Skipped);
         }
         self.updates += 1;
-        let updates = self.updates;
-        let layers: Vec<_> = self.moments.iter_mut().collect();
+        let (parts, updates) = (&self.parts, self.updates);
+        let layers: Vec<_> = moments.iter_mut().collect();
         // Layers side by side: many are too small to share out.
         layers.into_par_iter().try_for_each(|(path, moments)| {
-            let (Some(var), Some(gradient), Some(parts)) = (
-                variables.get(path),
-                gradients.get(path),
-                self.parts.get(path),
-            ) else {
+            let (Some(var), Some(gradient), Some(parts)) =
+                (variables.get(path), gradients.get(path), parts.get(path))
+            else {
                 bail!("layer {path} has no gradient");
             };
-            let rate = config.learning_rate_at(step) * config.layer_rate(path);
-            var.inplace_op1(&Update {
-                rule: Rule::new(config, rate, updates, norm),
-                parts,
-                gradient,
-                moments: Mutex::new(moments),
-            })
+            let rule = Rule::new(config, rate(path), updates);
+            with_values([gradient], |[gradient]| {
+                var.inplace_op1(&Update {
+                    gradient_scale: rule.gradient_scale(norm),
+                    rule,
+                    parts,
+                    gradient,
+                    moments: Mutex::new(moments),
+                })
+            })?
         })?;
         Ok(StepOutcome::Updated(norm))
     }
 }
 
 /// Euclidean norm of all gradients together; the same for every thread count.
-fn gradient_norm(gradients: &Gradients) -> f64 {
+fn gradient_norm(gradients: &Gradients) -> Result<f64> {
     let of_task = |task: &[f32]| {
         task.iter()
             .map(|g| f64::from(*g) * f64::from(*g))
             .sum::<f64>()
     };
-    let tasks: Vec<&[f32]> = gradients
-        .values()
-        .flat_map(|gradient| gradient.chunks(TASK))
-        .collect();
-    let sums: Vec<f64> = tasks.into_par_iter().map(of_task).collect();
-    sums.iter().sum::<f64>().sqrt()
+    let mut total = 0.0;
+    for gradient in gradients.values() {
+        total += with_values([gradient], |[gradient]| {
+            let sums: Vec<f64> = gradient.par_chunks(TASK).map(of_task).collect();
+            sums.iter().sum::<f64>()
+        })?;
+    }
+    Ok(total.sqrt())
 }
 
 /// One layer's scalars at one step.
 #[derive(Debug, Clone, Copy)]
-#[allow(clippy::cast_possible_truncation)]
-struct Rule {
-    rate: f32,
-    matrix_scale: f32,
-    decay: f32,
-    gradient_scale: f32,
-    correction1: f32,
-    correction2: f32,
-    average: f32,
+pub(super) struct Rule {
+    /// Learning rate.
+    pub rate: f32,
+    /// Length of a matrix' step per learning rate, for a matrix of one row or column.
+    pub matrix_scale: f32,
+    /// Learning rate times weight decay.
+    pub decay: f32,
+    /// Gradients are scaled down to this norm.
+    pub clip_norm: f32,
+    /// Corrections of the young first and second moments.
+    pub corrections: [f32; 2],
+    /// Decay of the running average.
+    pub average: f32,
 }
 
 impl Rule {
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-    fn new(config: &TrainConfig, rate: f64, updates: u64, norm: f64) -> Self {
+    fn new(config: &TrainConfig, rate: f64, updates: u64) -> Self {
         let t = updates.min(1 << 30) as i32;
         // Early averages forget the initial weights quickly.
         let average = config
@@ -194,50 +283,62 @@ impl Rule {
             rate: rate as f32,
             matrix_scale: MATRIX_RMS * config.matrix_rate as f32,
             decay: (rate * config.weight_decay) as f32,
-            gradient_scale: (config.clip_norm / norm.max(config.clip_norm)) as f32,
-            correction1: 1.0 / (1.0 - BETA1.powi(t)),
-            correction2: 1.0 / (1.0 - BETA2.powi(t)),
+            clip_norm: config.clip_norm as f32,
+            corrections: [BETA1, BETA2].map(|beta| 1.0 / (1.0 - beta.powi(t))),
             average: average as f32,
         }
     }
 
+    /// Learning rate of a matrix: orthogonal directions are as long as its larger side.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn matrix_rate(&self, rows: usize, columns: usize) -> f32 {
+        self.rate * self.matrix_scale * (rows.max(columns) as f32).sqrt()
+    }
+
+    /// Factor that clips gradients of the norm `norm`.
+    #[allow(clippy::cast_possible_truncation)]
+    fn gradient_scale(&self, norm: f64) -> f32 {
+        let clip = f64::from(self.clip_norm);
+        (clip / norm.max(clip)) as f32
+    }
+
     /// AdamW.
-    fn adam(&self, state: State<'_>) {
+    fn adam(&self, state: Slices<'_>, gradient_scale: f32) {
+        let [correction1, correction2] = self.corrections;
         state.for_each(|p, g, m, v, average| {
-            let g = g * self.gradient_scale;
+            let g = g * gradient_scale;
             *m = BETA1 * *m + (1.0 - BETA1) * g;
             *v = BETA2 * *v + (1.0 - BETA2) * g * g;
-            let step = *m * self.correction1 / ((*v * self.correction2).sqrt() + EPSILON);
-            self.step(p, step, average);
+            let step = *m * correction1 / ((*v * correction2).sqrt() + EPSILON);
+            self.step(p, self.rate * step, average);
         });
     }
 
     /// Muon with Nesterov's momentum: all directions of the matrix at one pace.
-    #[allow(clippy::cast_precision_loss)]
-    fn muon(&self, state: State<'_>, rows: usize, columns: usize) {
+    fn muon(&self, state: Slices<'_>, gradient_scale: f32, (rows, columns): (usize, usize)) {
         let mut steps = Vec::with_capacity(state.gradient.len());
         for (m, g) in state.first.iter_mut().zip(state.gradient) {
-            let g = g * self.gradient_scale;
+            let g = g * gradient_scale;
             *m = MATRIX_BETA * *m + (1.0 - MATRIX_BETA) * g;
             steps.push(MATRIX_BETA * *m + (1.0 - MATRIX_BETA) * g);
         }
         orthogonalize(&mut steps, rows, columns);
-        let scale = self.matrix_scale * (rows.max(columns) as f32).sqrt();
-        let state = State {
+        let rate = self.matrix_rate(rows, columns);
+        let state = Slices {
             gradient: &steps,
             ..state
         };
-        state.for_each(|p, step, _, _, average| self.step(p, scale * step, average));
+        state.for_each(|p, step, _, _, average| self.step(p, rate * step, average));
     }
 
     fn step(&self, p: &mut f32, step: f32, average: &mut f32) {
-        *p -= self.rate * step + self.decay * *p;
+        *p -= step + self.decay * *p;
         *average = self.average * *average + (1.0 - self.average) * *p;
     }
 }
 
 /// A part's parameters, gradient and state.
-struct State<'a> {
+struct Slices<'a> {
     parameters: &'a mut [f32],
     gradient: &'a [f32],
     first: &'a mut [f32],
@@ -245,7 +346,7 @@ struct State<'a> {
     average: &'a mut [f32],
 }
 
-impl State<'_> {
+impl Slices<'_> {
     /// Calls `apply` with parameter, gradient, both moments and average of each parameter. Parallel.
     fn for_each(self, apply: impl Fn(&mut f32, f32, &mut f32, &mut f32, &mut f32) + Sync) {
         let moments = self
@@ -268,6 +369,7 @@ impl State<'_> {
 /// The update as a candle in-place operation on the parameters.
 struct Update<'a> {
     rule: Rule,
+    gradient_scale: f32,
     parts: &'a [Part],
     gradient: &'a [f32],
     moments: Mutex<&'a mut Moments>,
@@ -295,7 +397,7 @@ impl InplaceOp1 for Update<'_> {
             .map_err(|_| candle_core::Error::Msg("optimizer state is poisoned".into()))?;
         let moments = &mut **guard;
         for Part { range, matrix } in self.parts {
-            let state = State {
+            let state = Slices {
                 parameters: &mut p[range.clone()],
                 gradient: &g[range.clone()],
                 first: &mut moments.first[range.clone()],
@@ -303,8 +405,8 @@ impl InplaceOp1 for Update<'_> {
                 average: &mut moments.average[range.clone()],
             };
             match *matrix {
-                Some((rows, columns)) => self.rule.muon(state, rows, columns),
-                None => self.rule.adam(state),
+                Some(sizes) => self.rule.muon(state, self.gradient_scale, sizes),
+                None => self.rule.adam(state, self.gradient_scale),
             }
         }
         Ok(())
@@ -338,7 +440,7 @@ mod tests {
         let variables = BTreeMap::from([("a".to_string(), var.clone())]);
         let target = Tensor::new(&[0f32, 2.5, 3.], &Device::Cpu)?;
         let store = (var.as_tensor() - target)?.sqr()?.sum_all()?.backward()?;
-        let gradient = store.get(&var).expect("the loss depends on it").to_vec1()?;
+        let gradient = store.get(&var).expect("the loss depends on it").clone();
         let grads = BTreeMap::from([("a".to_string(), gradient)]);
         let config = TrainConfig {
             warmup_steps: 1,
@@ -363,7 +465,7 @@ mod tests {
     fn a_gradient_that_is_not_finite_moves_nothing() -> Result<()> {
         let var = Var::new(&[1f32], &Device::Cpu)?;
         let variables = BTreeMap::from([("a".to_string(), var.clone())]);
-        let grads = BTreeMap::from([("a".to_string(), vec![f32::NAN])]);
+        let grads = BTreeMap::from([("a".to_string(), Tensor::new(&[f32::NAN], &Device::Cpu)?)]);
         let mut optimizer = Optimizer::new(&variables, &[vector()])?;
         assert!(matches!(
             optimizer.step(&variables, &grads, &TrainConfig::default(), 0)?,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Var};
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
@@ -85,9 +85,10 @@ impl Parameters {
                 .iter()
                 .zip(stores)
                 .map(|(replica, store)| replica.gradient(path, var, store));
-            let mut sum = parts.next().unwrap_or_else(|| Ok(Vec::new()))?;
+            let none = || Err(Error::Compute("no gradients".into()));
+            let sum = parts.next().unwrap_or_else(none)?;
             for part in parts {
-                sum.iter_mut().zip(part?).for_each(|(sum, g)| *sum += g);
+                sum.inplace_op2(&part?, &AddTo)?;
             }
             Ok((path.clone(), sum))
         };
@@ -96,19 +97,21 @@ impl Parameters {
 
     /// One variable's gradient in the first replica, if it has one.
     #[cfg(test)]
-    pub fn gradient_of(&self, path: &str, store: &GradStore) -> Option<Vec<f32>> {
+    pub fn gradient_of(&self, path: &str, store: &GradStore) -> Option<Tensor> {
         self.replicas[0]
             .gradient(path, self.variables.get(path)?, store)
             .ok()
     }
 
     /// The running average of the weights, in their stored form.
-    #[must_use]
-    pub fn averaged(&self, optimizer: &Optimizer) -> Weights {
+    ///
+    /// # Errors
+    /// When it cannot be read back from a GPU.
+    pub fn averaged(&self, optimizer: &Optimizer) -> Result<Weights> {
         let mut layers = BTreeMap::new();
+        let moments = optimizer.moments()?;
         for layer in self.config.layers() {
-            let trained = optimizer
-                .moments
+            let trained = moments
                 .get(&layer.path)
                 .map_or(&[][..], |m| m.average.as_slice());
             let stored = match layer.kind {
@@ -119,21 +122,48 @@ impl Parameters {
             };
             layers.insert(layer.path, stored);
         }
-        Weights {
+        Ok(Weights {
             config: self.config.clone(),
             layers,
             tables: self.tables.clone(),
-        }
+        })
     }
 }
 
 impl Replica {
-    /// A variable's gradient, from the layers' sink or from candle's store.
-    fn gradient(&self, path: &str, var: &Var, store: &GradStore) -> Result<Vec<f32>> {
+    /// A variable's gradient, from the layers' sink or from candle's store: flat.
+    fn gradient(&self, path: &str, var: &Var, store: &GradStore) -> Result<Tensor> {
         match (self.sink.take(var.id()), store.get(var)) {
             (Some(gradient), _) => Ok(gradient),
-            (None, Some(gradient)) => Ok(gradient.flatten_all()?.to_vec1()?),
+            (None, Some(gradient)) => Ok(gradient.flatten_all()?.contiguous()?),
             (None, None) => Err(Error::Compute(format!("layer {path} has no gradient"))),
         }
+    }
+}
+
+/// `a += b` on the CPU, where there may be several replicas.
+struct AddTo;
+
+impl InplaceOp2 for AddTo {
+    fn name(&self) -> &'static str {
+        "add-to"
+    }
+
+    fn cpu_fwd(
+        &self,
+        a: &mut CpuStorage,
+        la: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> candle_core::Result<()> {
+        let (CpuStorage::F32(a), CpuStorage::F32(b)) = (a, b) else {
+            candle_core::bail!("gradients must be f32");
+        };
+        let (Some(to), Some(from)) = (la.contiguous_offsets(), lb.contiguous_offsets()) else {
+            candle_core::bail!("gradients must be contiguous");
+        };
+        let sums = a[to.0..to.1].iter_mut().zip(&b[from.0..from.1]);
+        sums.for_each(|(a, b)| *a += b);
+        Ok(())
     }
 }

@@ -6,20 +6,20 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::Device;
 use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::batch::Batch;
 use super::checkpoint;
 use super::config::TrainConfig;
-use super::data::Pictures;
+use super::data::{CropSource, Pictures};
 use super::init::initial_weights;
 use super::loss::rate_distortion;
-use super::optimizer::{Optimizer, StepOutcome};
+use super::optimizer::{Optimizer, Report, StepOutcome};
 use super::parameters::{Parameters, Replica};
 use crate::error::{Error, Result};
-use crate::model::Weights;
+use crate::model::{ComputeDevice, Weights};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
 const MAX_SKIPPED_IN_A_ROW: u64 = 20;
@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// Start from these weights with a fresh optimizer.
     pub init: Option<Weights>,
+    /// Where to train.
+    pub device: ComputeDevice,
 }
 
 /// What a run reports as it goes.
@@ -107,8 +109,8 @@ impl Run {
             }
             None => initial_weights(&config, pictures)?,
         };
-        let device = Device::Cpu;
-        let workers = workers(config.batch)?;
+        let device = options.device.open()?;
+        let workers = workers(if device.is_cpu() { config.batch } else { 1 })?;
         let parameters = Parameters::new(&weights, &device, workers.len())?;
         let mut optimizer = Optimizer::new(&parameters.variables, &config.model.layers())?;
         let mut step = 0;
@@ -163,29 +165,37 @@ impl Run {
         validation: &Pictures,
         report: &mut dyn FnMut(Event) -> bool,
     ) -> Result<()> {
+        let source = CropSource::new(pictures, &self.device)?;
         let mut window = Window::default();
         let mut skipped_in_a_row = 0;
         while self.step < self.config.steps {
-            let sums = self.one_step(pictures)?;
+            let outcome = self.one_step(&source, &mut window)?;
             self.step += 1;
             let mut go_on = true;
-            match sums {
-                Some(sums) => {
-                    skipped_in_a_row = 0;
-                    window.add(sums);
-                }
-                None => {
+            match outcome {
+                StepOutcome::Skipped => {
                     skipped_in_a_row += 1;
                     go_on &= report(Event::Skipped { step: self.step });
+                }
+                StepOutcome::Updated(_) => skipped_in_a_row = 0,
+                StepOutcome::Launched => {}
+            }
+            if self.step.is_multiple_of(self.config.log_every) && window.steps > 0 {
+                let logged = self.log_progress(&mut window)?;
+                if logged.skipped > 0 {
+                    skipped_in_a_row += logged.skipped;
+                    go_on &= report(Event::Skipped { step: self.step });
+                }
+                if let Some(progress) = logged.progress {
+                    // Launched steps: some of them moved.
+                    skipped_in_a_row *= u64::from(outcome != StepOutcome::Launched);
+                    go_on &= report(progress);
                 }
             }
             if skipped_in_a_row > MAX_SKIPPED_IN_A_ROW {
                 let advice =
                     "gradients stay non-finite: lower learning_rate or go on from an earlier model";
                 return Err(Error::Compute(advice.into()));
-            }
-            if self.step.is_multiple_of(self.config.log_every) && window.count > 0.0 {
-                go_on &= report(self.log_progress(&mut window)?);
             }
             let last = self.step == self.config.steps;
             if self.step.is_multiple_of(self.config.checkpoint_every) || last || !go_on {
@@ -199,29 +209,28 @@ impl Run {
         Ok(())
     }
 
-    /// One optimizer step; none when it was skipped.
-    fn one_step(&mut self, pictures: &Pictures) -> Result<Option<StepSums>> {
-        let batch = Batch::random(&self.config, pictures, self.step, &self.device)?;
-        let (stores, mut sums) = self.forward_backward(&batch)?;
+    /// One optimizer step; `window` gets its numbers.
+    fn one_step(&mut self, source: &CropSource<'_>, window: &mut Window) -> Result<StepOutcome> {
+        let batch = Batch::random(&self.config, source, self.step)?;
+        let (stores, means) = self.forward_backward(&batch)?;
         let gradients = self.parameters.gradients(&stores)?;
         drop(stores);
-        match self.optimizer.step(
-            &self.parameters.variables,
-            &gradients,
-            &self.config,
-            self.step,
-        )? {
-            StepOutcome::Updated(norm) => sums.norm = norm,
-            StepOutcome::Skipped => return Ok(None),
+        let variables = &self.parameters.variables;
+        let outcome = self
+            .optimizer
+            .step(variables, &gradients, &self.config, self.step)?;
+        if outcome != StepOutcome::Skipped {
+            window.add(means, outcome)?;
         }
-        Ok(Some(sums))
+        Ok(outcome)
     }
 
     /// Loss and gradients of a batch, its samples shared out over the workers.
     /// Whole passes run side by side because much of one is not parallel in itself.
-    fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, StepSums)> {
+    /// With them come the means of loss, bits per pixel and PSNR, `[3]`.
+    fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, Tensor)> {
         let parts = batch.split(self.workers.len())?;
-        let results: Vec<Result<(GradStore, StepSums)>> = std::thread::scope(|scope| {
+        let results: Vec<Result<(GradStore, Tensor)>> = std::thread::scope(|scope| {
             let replicas = parts
                 .iter()
                 .zip(&self.parameters.replicas)
@@ -240,39 +249,50 @@ impl Run {
                 .collect()
         });
         let mut stores = Vec::new();
-        let mut sums = StepSums::default();
+        let mut means = Tensor::zeros(3, DType::F32, &self.device)?;
         for result in results {
             let (store, part) = result?;
             stores.push(store);
-            sums.add(part);
+            means = (means + part)?;
         }
-        Ok((stores, sums))
+        Ok((stores, means))
     }
 
-    fn log_progress(&mut self, window: &mut Window) -> Result<Event> {
-        let n = window.count;
-        let rate = n / window.since.elapsed().as_secs_f64();
-        let (loss, bpp, psnr, norm) = (
-            window.sums.loss / n,
-            window.sums.bpp / n,
-            window.sums.psnr / n,
-            window.sums.norm / n,
-        );
+    /// Writes a log line of the window's steps and starts it anew.
+    #[allow(clippy::cast_precision_loss)]
+    fn log_progress(&mut self, window: &mut Window) -> Result<Logged> {
+        let Report { norms, skipped } = self.optimizer.report()?;
+        let window = std::mem::take(window);
+        let (moved, seconds) = (window.steps - skipped.min(window.steps), window.since.elapsed());
+        let Some(sums) = window.sums.filter(|_| moved > 0) else {
+            let progress = None;
+            return Ok(Logged { progress, skipped });
+        };
+        let means: Vec<f64> = sums
+            .to_vec1::<f32>()?
+            .into_iter()
+            .map(|sum| f64::from(sum) / moved as f64)
+            .collect();
+        let &[loss, bpp, psnr] = &means[..] else {
+            return Err(Error::Compute("three means are logged".into()));
+        };
+        let norm = (window.norms + norms) / moved as f64;
+        let rate = window.steps as f64 / seconds.as_secs_f64();
         let lr = self.config.learning_rate_at(self.step);
         writeln!(
             self.log,
             "train\t{}\t{loss:.5}\t{bpp:.5}\t{psnr:.4}\t{norm:.4}\t{lr:.3e}\t{rate:.3}\t{}",
             self.step, self.optimizer.skipped
         )?;
-        *window = Window::default();
-        Ok(Event::Progress {
+        let progress = Some(Event::Progress {
             step: self.step,
             loss,
             bpp,
             psnr,
             gradient_norm: norm,
             steps_per_second: rate,
-        })
+        });
+        Ok(Logged { progress, skipped })
     }
 
     /// Saves the checkpoint and the averaged model.
@@ -286,13 +306,13 @@ impl Run {
             &self.parameters.variables,
             &self.optimizer,
         )?;
-        let weights = self.parameters.averaged(&self.optimizer);
+        let weights = self.parameters.averaged(&self.optimizer)?;
         checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)
     }
 
     /// Measures the averaged weights on the middle crops of the validation pictures.
     fn validate(&mut self, pictures: &Pictures) -> Result<Event> {
-        let averaged = self.parameters.averaged(&self.optimizer);
+        let averaged = self.parameters.averaged(&self.optimizer)?;
         let parameters = Parameters::new(&averaged, &self.device, 1)?;
         let network = &parameters.replicas[0].network;
         let crops: Vec<Vec<u8>> = (0..pictures.len())
@@ -319,25 +339,24 @@ impl Run {
     }
 }
 
-/// Gradients of a part of a batch of `total` samples, and its share of the means.
+/// Gradients of a part of a batch of `total` samples, and its share of the means of loss,
+/// bits per pixel and PSNR, `[3]`. Waits for no GPU.
 #[allow(clippy::cast_precision_loss)]
-fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<(GradStore, StepSums)> {
+fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<(GradStore, Tensor)> {
     let losses = rate_distortion(&replica.network, part)?;
     let share = part.len() as f64 / total as f64;
     let loss = (&losses.loss * share)?;
     let store = loss.backward()?;
-    let mse: Vec<f32> = losses.mse.to_vec1()?;
-    let psnr = mse.iter().map(|mse| psnr(f64::from(*mse))).sum::<f64>() / total as f64;
-    let bpp = f64::from(losses.bpp.mean_all()?.to_scalar::<f32>()?) * share;
-    Ok((
-        store,
-        StepSums {
-            loss: f64::from(loss.to_scalar::<f32>()?),
-            bpp,
-            psnr,
-            norm: 0.0,
-        },
-    ))
+    let psnr = (psnrs(&losses.mse.detach())?.mean_all()? * share)?;
+    let bpp = (losses.bpp.detach().mean_all()? * share)?;
+    Ok((store, Tensor::stack(&[loss.detach(), bpp, psnr], 0)?))
+}
+
+/// PSNR in dB of mean squared errors.
+fn psnrs(mse: &Tensor) -> candle_core::Result<Tensor> {
+    let decibels = -10.0 / std::f64::consts::LN_10;
+    let peak = 20.0 * 255f64.log10();
+    mse.maximum(1e-9)?.log()?.affine(decibels, peak)
 }
 
 /// Means over all crops at one quality.
@@ -348,32 +367,22 @@ fn validate_at(
     crops: &[Vec<u8>],
     quality: f64,
     device: &Device,
-) -> Result<StepSums> {
-    let mut sums = StepSums::default();
+) -> Result<Point> {
+    let mut sums = Point::default();
     for crops in crops.chunks(config.batch) {
         let batch = Batch::fixed(config, crops, quality, device)?;
         let losses = rate_distortion(network, &batch)?;
         let n = crops.len() as f64;
         sums.loss += f64::from(losses.loss.to_scalar::<f32>()?) * n;
         sums.bpp += f64::from(losses.bpp.sum_all()?.to_scalar::<f32>()?);
-        sums.psnr += losses
-            .mse
-            .to_vec1::<f32>()?
-            .iter()
-            .map(|mse| psnr(f64::from(*mse)))
-            .sum::<f64>();
+        sums.psnr += f64::from(psnrs(&losses.mse)?.sum_all()?.to_scalar::<f32>()?);
     }
     let n = crops.len() as f64;
-    Ok(StepSums {
+    Ok(Point {
         loss: sums.loss / n,
         bpp: sums.bpp / n,
         psnr: sums.psnr / n,
-        norm: 0.0,
     })
-}
-
-fn psnr(mse: f64) -> f64 {
-    10.0 * (255.0 * 255.0 / mse.max(1e-9)).log10()
 }
 
 /// One pool of one thread per worker: at most one per sample and core.
@@ -401,43 +410,60 @@ fn open_log(out: &Path, resume: bool) -> Result<File> {
     Ok(log)
 }
 
+/// Loss, bits per pixel and PSNR.
 #[derive(Debug, Default, Clone, Copy)]
-struct StepSums {
+struct Point {
     loss: f64,
     bpp: f64,
     psnr: f64,
-    norm: f64,
 }
 
-impl StepSums {
-    fn add(&mut self, other: Self) {
-        self.loss += other.loss;
-        self.bpp += other.bpp;
-        self.psnr += other.psnr;
-        self.norm += other.norm;
-    }
+/// What [`Run::log_progress`] found.
+struct Logged {
+    /// None when no step moved anything.
+    progress: Option<Event>,
+    /// Launched steps that turned out to be skipped.
+    skipped: u64,
 }
 
 /// Sums since the last log line.
 struct Window {
-    sums: StepSums,
-    count: f64,
+    /// Of loss, bits per pixel and PSNR, `[3]`, where training happens.
+    sums: Option<Tensor>,
+    norms: f64,
+    steps: u64,
     since: Instant,
 }
 
 impl Default for Window {
     fn default() -> Self {
         Self {
-            sums: StepSums::default(),
-            count: 0.0,
+            sums: None,
+            norms: 0.0,
+            steps: 0,
             since: Instant::now(),
         }
     }
 }
 
 impl Window {
-    fn add(&mut self, step: StepSums) {
-        self.sums.add(step);
-        self.count += 1.0;
+    fn add(&mut self, means: Tensor, outcome: StepOutcome) -> candle_core::Result<()> {
+        self.steps += 1;
+        let means = match outcome {
+            StepOutcome::Updated(norm) => {
+                self.norms += norm;
+                means
+            }
+            // It may have been skipped: numbers that are not finite count as 0.
+            _ => {
+                let zeros = means.zeros_like()?;
+                (&means - &means)?.eq(&zeros)?.where_cond(&means, &zeros)?
+            }
+        };
+        self.sums = Some(match self.sums.take() {
+            Some(sums) => (sums + means)?,
+            None => means,
+        });
+        Ok(())
     }
 }

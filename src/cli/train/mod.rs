@@ -13,8 +13,7 @@ use super::messages::GlobalOptions;
 use super::stdio::Output;
 use super::{interrupt, plot};
 use crate::image::io::{OutputFormat, write};
-use crate::model::Model;
-use crate::model::Weights;
+use crate::model::{ComputeDevice, Model, Weights};
 use crate::train::data::Pictures;
 use crate::train::{Event, LOG, MODEL, Run, RunOptions, TrainConfig};
 
@@ -67,6 +66,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// Where to train: cpu or cuda
+    ///
+    /// The first NVIDIA GPU is used for cuda, which needs a build with the feature of that
+    /// name. The pictures are copied to its memory.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: ComputeDevice,
+
     /// Worker threads [default: all cores]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -95,6 +101,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
         out: args.out.clone(),
         resume: args.resume,
         init,
+        device: args.device,
     };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
     let bar = progress_bar(&run, global);

@@ -1,81 +1,79 @@
 //! Training forms of the context model's steps: which latents a step codes,
 //! their quantization, and the merging of the steps' entropy parameters.
 
-use std::ops::Range;
-
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::super::context::{StepMask, channel_group};
-use super::{dims4, values, with_values};
+use super::call::{Call, OnCpu, forward2};
 
 /// `merged[active] = step[active]`, elsewhere `merged` stays: `(merged, step's output) -> merged`.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeStep(pub usize);
 
-/// Quantizes the latents that a step codes: `(ŷ so far, y, normalized means) -> ŷ`,
-/// `ŷ = round(y - mean) + mean` with `mean = normalized mean * gain`.
+/// Quantizes the latents that a step codes: `(ŷ so far, y, means) -> ŷ`,
+/// `ŷ = round(y - mean) + mean`, all in quantization steps.
 ///
 /// Straight-through: the gradient of an active ŷ goes to y, none to the mean.
-#[derive(Debug, Clone)]
-pub struct QuantizeStep {
-    /// The step, 0 to 3.
-    pub step: usize,
-    /// Latent gains `[batch, channels]`.
-    pub gains: Vec<f32>,
+#[derive(Debug, Clone, Copy)]
+pub struct QuantizeStep(pub usize);
+
+/// Sizes of a call over latents of the given shape in a step: n, columns, rows, channels, step.
+fn sizes(latent: &Shape, step: usize) -> Result<[usize; 5]> {
+    let (_, h, w, c) = latent.dims4()?;
+    Ok([latent.elem_count(), w, h, c, step])
 }
 
-/// Calls `f(sample, range of values)` for every run of channels that the step codes.
+/// Calls `f(is active, start, run)` for every run of channels of one group, in parallel;
+/// `start` is where the run lies in the latent.
 fn for_runs(
-    b: usize,
-    h: usize,
-    w: usize,
-    c: usize,
-    step: usize,
-    mut f: impl FnMut(usize, Range<usize>),
+    out: &mut [f32],
+    [_, w, h, c, step]: [usize; 5],
+    f: impl Fn(bool, usize, &mut [f32]) + Sync,
 ) {
-    let mask = StepMask::new(step);
-    let group = channel_group(c);
-    for pixel in 0..b * h * w {
-        let (y, x) = (pixel / w % h, pixel % w);
-        for g in 0..c / group {
-            let start = pixel * c + g * group;
-            if mask.is_active(g, y, x) {
-                f(pixel / (h * w), start..start + group);
-            }
+    let (group, mask) = (channel_group(c), StepMask::new(step));
+    let rows = out.par_chunks_mut((w * c).max(1)).enumerate();
+    rows.for_each(|(row, values)| {
+        for (run, values) in values.chunks_exact_mut(group).enumerate() {
+            let (x, channels) = (run * group / c, run * group % c / group);
+            let start = row * w * c + run * group;
+            f(mask.is_active(channels, row % h, x), start, values);
         }
-    }
+    });
 }
 
-/// Splits a gradient into its active and its inactive part.
-fn split_gradient(grad: &Tensor, step: usize) -> Result<(Tensor, Tensor)> {
-    let (b, h, w, c) = grad.dims4()?;
-    let mut active = vec![0f32; grad.elem_count()];
-    let mut inactive = vec![0f32; grad.elem_count()];
-    with_values([grad], |[grad]| {
-        let (group, mask) = (channel_group(c), StepMask::new(step));
-        let rows = active
-            .par_chunks_mut(w * c)
-            .zip(inactive.par_chunks_mut(w * c))
-            .zip(grad.par_chunks(w * c));
-        rows.enumerate()
-            .for_each(|(row, ((active, inactive), grad))| {
-                for (run, values) in grad.chunks_exact(group).enumerate() {
-                    let (x, g) = (run * group / c, run * group % c / group);
-                    let target = if mask.is_active(g, row % h, x) {
-                        &mut *active
-                    } else {
-                        &mut *inactive
-                    };
-                    target[run * group..][..group].copy_from_slice(values);
-                }
+/// The part of a gradient that a step codes, or all others; the rest is zero.
+pub(super) fn keep(gradient: &Tensor, step: usize, active: bool) -> Result<Tensor> {
+    /// Added to the step to keep what it does not code.
+    const OTHERS: usize = 4;
+    let on_cpu: OnCpu = |inputs, sizes, out| {
+        let [.., step] = sizes;
+        for_runs(out, sizes, |is_active, start, run| {
+            if is_active == (step < OTHERS) {
+                run.copy_from_slice(&inputs[0][start..start + run.len()]);
+            }
+        });
+    };
+    let step = if active { step } else { step + OTHERS };
+    let shape = gradient.shape();
+    Call::new("keep_step", on_cpu, sizes(shape, step)?, shape).run([gradient])
+}
+
+impl MergeStep {
+    fn call(&self, merged: &Shape) -> Result<Call> {
+        let on_cpu: OnCpu = |inputs, sizes, out| {
+            for_runs(out, sizes, |is_active, start, run| {
+                let from = inputs[usize::from(is_active)];
+                run.copy_from_slice(&from[start..start + run.len()]);
             });
-    })?;
-    let shape = (b, h, w, c);
-    Ok((
-        Tensor::from_vec(active, shape, grad.device())?,
-        Tensor::from_vec(inactive, shape, grad.device())?,
-    ))
+        };
+        Ok(Call::new(
+            "merge_step",
+            on_cpu,
+            sizes(merged, self.0)?,
+            merged,
+        ))
+    }
 }
 
 impl CustomOp2 for MergeStep {
@@ -83,21 +81,7 @@ impl CustomOp2 for MergeStep {
         "merge-step"
     }
 
-    fn cpu_fwd(
-        &self,
-        m: &CpuStorage,
-        lm: &Layout,
-        s: &CpuStorage,
-        ls: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = dims4(lm)?;
-        let mut merged = values(m, lm)?.to_vec();
-        let step = values(s, ls)?;
-        for_runs(b, h, w, c, self.0, |_, run| {
-            merged[run.clone()].copy_from_slice(&step[run])
-        });
-        Ok((CpuStorage::F32(merged), lm.shape().clone()))
-    }
+    forward2!();
 
     fn bwd(
         &self,
@@ -106,8 +90,30 @@ impl CustomOp2 for MergeStep {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (active, inactive) = split_gradient(grad, self.0)?;
-        Ok((Some(inactive), Some(active)))
+        let (others, active) = (keep(grad, self.0, false)?, keep(grad, self.0, true)?);
+        Ok((Some(others), Some(active)))
+    }
+}
+
+impl QuantizeStep {
+    fn call(&self, latent: &Shape) -> Result<Call> {
+        let on_cpu: OnCpu = |inputs, sizes, out| {
+            for_runs(out, sizes, |is_active, start, run| {
+                let [so_far, y, means] = [0, 1, 2].map(|i| &inputs[i][start..start + run.len()]);
+                if !is_active {
+                    return run.copy_from_slice(so_far);
+                }
+                for ((out, y), mean) in run.iter_mut().zip(y).zip(means) {
+                    *out = (y - mean).round_ties_even() + mean;
+                }
+            });
+        };
+        Ok(Call::new(
+            "quantize_step",
+            on_cpu,
+            sizes(latent, self.0)?,
+            latent,
+        ))
     }
 }
 
@@ -125,17 +131,20 @@ impl CustomOp3 for QuantizeStep {
         m: &CpuStorage,
         lm: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = dims4(lq)?;
-        let mut quantized = values(q, lq)?.to_vec();
-        let (y, means) = (values(y, ly)?, values(m, lm)?);
-        for_runs(b, h, w, c, self.step, |sample, run| {
-            let gains = &self.gains[sample * c + run.start % c..];
-            for (i, gain) in run.zip(gains) {
-                let mean = means[i] * gain;
-                quantized[i] = (y[i] - mean).round_ties_even() + mean;
-            }
-        });
-        Ok((CpuStorage::F32(quantized), lq.shape().clone()))
+        self.call(lq.shape())?.cpu([(q, lq), (y, ly), (m, lm)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &candle_core::CudaStorage,
+        lq: &Layout,
+        y: &candle_core::CudaStorage,
+        ly: &Layout,
+        m: &candle_core::CudaStorage,
+        lm: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.call(lq.shape())?.cuda([(q, lq), (y, ly), (m, lm)])
     }
 
     fn bwd(
@@ -146,7 +155,7 @@ impl CustomOp3 for QuantizeStep {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (active, inactive) = split_gradient(grad, self.step)?;
-        Ok((Some(inactive), Some(active), None))
+        let (others, active) = (keep(grad, self.0, false)?, keep(grad, self.0, true)?);
+        Ok((Some(others), Some(active), None))
     }
 }

@@ -1,8 +1,10 @@
 //! The kernels as candle custom operations: `exact` for encoding and decoding,
 //! `train` with gradients. Tensors are `[batch, height, width, channels]` f32.
 
+pub mod call;
+pub mod composed;
 pub mod context;
-mod elementwise;
+pub mod elementwise;
 pub mod exact;
 mod rate;
 pub mod rearrange;

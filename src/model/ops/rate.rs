@@ -5,10 +5,14 @@
 //! `SIGMA_MIN * exp(LOG_STEP * floor(s))`; in training the scale follows s
 //! smoothly, half an index lower so that both agree on average.
 
+use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::call::{Call, OnCpu};
 use super::super::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
 
+/// Values per parallel task.
+const TASK: usize = 1 << 12;
 /// Probabilities are bounded below, as an escape bounds the cost of an outlier.
 const MIN_PROBABILITY: f32 = 1e-7;
 const MAX_INDEX: f32 = SCALE_LEVELS as f32 - 0.001;
@@ -81,30 +85,40 @@ fn index_gradient(s: f32, d_log_sigma: f32) -> f32 {
     if leaves { 0.0 } else { gradient }
 }
 
-/// Sums the bits of each of `b` samples.
-pub fn forward(v: &[f32], s: &[f32], b: usize, sums: &mut [f32]) {
-    let sample = (v.len() / b).max(1);
-    sums.par_iter_mut()
-        .zip(v.par_chunks(sample))
-        .zip(s.par_chunks(sample))
-        .for_each(|((sum, v), s)| {
-            let total: f64 = v.iter().zip(s).map(|(&v, &s)| f64::from(bits(v, s))).sum();
-            *sum = total as f32;
+/// Bits of each residual, of tensors of the given shape: `(residuals, scale indices)`.
+pub(super) fn bits_call(residuals: &Shape) -> Call {
+    let on_cpu: OnCpu = |inputs, _, out| {
+        let values = inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK));
+        let pieces = out.par_chunks_mut(TASK).zip(values);
+        pieces.for_each(|(out, (v, s))| {
+            for ((out, v), s) in out.iter_mut().zip(v).zip(s) {
+                *out = bits(*v, *s);
+            }
         });
+    };
+    let sizes = [residuals.elem_count(), 0, 0, 0, 0];
+    Call::new("rate", on_cpu, sizes, residuals)
 }
 
-/// Gradients of [`forward`], scaled by each sample's incoming gradient.
-pub fn backward(v: &[f32], s: &[f32], grad: &[f32], gv: &mut [f32], gs: &mut [f32]) {
-    let sample = (v.len() / grad.len()).max(1);
-    let outputs = gv.par_chunks_mut(sample).zip(gs.par_chunks_mut(sample));
-    let inputs = v.par_chunks(sample).zip(s.par_chunks(sample)).zip(grad);
-    outputs.zip(inputs).for_each(|((gv, gs), ((v, s), grad))| {
-        for (((gv, gs), v), s) in gv.iter_mut().zip(gs).zip(v).zip(s) {
-            let (dv, ds) = bits_gradient(*v, *s);
-            *gv = dv * grad;
-            *gs = ds * grad;
-        }
-    });
+/// Gradients of the bits with respect to residuals and scale indices.
+pub(super) fn bits_gradients(v: &Tensor, s: &Tensor) -> Result<(Tensor, Tensor)> {
+    let on_cpu: OnCpu = |inputs, [n, ..], out| {
+        let (gv, gs) = out.split_at_mut(n);
+        let values = inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK));
+        let gradients = gv.par_chunks_mut(TASK).zip(gs.par_chunks_mut(TASK));
+        gradients.zip(values).for_each(|((gv, gs), (v, s))| {
+            for (((gv, gs), v), s) in gv.iter_mut().zip(gs).zip(v).zip(s) {
+                (*gv, *gs) = bits_gradient(*v, *s);
+            }
+        });
+    };
+    let n = v.elem_count();
+    let call = Call::new("rate_gradients", on_cpu, [n, 0, 0, 0, 0], &Shape::from((2, n)));
+    let both = call.run([v, s])?;
+    Ok((
+        both.get(0)?.reshape(v.shape())?,
+        both.get(1)?.reshape(s.shape())?,
+    ))
 }
 
 #[cfg(test)]

@@ -52,6 +52,21 @@ impl CustomOp1 for SpaceToDepth {
         ))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let (b, h, w, c) = dims4(layout)?;
+        let s = self.0;
+        if h % s != 0 || w % s != 0 {
+            bail!("space-to-depth by {s} of {h}x{w}");
+        }
+        let shape = Shape::from((b, h / s, w / s, s * s * c));
+        on_gpu("space_to_depth", [b * h * w * c, w, c, s, h], shape).cuda([(storage, layout)])
+    }
+
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(
             grad.contiguous()?.apply_op1_no_bwd(&DepthToSpace(self.0))?,
@@ -80,11 +95,34 @@ impl CustomOp1 for DepthToSpace {
         Ok((CpuStorage::F32(out), Shape::from((b, h * s, w * s, c))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let (b, h, w, channels) = dims4(layout)?;
+        let s = self.0;
+        if channels % (s * s) != 0 {
+            bail!("depth-to-space by {s} of {channels} channels");
+        }
+        let c = channels / (s * s);
+        let shape = Shape::from((b, h * s, w * s, c));
+        let sizes = [shape.elem_count(), w * s, c, s, h * s];
+        on_gpu("depth_to_space", sizes, shape).cuda([(storage, layout)])
+    }
+
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(
             grad.contiguous()?.apply_op1_no_bwd(&SpaceToDepth(self.0))?,
         ))
     }
+}
+
+/// A kernel that runs on the GPU alone; `cpu_fwd` has its own.
+#[cfg(feature = "cuda")]
+fn on_gpu(kernel: &'static str, sizes: [usize; 5], shape: Shape) -> super::call::Call {
+    super::call::Call::new(kernel, |_, _, _| {}, sizes, &shape)
 }
 
 #[cfg(test)]

@@ -7,27 +7,30 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::TensorId;
+use candle_core::{Result, Tensor, TensorId};
 
 /// Gradients by variable, shared between a network's layers and its optimizer.
 #[derive(Debug, Clone, Default)]
-pub struct GradientSink(Arc<Mutex<HashMap<TensorId, Vec<f32>>>>);
+pub struct GradientSink(Arc<Mutex<HashMap<TensorId, Tensor>>>);
 
 impl GradientSink {
     /// Adds a gradient of the variable `id`.
-    pub fn add(&self, id: TensorId, gradient: Vec<f32>) {
+    ///
+    /// # Errors
+    /// When it differs in shape from one that was added before.
+    pub fn add(&self, id: TensorId, gradient: Tensor) -> Result<()> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match map.get_mut(&id) {
-            Some(sum) => sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g),
-            None => {
-                map.insert(id, gradient);
-            }
-        }
+        let sum = match map.remove(&id) {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        };
+        map.insert(id, sum);
+        Ok(())
     }
 
     /// Takes out the gradient of the variable `id`, if a layer left one.
     #[must_use]
-    pub fn take(&self, id: TensorId) -> Option<Vec<f32>> {
+    pub fn take(&self, id: TensorId) -> Option<Tensor> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
+use super::call::{Call, forward1, forward2, forward2_sums};
 use super::sink::GradientSink;
-use super::{dims4, values, with_values};
-use super::{elementwise, rate};
+use super::{dims4, elementwise, rate, values, with_values};
 use crate::kernels::train;
 
 /// Precision of a trainable product.
@@ -93,9 +93,14 @@ impl CustomOp2 for TrainPointwise {
             .input_gradient
             .then(|| Tensor::from_vec(gx, x.shape(), x.device()))
             .transpose()?;
-        self.sink.add(p.id(), gp);
+        self.sink.add(p.id(), gradient(gp, p)?)?;
         Ok((gx, None))
     }
+}
+
+/// The gradient of flat parameters as a tensor.
+fn gradient(values: Vec<f32>, params: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(values, params.shape(), params.device())
 }
 
 /// Depth-conv blocks one after another. The inputs of the later blocks are kept
@@ -142,7 +147,7 @@ impl CustomOp1 for TrainBlocks {
                 let x = if i == 0 { x } else { &inputs[i - 1] };
                 train::block_backward(x, &gy, b, h, w, c, params, &mut gx, &mut gp);
             })?;
-            self.sink.add(params.id(), gp);
+            self.sink.add(params.id(), gradient(gp, params)?)?;
             std::mem::swap(&mut gx, &mut gy);
         }
         Ok(Some(Tensor::from_vec(gy, x.shape(), x.device())?))
@@ -153,24 +158,18 @@ impl CustomOp1 for TrainBlocks {
 #[derive(Debug, Clone, Copy)]
 pub struct ScaleChannels;
 
+impl ScaleChannels {
+    fn call(&self, x: &Shape) -> Result<Call> {
+        elementwise::scale_channels(x)
+    }
+}
+
 impl CustomOp2 for ScaleChannels {
     fn name(&self) -> &'static str {
         "scale-channels"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        g: &CpuStorage,
-        lg: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (b, _, _, c) = dims4(lx)?;
-        let (x, g) = (values(x, lx)?, values(g, lg)?);
-        let mut y = vec![0f32; x.len()];
-        elementwise::scale_channels(x, g, b, c, &mut y);
-        Ok((CpuStorage::F32(y), lx.shape().clone()))
-    }
+    forward2!();
 
     fn bwd(
         &self,
@@ -179,17 +178,8 @@ impl CustomOp2 for ScaleChannels {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (b, _, _, c) = x.dims4()?;
-        let mut gx = vec![0f32; x.elem_count()];
-        let mut gg = vec![0f32; g.elem_count()];
-        with_values([x, g, grad], |[x, g, grad]| {
-            elementwise::scale_channels(grad, g, b, c, &mut gx);
-            elementwise::sum_products(grad, x, b, c, &mut gg);
-        })?;
-        Ok((
-            Some(Tensor::from_vec(gx, x.shape(), x.device())?),
-            Some(Tensor::from_vec(gg, g.shape(), g.device())?),
-        ))
+        let gx = elementwise::scale_channels(x.shape())?.run([grad, g])?;
+        Ok((Some(gx), Some(elementwise::sum_products(grad, x)?)))
     }
 }
 
@@ -197,43 +187,28 @@ impl CustomOp2 for ScaleChannels {
 #[derive(Debug, Clone, Copy)]
 pub struct ScaleIndex;
 
+impl ScaleIndex {
+    fn call(&self, x: &Shape) -> Result<Call> {
+        elementwise::scale_index(x)
+    }
+}
+
 impl CustomOp2 for ScaleIndex {
     fn name(&self) -> &'static str {
         "scale-index"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        o: &CpuStorage,
-        lo: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (b, _, _, c) = dims4(lx)?;
-        let (x, o) = (values(x, lx)?, values(o, lo)?);
-        let mut y = vec![0f32; x.len()];
-        elementwise::scale_index(x, o, b, c, &mut y);
-        Ok((CpuStorage::F32(y), lx.shape().clone()))
-    }
+    forward2!();
 
     fn bwd(
         &self,
-        x: &Tensor,
-        o: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (b, _, _, c) = x.dims4()?;
-        let mut gx = vec![0f32; x.elem_count()];
-        let mut go = vec![0f32; o.elem_count()];
-        with_values([grad], |[grad]| {
-            elementwise::scale(grad, 8.0, &mut gx);
-            elementwise::sum_channels(grad, b, c, &mut go);
-        })?;
-        Ok((
-            Some(Tensor::from_vec(gx, x.shape(), x.device())?),
-            Some(Tensor::from_vec(go, o.shape(), o.device())?),
-        ))
+        let gx = grad.affine(8.0, 0.0)?;
+        Ok((Some(gx), Some(elementwise::sum_channels(grad)?)))
     }
 }
 
@@ -242,23 +217,18 @@ impl CustomOp2 for ScaleIndex {
 #[derive(Debug, Clone, Copy)]
 pub struct Rate;
 
+impl Rate {
+    fn call(&self, residuals: &Shape) -> Result<Call> {
+        Ok(rate::bits_call(residuals))
+    }
+}
+
 impl CustomOp2 for Rate {
     fn name(&self) -> &'static str {
         "rate"
     }
 
-    fn cpu_fwd(
-        &self,
-        v: &CpuStorage,
-        lv: &Layout,
-        s: &CpuStorage,
-        ls: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let b = lv.dims()[0];
-        let mut bits = vec![0f32; b];
-        rate::forward(values(v, lv)?, values(s, ls)?, b, &mut bits);
-        Ok((CpuStorage::F32(bits), Shape::from(b)))
-    }
+    forward2_sums!();
 
     fn bwd(
         &self,
@@ -267,15 +237,9 @@ impl CustomOp2 for Rate {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut gv = vec![0f32; v.elem_count()];
-        let mut gs = vec![0f32; s.elem_count()];
-        with_values([v, s, grad], |[v, s, grad]| {
-            rate::backward(v, s, grad, &mut gv, &mut gs)
-        })?;
-        Ok((
-            Some(Tensor::from_vec(gv, v.shape(), v.device())?),
-            Some(Tensor::from_vec(gs, s.shape(), s.device())?),
-        ))
+        let (gv, gs) = rate::bits_gradients(v, s)?;
+        let scaled = |gradient| elementwise::scale_samples(&gradient, grad);
+        Ok((Some(scaled(gv)?), Some(scaled(gs)?)))
     }
 }
 
@@ -284,23 +248,18 @@ impl CustomOp2 for Rate {
 #[derive(Debug, Clone, Copy)]
 pub struct SquaredError;
 
+impl SquaredError {
+    fn call(&self, reconstruction: &Shape) -> Result<Call> {
+        Ok(elementwise::squared_differences(reconstruction))
+    }
+}
+
 impl CustomOp2 for SquaredError {
     fn name(&self) -> &'static str {
         "squared-error"
     }
 
-    fn cpu_fwd(
-        &self,
-        a: &CpuStorage,
-        la: &Layout,
-        t: &CpuStorage,
-        lt: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let b = la.dims()[0];
-        let mut sums = vec![0f32; b];
-        elementwise::squared_error(values(a, la)?, values(t, lt)?, b, &mut sums);
-        Ok((CpuStorage::F32(sums), Shape::from(b)))
-    }
+    forward2_sums!();
 
     fn bwd(
         &self,
@@ -309,11 +268,8 @@ impl CustomOp2 for SquaredError {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut ga = vec![0f32; a.elem_count()];
-        with_values([a, t, grad], |[a, t, grad]| {
-            elementwise::squared_error_backward(a, t, grad, &mut ga)
-        })?;
-        Ok((Some(Tensor::from_vec(ga, a.shape(), a.device())?), None))
+        let gradient = elementwise::squared_error_gradient(a, t, grad)?;
+        Ok((Some(gradient), None))
     }
 }
 
@@ -321,15 +277,18 @@ impl CustomOp2 for SquaredError {
 #[derive(Debug, Clone, Copy)]
 pub struct RoundStraightThrough;
 
+impl RoundStraightThrough {
+    fn call(&self, x: &Shape) -> Result<Call> {
+        Ok(elementwise::round_even(x))
+    }
+}
+
 impl CustomOp1 for RoundStraightThrough {
     fn name(&self) -> &'static str {
         "round-straight-through"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        let rounded = values(x, lx)?.iter().map(|v| v.round_ties_even()).collect();
-        Ok((CpuStorage::F32(rounded), lx.shape().clone()))
-    }
+    forward1!();
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(grad.clone()))

@@ -1,0 +1,278 @@
+//! Launching the kernels.
+//!
+//! All work goes to one stream, in order; nothing here waits for it. Device memory is reached through that
+//! stream alone, so a kernel may write a buffer that Rust only holds a shared reference to.
+
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaSlice, CudaView, LaunchConfig, PushKernelArg,
+};
+use candle_core::cuda_backend::{CudaDevice, CudaFunc, WrapErr};
+use candle_core::{Device, Result, bail};
+
+use super::{Grid, THREADS};
+
+/// All kernels.
+const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+
+/// The first GPU.
+///
+/// # Errors
+/// When there is none, or its driver cannot be loaded.
+pub fn open() -> Result<Device> {
+    // The driver's library is loaded on first use, and its loader panics where there is none.
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let opened = std::panic::catch_unwind(|| Device::new_cuda_with_stream(0));
+    std::panic::set_hook(quiet);
+    let device = match opened {
+        Ok(device) => device?,
+        Err(_) => bail!("no CUDA driver was found"),
+    };
+    if let Device::Cuda(cuda) = &device {
+        // SAFETY: there is only one stream: that of this device, which every tensor and kernel uses.
+        unsafe { cuda.disable_event_tracking() };
+    }
+    Ok(device)
+}
+
+fn function(device: &CudaDevice, name: &str) -> Result<CudaFunc> {
+    device.get_or_load_custom_func(name, "aec", PTX)
+}
+
+fn config(blocks: usize) -> Result<LaunchConfig> {
+    let Ok(blocks) = i32::try_from(blocks) else {
+        bail!("{blocks} blocks of threads are more than a GPU takes");
+    };
+    Ok(LaunchConfig {
+        grid_dim: (blocks.unsigned_abs(), 1, 1),
+        block_dim: (THREADS as u32, 1, 1),
+        shared_mem_bytes: 0,
+    })
+}
+
+/// Kernels count in 32 bits.
+fn count(n: usize) -> Result<u32> {
+    match u32::try_from(n) {
+        Ok(n) => Ok(n),
+        Err(_) => bail!("{n} values are more than a kernel takes"),
+    }
+}
+
+/// Runs the kernel `name` over at most three inputs; `outputs` values are its result. What the sizes mean is said
+/// with each kernel in the `.cu` files.
+///
+/// # Errors
+/// When a size is too large, memory does not suffice, or the launch fails.
+pub fn launch(
+    device: &CudaDevice,
+    name: &str,
+    grid: Grid,
+    inputs: &[CudaView<'_, f32>],
+    sizes: [usize; 5],
+    outputs: usize,
+) -> Result<CudaSlice<f32>> {
+    count(outputs)?;
+    // SAFETY: the kernel writes all of it (each is tested for that, on the CPU) before anything reads it.
+    let mut out = unsafe { device.alloc::<f32>(outputs.max(1))? };
+    if outputs == 0 {
+        return Ok(out);
+    }
+    let function = function(device, name)?;
+    let absent = 0u64;
+    let mut numbers = [0; 5];
+    for (number, size) in numbers.iter_mut().zip(sizes) {
+        *number = count(size)?;
+    }
+    let mut builder = function.builder();
+    builder.arg(&mut out);
+    for i in 0..3 {
+        match inputs.get(i) {
+            Some(view) => builder.arg(view),
+            None => builder.arg(&absent),
+        };
+    }
+    for number in &numbers {
+        builder.arg(number);
+    }
+    // SAFETY: the arguments are those of every kernel of the signature `KERNEL`, whose callers pass sizes that agree
+    // with the lengths of the inputs.
+    unsafe { builder.launch(config(grid.blocks(outputs))?) }.w()?;
+    Ok(out)
+}
+
+/// Scalars of an optimizer step: see `train/optimizer.rs`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Gradients are scaled down to this norm.
+    pub clip_norm: f32,
+    /// Learning rate.
+    pub rate: f32,
+    /// Decoupled weight decay.
+    pub decay: f32,
+    /// Corrections of the young moments.
+    pub corrections: [f32; 2],
+    /// Decay of the running average.
+    pub average: f32,
+}
+
+/// One layer's parameters, state and gradient; all of the same length.
+pub struct Moments<'a> {
+    /// Parameters, written.
+    pub parameters: CudaView<'a, f32>,
+    /// First moments, written.
+    pub first: CudaView<'a, f32>,
+    /// Second moments, written.
+    pub second: CudaView<'a, f32>,
+    /// Running average of the parameters, written.
+    pub averages: CudaView<'a, f32>,
+    /// Where the directions of matrices go.
+    pub directions: CudaView<'a, f32>,
+    /// The gradient.
+    pub gradients: CudaView<'a, f32>,
+    /// 1 for parameters of matrices, 0 for others.
+    pub kinds: CudaView<'a, f32>,
+}
+
+/// Moves a layer's moments, and its parameters that are no matrices. `squared_norm` is that of all gradients.
+///
+/// # Errors
+/// When lengths differ or the launch fails.
+pub fn move_moments(
+    device: &CudaDevice,
+    layer: &Moments<'_>,
+    squared_norm: &CudaView<'_, f32>,
+    rule: Rule,
+) -> Result<()> {
+    let views = [
+        &layer.parameters,
+        &layer.first,
+        &layer.second,
+        &layer.averages,
+        &layer.directions,
+        &layer.gradients,
+        &layer.kinds,
+    ];
+    let n = layer.parameters.len();
+    if views.iter().any(|view| view.len() != n) {
+        bail!("a layer's parameters, state and gradient differ in length");
+    }
+    let numbers = [
+        rule.clip_norm,
+        rule.rate,
+        rule.decay,
+        rule.corrections[0],
+        rule.corrections[1],
+        rule.average,
+    ];
+    run(device, "moments", n, &views, squared_norm, &numbers)
+}
+
+/// A matrix' parameters, their running average and the direction to move in.
+pub struct Matrix<'a> {
+    /// Parameters, written.
+    pub parameters: CudaView<'a, f32>,
+    /// Running average of the parameters, written.
+    pub averages: CudaView<'a, f32>,
+    /// The direction.
+    pub directions: CudaView<'a, f32>,
+}
+
+/// Moves a matrix by `rule.rate` times its direction.
+///
+/// # Errors
+/// When lengths differ or the launch fails.
+pub fn move_matrix(
+    device: &CudaDevice,
+    matrix: &Matrix<'_>,
+    squared_norm: &CudaView<'_, f32>,
+    rule: Rule,
+) -> Result<()> {
+    let views = [&matrix.parameters, &matrix.averages, &matrix.directions];
+    let n = matrix.parameters.len();
+    if views.iter().any(|view| view.len() != n) {
+        bail!("a matrix and its direction differ in length");
+    }
+    let numbers = [rule.rate, rule.decay, rule.average];
+    run(device, "move_matrix", n, &views, squared_norm, &numbers)
+}
+
+/// Launches a kernel of the optimizer: its buffers, the squared norm, the length, its scalars.
+fn run(
+    device: &CudaDevice,
+    name: &str,
+    n: usize,
+    views: &[&CudaView<'_, f32>],
+    squared_norm: &CudaView<'_, f32>,
+    numbers: &[f32],
+) -> Result<()> {
+    if n == 0 {
+        return Ok(());
+    }
+    let function = function(device, name)?;
+    let length = count(n)?;
+    let mut builder = function.builder();
+    for view in views {
+        builder.arg(*view);
+    }
+    builder.arg(squared_norm).arg(&length);
+    for number in numbers {
+        builder.arg(number);
+    }
+    // SAFETY: buffers of the same length (checked), scalars in the kernel's order; see the module about writing.
+    unsafe { builder.launch(config(n.div_ceil(THREADS))?) }.w()?;
+    Ok(())
+}
+
+/// Cuts crops of `side` x `side` pixels out of `pictures` (interleaved RGB, one after another) as patches
+/// `[crops, side / 8, side / 8, 192]`. Each of `crops` is the first byte, the bytes per row and 1 to mirror.
+///
+/// # Errors
+/// When a crop does not lie in the pictures or the launch fails.
+pub fn cut_patches(
+    device: &CudaDevice,
+    pictures: &CudaSlice<u8>,
+    crops: &[[i64; 3]],
+    side: usize,
+) -> Result<CudaSlice<f32>> {
+    let row = 3 * side as i64;
+    let lies_inside = |[start, stride, _]: &[i64; 3]| {
+        *start >= 0
+            && *stride >= row
+            && start + stride * (side as i64 - 1) + row <= pictures.len() as i64
+    };
+    if !side.is_multiple_of(8) || side == 0 || !crops.iter().all(lies_inside) {
+        bail!("a crop does not lie in its picture");
+    }
+    let table = device.clone_htod(crops.as_flattened())?;
+    let values = crops.len() * side * side * 3;
+    let (length, side) = (count(values)?, count(side)?);
+    // SAFETY: the kernel writes every value.
+    let mut out = unsafe { device.alloc::<f32>(values.max(1))? };
+    if values > 0 {
+        let function = function(device, "cut_patches")?;
+        let mut builder = function.builder();
+        builder.arg(&mut out).arg(pictures).arg(&table);
+        builder.arg(&length).arg(&side);
+        // SAFETY: every crop lies in the pictures (checked); `length` values are allocated.
+        unsafe { builder.launch(config(values.div_ceil(THREADS))?) }.w()?;
+    }
+    Ok(out)
+}
+
+/// `n` numbers of the stream `seed` in -0.5..0.5: those of `train/noise.rs`.
+///
+/// # Errors
+/// When memory does not suffice or the launch fails.
+pub fn uniform_noise(device: &CudaDevice, seed: u64, n: usize) -> Result<CudaSlice<f32>> {
+    let length = count(n)?;
+    // SAFETY: the kernel writes every value.
+    let mut out = unsafe { device.alloc::<f32>(n.max(1))? };
+    if n > 0 {
+        let function = function(device, "uniform_noise")?;
+        let mut builder = function.builder();
+        builder.arg(&mut out).arg(&length).arg(&seed);
+        // SAFETY: `length` values are allocated.
+        unsafe { builder.launch(config(n.div_ceil(THREADS))?) }.w()?;
+    }
+    Ok(out)
+}

@@ -1,0 +1,167 @@
+//! The exact kernels against those of the CPU, bit for bit, and the optimizer's.
+
+use super::emulation::{Launch, emulator, from_bytes, to_bytes};
+use super::{Grid, TILE};
+use crate::kernels::{
+    PackedDepthwise, PackedPointwise, depth_to_space, depthwise3x3, pointwise, space_to_depth,
+};
+
+/// Numbers of all sizes from -2 to 2.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 22) as f32 - 2.0
+    };
+    (0..count).map(|_| next() * next() * 0.5).collect()
+}
+
+#[track_caller]
+fn assert_bits(found: &[f32], want: &[f32]) {
+    assert_eq!(found.len(), want.len());
+    for (i, (found, want)) in found.iter().zip(want).enumerate() {
+        assert_eq!(found.to_bits(), want.to_bits(), "value {i}: {found} {want}");
+    }
+}
+
+#[test]
+fn exact_pointwise_gives_the_bits_of_the_cpu() {
+    let Some(emulator) = emulator() else { return };
+    for (pixels, inputs, outputs) in [(1, 1, 1), (67, 33, 70), (130, 48, 32), (64, 16, 64)] {
+        let (x, residual) = (numbers(pixels * inputs, 1), numbers(pixels * outputs, 2));
+        let weight = numbers(inputs * outputs, 3);
+        let weights = PackedPointwise::new(inputs, outputs, &weight, &numbers(outputs, 4));
+        for (activate, with_residual) in [(false, false), (true, false), (false, true)] {
+            let mut want = vec![0.0; pixels * outputs];
+            let residual = with_residual.then_some(&residual[..]);
+            pointwise(&x, &weights, activate, residual, &mut want);
+            let flags = [usize::from(activate), usize::from(with_residual)];
+            let found = emulator.run(
+                "exact_pointwise",
+                Grid::Blocks(pixels.div_ceil(TILE) * outputs.div_ceil(TILE)),
+                &[&x, &weights.panels_and_bias(), residual.unwrap_or(&[])],
+                [pixels, inputs, outputs, flags[0], flags[1]],
+                want.len(),
+            );
+            assert_bits(&found, &want);
+        }
+    }
+}
+
+#[test]
+fn exact_depthwise_gives_the_bits_of_the_cpu() {
+    let Some(emulator) = emulator() else { return };
+    for (height, width, channels) in [(1, 1, 3), (5, 7, 33), (2, 9, 64)] {
+        let n = height * width * channels;
+        let (x, params) = (numbers(n, 5), numbers(10 * channels, 6));
+        let (taps, bias) = params.split_at(9 * channels);
+        let mut want = vec![0.0; n];
+        let weights = PackedDepthwise::new(channels, taps, bias);
+        depthwise3x3(&x, height, width, &weights, &mut want);
+        let sizes = [n, height, width, channels, 0];
+        let found = emulator.run("exact_depthwise", Grid::PerOutput, &[&x, &params], sizes, n);
+        assert_bits(&found, &want);
+    }
+}
+
+#[test]
+fn rearrangements_are_those_of_the_cpu() {
+    let Some(emulator) = emulator() else { return };
+    let (batch, h, w, c, s) = (2, 4, 6, 5, 2);
+    let x = numbers(batch * h * w * c, 7);
+    let mut want = vec![0.0; x.len()];
+    let one = h * w * c;
+    for (x, want) in x.chunks(one).zip(want.chunks_mut(one)) {
+        space_to_depth(x, h, w, c, s, want);
+    }
+    let sizes = [x.len(), w, c, s, h];
+    let found = emulator.run("space_to_depth", Grid::PerOutput, &[&x], sizes, x.len());
+    assert_bits(&found, &want);
+    let back = emulator.run("depth_to_space", Grid::PerOutput, &[&found], sizes, x.len());
+    assert_bits(&back, &x);
+    let mut want = vec![0.0; one];
+    depth_to_space(&found[..one], h, w, c, s, &mut want);
+    assert_bits(&back[..one], &want);
+}
+
+#[test]
+fn phases_are_every_second_position() {
+    let Some(emulator) = emulator() else { return };
+    let (h, w, c) = (4, 6, 3);
+    let x = numbers(h * w * c, 8);
+    for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut want = Vec::new();
+        for y in (row..h).step_by(2) {
+            for x_at in (column..w).step_by(2) {
+                want.extend(&x[(y * w + x_at) * c..][..c]);
+            }
+        }
+        let sizes = [want.len(), w, c, row, column];
+        let n = want.len();
+        let found = emulator.run("gather_phase", Grid::PerOutput, &[&x], sizes, n);
+        assert_bits(&found, &want);
+    }
+}
+
+/// A launch of an optimizer kernel over arrays of `n` values and the squared norm.
+fn optimizer(kernel: &str, arrays: &[&[f32]], norm: f32, scalars: &[f32]) -> Option<Vec<Vec<f32>>> {
+    let n = arrays[0].len();
+    let mut bytes: Vec<_> = arrays.iter().map(|array| to_bytes(array)).collect();
+    bytes.push(to_bytes(&[norm * norm]));
+    let mut numbers = vec![n as u64];
+    numbers.extend(scalars.iter().map(|v| u64::from(v.to_bits())));
+    let launch = Launch {
+        kernel,
+        blocks: Grid::PerOutput.blocks(n),
+        arrays: bytes,
+        numbers,
+    };
+    let arrays = emulator()?.launch(&launch);
+    Some(arrays.iter().map(|array| from_bytes(array)).collect())
+}
+
+#[test]
+fn the_first_step_goes_against_the_gradient() {
+    let (p, g) = (numbers(300, 9), numbers(300, 10));
+    let zeros = vec![0.0; 300];
+    let kinds: Vec<f32> = (0..300).map(|i| f32::from(i >= 200)).collect();
+    // Clip norm, rate, decay, corrections 1 / (1 - beta), decay of the average.
+    let scalars = [1.0, 0.1, 0.0, 10.0, 1000.0, 0.25];
+    let arrays = [&p[..], &zeros, &zeros, &p, &zeros, &g, &kinds];
+    let Some(after) = optimizer("moments", &arrays, 2.0, &scalars) else {
+        return;
+    };
+    for i in 0..200 {
+        // Adam's first step is the sign of the gradient times the rate.
+        let want = p[i] - 0.1 * g[i].signum();
+        assert!((after[0][i] - want).abs() < 1e-3 || g[i].abs() < 1e-4);
+        let average = 0.25 * p[i] + 0.75 * after[0][i];
+        assert!((after[3][i] - average).abs() < 1e-5);
+    }
+    for i in 200..300 {
+        // Clipped to half; momentum 0.05 g, Nesterov's direction 0.95 * 0.05 g + 0.05 g.
+        assert_eq!(after[0][i], p[i]);
+        assert!((after[1][i] - 0.025 * g[i]).abs() < 1e-6);
+        assert!((after[4][i] - 0.04875 * g[i]).abs() < 1e-6);
+    }
+    for norm in [f32::INFINITY, f32::NAN] {
+        let after = optimizer("moments", &arrays, norm, &scalars).expect("it was built");
+        assert_eq!((&after[0], &after[1], &after[3]), (&p, &zeros, &p));
+    }
+}
+
+#[test]
+fn matrices_move_along_their_direction() {
+    let (p, direction) = (numbers(70, 11), numbers(70, 12));
+    let arrays = [&p[..], &p, &direction];
+    let scalars = [0.5, 0.1, 0.0];
+    let Some(after) = optimizer("move_matrix", &arrays, 1.0, &scalars) else {
+        return;
+    };
+    for i in 0..70 {
+        let want = p[i] - 0.5 * direction[i] - 0.1 * p[i];
+        assert!((after[0][i] - want).abs() < 1e-5 && after[0][i] == after[1][i]);
+    }
+    let after = optimizer("move_matrix", &arrays, f32::NAN, &scalars).expect("it was built");
+    assert_eq!(after[0], p);
+}

@@ -1,0 +1,252 @@
+// Training: the elementwise operations and sums around the matrix products, and their gradients.
+//
+// Nothing here has to be exact; sums have a fixed order all the same, so that a run repeats.
+#include "kernel.cuh"
+
+// Channels of a block of threads in sums over pixels, and rows of it.
+#define COLUMNS 32
+#define ROWS (THREADS / COLUMNS)
+
+__device__ inline float slope(float x)
+{
+    return x < -2.0f ? 0.0f : x > 2.0f ? 1.0f : 0.5f * x + 0.5f;
+}
+
+// `act(a + b[channel])`: `n` values, `p` channels.
+KERNEL(bias_activate)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = activate(a[i] + b[i % p]);
+}
+
+// Gradient of the above: `c act'(a + b[channel])`.
+KERNEL(bias_activate_gradient)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = c[i] * slope(a[i] + b[i % p]);
+}
+
+// `a + b[channel]`, and `+ c` where `q` is 1: `n` values, `p` channels.
+KERNEL(add_bias)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = a[i] + b[i % p] + (q ? c[i] : 0.0f);
+}
+
+// Depthwise 3x3 of a batch: `n` values, `p` rows, `q` columns, `r` channels; `b` taps [9, r] and
+// bias [r]. With `s` the taps are turned round and there is no bias: the gradient of the input.
+KERNEL(depthwise)
+{
+    const unsigned i = THREAD;
+    if (i >= n) return;
+    const unsigned channel = i % r, x = i / r % q, y = i / r / q % p;
+    const float *sample = a + (size_t)(i / r / q / p) * p * q * r;
+    float sum = s ? 0.0f : b[9 * r + channel];
+    for (unsigned tap = 0; tap < 9; tap++) {
+        unsigned row = y + tap / 3 - 1, column = x + tap % 3 - 1;
+        if (row < p && column < q)
+            sum += b[(s ? 8 - tap : tap) * r + channel] *
+                   sample[((size_t)row * q + column) * r + channel];
+    }
+    out[i] = sum;
+}
+
+// Adds up `values` of the threads of one column of the block; the sum is right in row 0.
+__device__ inline float add_rows(float value)
+{
+    __shared__ float values[ROWS][COLUMNS];
+    const unsigned column = threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS;
+    __syncthreads();
+    values[row][column] = value;
+    __syncthreads();
+    float sum = 0.0f;
+    if (row == 0)
+        for (unsigned i = 0; i < ROWS; i++) sum += values[i][column];
+    return sum;
+}
+
+// Gradients of depthwise taps and bias over strips of rows: `a` input, `b` gradient of the
+// output, `n` rows of the whole batch, `p` rows of a picture, `q` columns, `r` channels, `s` rows
+// per strip; out [strips, 10, r]. Blocks: strips * ceil(r / 32).
+KERNEL(depthwise_gradients)
+{
+    const unsigned groups = (r + COLUMNS - 1) / COLUMNS;
+    const unsigned strip = blockIdx.x / groups;
+    const unsigned channel = blockIdx.x % groups * COLUMNS + threadIdx.x % COLUMNS;
+    const unsigned first = strip * s, last = first + s < n ? first + s : n;
+    float sums[10];
+    for (unsigned i = 0; i < 10; i++) sums[i] = 0.0f;
+    if (channel < r)
+        for (unsigned i = first * q + threadIdx.x / COLUMNS; i < last * q; i += ROWS) {
+            const unsigned x = i % q, y = i / q % p;
+            const float gradient = b[(size_t)i * r + channel];
+            sums[9] += gradient;
+            for (unsigned tap = 0; tap < 9; tap++) {
+                unsigned row = y + tap / 3 - 1, column = x + tap % 3 - 1;
+                if (row < p && column < q)
+                    sums[tap] += gradient *
+                                 a[((size_t)(i / q - y + row) * q + column) * r + channel];
+            }
+        }
+    for (unsigned i = 0; i < 10; i++) {
+        float sum = add_rows(sums[i]);
+        if (threadIdx.x < COLUMNS && channel < r) out[((size_t)strip * 10 + i) * r + channel] = sum;
+    }
+}
+
+// Sums of `a`, or of `a b` where `s` is 1, over strips of `r` of the `n` rows, for each of `p`
+// columns; out [strips, p]. Blocks: strips * ceil(p / 32).
+KERNEL(column_sums)
+{
+    const unsigned groups = (p + COLUMNS - 1) / COLUMNS;
+    const unsigned strip = blockIdx.x / groups;
+    const unsigned column = blockIdx.x % groups * COLUMNS + threadIdx.x % COLUMNS;
+    const unsigned first = strip * r, last = first + r < n ? first + r : n;
+    float sum = 0.0f;
+    if (column < p)
+        for (unsigned row = first + threadIdx.x / COLUMNS; row < last; row += ROWS) {
+            size_t i = (size_t)row * p + column;
+            sum += s ? a[i] * b[i] : a[i];
+        }
+    sum = add_rows(sum);
+    if (threadIdx.x < COLUMNS && column < p) out[(size_t)strip * p + column] = sum;
+}
+
+// Sums of parts of rows: `a` [n, p], `q` parts of each row; out [n, q]. With `r` the squares are
+// summed. Blocks: n * q.
+KERNEL(row_sums)
+{
+    __shared__ float sums[THREADS];
+    const unsigned row = blockIdx.x / q, part = blockIdx.x % q;
+    const unsigned first = (unsigned)((size_t)p * part / q);
+    const unsigned last = (unsigned)((size_t)p * (part + 1) / q);
+    float sum = 0.0f;
+    for (unsigned i = first + threadIdx.x; i < last; i += THREADS) {
+        float value = a[(size_t)row * p + i];
+        sum += r ? value * value : value;
+    }
+    sums[threadIdx.x] = sum;
+    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    if (threadIdx.x == 0) out[blockIdx.x] = sums[0];
+}
+
+// `8 a + b[sample, channel]`: `n` values, `p` per sample, `q` channels.
+KERNEL(scale_index)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = 8.0f * a[i] + b[i / p * q + i % q];
+}
+
+// Squared differences of `a` and `b`.
+KERNEL(squared_error)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = (a[i] - b[i]) * (a[i] - b[i]);
+}
+
+// Their gradient, times `c[sample]`; `p` values per sample.
+KERNEL(squared_error_gradient)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = 2.0f * c[i / p] * (a[i] - b[i]);
+}
+
+// To the nearest integer, ties to even.
+KERNEL(round_even)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = rintf(a[i]);
+}
+
+// Whether value `i` of a latent with `p` columns, `q` rows and `r` channels is coded in a step.
+__device__ inline bool is_active(unsigned i, unsigned p, unsigned q, unsigned r, unsigned step)
+{
+    const unsigned x = i / r % p, y = i / r / p % q;
+    const unsigned phase = y % 2 ? (x % 2 ? 1 : 3) : (x % 2 ? 2 : 0);
+    return i % r / (r / 4) == (phase + 4 - step) % 4;
+}
+
+// `b` where step `s` codes, `a` elsewhere: `n` values, `p` columns, `q` rows, `r` channels.
+KERNEL(merge_step)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = is_active(i, p, q, r, s) ? b[i] : a[i];
+}
+
+// `a` where step `s % 4` codes (`s` below 4), or elsewhere (`s` from 4 on); 0 in the rest.
+KERNEL(keep_step)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = is_active(i, p, q, r, s % 4) == (s < 4) ? a[i] : 0.0f;
+}
+
+// `round(b - c) + c` where step `s` codes, `a` elsewhere.
+KERNEL(quantize_step)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = is_active(i, p, q, r, s) ? rintf(b[i] - c[i]) + c[i] : a[i];
+}
+
+// The rate term and its constants: see model/ops/rate.rs and model/scales.rs.
+#define MIN_PROBABILITY 1e-7f
+#define SIGMA_MIN 0.12f
+#define LOG_STEP 0.1142132913f
+#define MAX_INDEX 63.999f
+#define LOG2_E 1.442695041f
+#define INV_SQRT2 0.707106781f
+
+__device__ inline float inverse_sigma(float scale)
+{
+    float index = fminf(fmaxf(scale, 0.0f), MAX_INDEX) - 0.5f;
+    return expf(-LOG_STEP * index) * (1.0f / SIGMA_MIN);
+}
+
+__device__ inline float probability(float v, float inv_sigma)
+{
+    float low = (v - 0.5f) * inv_sigma * INV_SQRT2, high = (v + 0.5f) * inv_sigma * INV_SQRT2;
+    return 0.5f * (erfcf(low) - erfcf(high));
+}
+
+// Bits of residuals `a` at scale indices `b`: `n` values.
+KERNEL(rate)
+{
+    const unsigned i = THREAD;
+    if (i >= n) return;
+    float bound = probability(fabsf(a[i]), inverse_sigma(b[i]));
+    out[i] = -log2f(fmaxf(bound, MIN_PROBABILITY));
+}
+
+// Gradients of the above with respect to the residual, out [0..n], and the index, out [n..2n].
+KERNEL(rate_gradients)
+{
+    const unsigned i = THREAD;
+    if (i >= n) return;
+    const float index = b[i], inv_sigma = inverse_sigma(index), v = fabsf(a[i]);
+    const float low = (v - 0.5f) * inv_sigma, high = (v + 0.5f) * inv_sigma;
+    const float chance = probability(v, inv_sigma);
+    float by_residual, by_log_sigma;
+    if (chance <= MIN_PROBABILITY) {
+        by_residual = inv_sigma * fminf(fmaxf(low, 1.0f), 8.0f) * LOG2_E;
+        by_log_sigma = -low * fminf(low, 8.0f);
+    } else {
+        float at_low = expf(-0.5f * low * low) * 0.3989423f;
+        float at_high = expf(-0.5f * high * high) * 0.3989423f;
+        by_residual = (at_low - at_high) * inv_sigma * (LOG2_E / chance);
+        by_log_sigma = -(low * at_low - high * at_high) * (LOG2_E / chance);
+    }
+    float by_index = by_log_sigma * LOG_STEP;
+    bool leaves = (index < 0.0f && by_index > 0.0f) ||
+                  (index > MAX_INDEX && by_index < 0.0f);
+    out[i] = copysignf(by_residual, a[i]);
+    out[n + i] = leaves ? 0.0f : by_index;
+}
+
+// `a * b[sample]`: `n` values, `p` per sample.
+KERNEL(scale_samples)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = a[i] * b[i / p];
+}

@@ -1,0 +1,56 @@
+//! Where the networks run.
+
+use std::str::FromStr;
+
+use candle_core::Device;
+
+use crate::error::{Error, Result};
+
+/// Where the networks run. Pixels and files are the same on every device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ComputeDevice {
+    /// All cores of the CPU.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU; needs a build with the feature `cuda`.
+    Cuda,
+}
+
+impl FromStr for ComputeDevice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(Error::InvalidOption(format!(
+                "unknown device '{text}', expected cpu or cuda"
+            ))),
+        }
+    }
+}
+
+impl ComputeDevice {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when the build or the machine has no such device.
+    pub(crate) fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => crate::kernels::cuda::open()
+                .map_err(|error| Error::Unsupported(format!("no usable GPU: {}", one_line(&error)))),
+            #[cfg(not(feature = "cuda"))]
+            Self::Cuda => Err(Error::Unsupported(
+                "this build has no CUDA support (cargo feature 'cuda')".into(),
+            )),
+        }
+    }
+}
+
+/// candle's errors may span lines (backtraces); the first says what happened.
+pub(super) fn one_line(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or("unknown error").to_string()
+}
