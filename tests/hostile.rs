@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aec::bitstream::Container;
+use aec::entropy::decode_plane;
 use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
 use common::checks;
 use common::layout::Layout;
@@ -90,6 +91,11 @@ fn findings_about_entropy_coding_stay_fixed() {
 }
 
 #[test]
+fn findings_about_alpha_stay_fixed() {
+    replay("alpha", checks::alpha);
+}
+
+#[test]
 fn findings_about_weights_stay_fixed() {
     replay("weights", checks::weights);
 }
@@ -114,12 +120,61 @@ fn the_checks_hold_for_valid_input() {
     let words = aec::entropy::ScaleTables::gaussian().to_words();
     let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     checks::entropy(&[&[0], &words[..]].concat());
+    for (_, input) in alpha_seeds() {
+        checks::alpha(&input);
+    }
     checks::symbols(&[128, 69, 29, 1, 15, 255, 3, 7, 0], tiny::model());
     checks::weights(&least());
     checks::weights(tiny::bytes());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/picture");
     for entry in std::fs::read_dir(folder).unwrap() {
         checks::picture(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}
+
+/// Inputs of the alpha target: the first plane of each golden vector that has alpha, as its stream and as
+/// its samples.
+fn alpha_seeds() -> Vec<(String, Vec<u8>)> {
+    let has_alpha = |vector: &common::vectors::Vector| vector.name.starts_with("alpha");
+    let seeds = common::vectors::all().into_iter().filter(has_alpha);
+    seeds
+        .flat_map(|vector| {
+            let (file, limits) = (vector.file(), Limits::default());
+            let container = Container::parse(&file, &limits).unwrap();
+            let header = &container.header;
+            let tile = header.tile_grid().tile(0);
+            let (width, height) = (tile.width.min(header.width), tile.height.min(header.height));
+            let depth = header.alpha.unwrap();
+            let stream = container.alpha[0].stream;
+            let (columns, rows) = (width as usize, height as usize);
+            let samples = decode_plane(stream, columns, rows, depth.max()).unwrap();
+            let bytes = depth.bits() as usize / 8;
+            let sample = |sample: &u16| sample.to_le_bytes().into_iter().take(bytes);
+            let plane: Vec<u8> = samples.iter().flat_map(sample).collect();
+            [(0, stream, "stream"), (2, &plane, "samples")].map(|(direction, rest, kind)| {
+                let start = [
+                    width as u8 - 1,
+                    height as u8 - 1,
+                    bytes as u8 - 1 + direction,
+                ];
+                (format!("{}-{kind}", vector.name), [&start, rest].concat())
+            })
+        })
+        .collect()
+}
+
+/// `AEC_WRITE_SEEDS=1 cargo test --release --test hostile` writes them anew.
+#[test]
+fn the_seeds_of_the_alpha_target_are_the_vectors() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/alpha");
+    for (name, input) in alpha_seeds() {
+        if std::env::var_os("AEC_WRITE_SEEDS").is_some() {
+            std::fs::write(folder.join(&name), &input).unwrap();
+        }
+        assert!(
+            std::fs::read(folder.join(&name)).unwrap() == input,
+            "{name}"
+        );
     }
 }
 
