@@ -434,6 +434,28 @@ fn huge_lengths_are_refused_at_once() {
     assert!(matches!(
         refused(64 << 10, || decode(&map)),
         Error::Corrupt(_)
+/// A picture 1 pixel wide is padded to 64, so the limit is on what is computed.
+#[test]
+fn thin_pictures_over_the_limit_are_refused_at_once() {
+    let _turn = turn();
+    let limits = Limits {
+        max_pixels: 1 << 20,
+        ..Limits::default()
+    };
+    let options = DecodeOptions {
+        limits,
+        ..DecodeOptions::default()
+    };
+    for (width, height) in [(1, 16_385), (16_385, 1), (1, 1_048_560)] {
+        let file = bomb(|layout| layout.set_size(width, height));
+        let error = refused(64 << 10, || {
+            aec::decode(&file, tiny::model(), &options, &NoProgress)
+        });
+        assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
+        assert!(error.to_string().contains("sides below 64 count as 64"));
+    }
+}
+
     ));
     let mut section = bomb(|layout| layout.sections.clear());
     section.extend([b"iccP", &huge[..4], &[0x0f; 1]].concat());

@@ -275,7 +275,8 @@ fn report_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyho
 /// Number of pixels that the file's header announces; 0 when it cannot be told.
 fn pixels(bytes: &[u8]) -> u64 {
     Header::read(&mut Reader::new(bytes)).map_or(0, |header| {
-        u64::from(header.width) * u64::from(header.height)
+        let grid = header.tile_grid();
+        u64::from(grid.width) * u64::from(grid.height)
     })
 }
 

@@ -67,8 +67,10 @@ pub(super) struct PictureEncoder<'a> {
 
 impl<'a> PictureEncoder<'a> {
     /// Checks the picture and the options.
-    pub fn new(image: &'a Image, model: &Model, options: &EncodeOptions) -> Result<Self> {
-        options.limits.check_pixels(image.width, image.height)?;
+    pub fn new(image: &'a Image, model: &'a Model, options: &EncodeOptions) -> Result<Self> {
+        options
+            .limits
+            .check_coded_pixels(image.width, image.height)?;
         let alpha = checked_alpha(image)?;
         let header = Header::new(
             image.width,
