@@ -323,24 +323,41 @@ fn models_with_wrong_configurations_are_refused() {
     refuse_model(&with("}", ""), "EOF");
 }
 
-/// A table that does not sum to 65536 is found when the model is first used.
 #[test]
-fn models_with_wrong_tables_encode_nothing() {
+fn models_with_wrong_tables_are_refused() {
     let _turn = turn();
-    for at in [0, 2, 4, 100] {
-        let bytes = changed(|file| file.tensor("entropy.tables").data[at] ^= 1);
-        let model = Model::from_bytes(&bytes).unwrap();
-        let picture = pictures::scene(16, 16);
-        let error = refused(1 << 20, || {
-            aec::encode(
-                &picture,
-                &model,
-                &aec::EncodeOptions::default(),
-                &NoProgress,
-            )
-        });
-        assert!(error.to_string().contains("scale tables"), "{error}");
-    }
+    let with_words = |change: &dyn Fn(&mut Vec<u16>)| {
+        changed(|file| {
+            let tensor = file.tensor("entropy.tables");
+            let mut words: Vec<u16> = tensor
+                .data
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|&w| u16::from_le_bytes(w))
+                .collect();
+            change(&mut words);
+            tensor.data = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            tensor.shape = vec![words.len()];
+        })
+    };
+    // Table 0: its reach, the frequencies of the magnitudes, the escape's.
+    let sum = "scale tables: the frequencies do not sum to 65536";
+    refuse_model(&with_words(&|words| words[1] -= 1), sum);
+    refuse_model(&with_words(&|words| words[2] -= 1), sum);
+    let not_a_frequency = "scale tables: a frequency is 0 or the sum is over 65536";
+    refuse_model(&with_words(&|words| words[2] = 0), not_a_frequency);
+    refuse_model(&with_words(&|words| words[2] = u16::MAX), not_a_frequency);
+    let reach = "scale tables: a reach is not in 1..=4095";
+    refuse_model(&with_words(&|words| words[0] = 0), reach);
+    refuse_model(&with_words(&|words| words[0] = 4096), reach);
+    refuse_model(&with_words(&|words| words[0] = u16::MAX), reach);
+    let cut = "scale tables: the last table is cut short";
+    refuse_model(&with_words(&|words| words.truncate(words.len() - 1)), cut);
+    let fewer = "scale tables: fewer than 64 tables";
+    refuse_model(&with_words(&Vec::clear), fewer);
+    let more = "scale tables: more than 64 tables";
+    refuse_model(&with_words(&|words| words.push(1)), more);
 }
 
 #[test]
@@ -417,23 +434,6 @@ fn headers_of_huge_pictures_are_refused_at_once() {
     }
 }
 
-#[test]
-fn huge_lengths_are_refused_at_once() {
-    let _turn = turn();
-    // Lengths of 2^32 - 1 bytes: of a tile in the index, of a zero map, of a section.
-    let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
-    let index = bomb(|layout| *layout.payload(b"TIDX") = [huge, huge].concat());
-    assert!(matches!(
-        refused(64 << 10, || decode(&index)),
-        Error::Corrupt(_)
-    ));
-    let map = bomb(|layout| {
-        *layout.payload(b"TILE") = [&[1][..], &huge, &[0; 20]].concat();
-        layout.index_tiles();
-    });
-    assert!(matches!(
-        refused(64 << 10, || decode(&map)),
-        Error::Corrupt(_)
 /// A picture 1 pixel wide is padded to 64, so the limit is on what is computed.
 #[test]
 fn thin_pictures_over_the_limit_are_refused_at_once() {
@@ -456,6 +456,23 @@ fn thin_pictures_over_the_limit_are_refused_at_once() {
     }
 }
 
+#[test]
+fn huge_lengths_are_refused_at_once() {
+    let _turn = turn();
+    // Lengths of 2^32 - 1 bytes: of a tile in the index, of a zero map, of a section.
+    let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    let index = bomb(|layout| *layout.payload(b"TIDX") = [huge, huge].concat());
+    assert!(matches!(
+        refused(64 << 10, || decode(&index)),
+        Error::Corrupt(_)
+    ));
+    let map = bomb(|layout| {
+        *layout.payload(b"TILE") = [&[1][..], &huge, &[0; 20]].concat();
+        layout.index_tiles();
+    });
+    assert!(matches!(
+        refused(64 << 10, || decode(&map)),
+        Error::Corrupt(_)
     ));
     let mut section = bomb(|layout| layout.sections.clear());
     section.extend([b"iccP", &huge[..4], &[0x0f; 1]].concat());

@@ -1,6 +1,5 @@
-//! Options that several commands share: model, threads, device, limits.
+//! Options that several commands share: threads, device, limits.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -9,9 +8,6 @@ use clap::ValueEnum;
 use super::messages::{Complaint, GlobalOptions};
 use crate::kernels::KernelPath;
 use crate::limits::Limits;
-use crate::model::Model;
-
-pub use crate::codec::model_id;
 
 /// Lower-case extensions of the pictures that are looked for in folders.
 pub(super) const PICTURE_EXTENSIONS: [&str; 8] =
@@ -104,27 +100,6 @@ impl Device {
             .into()),
         }
     }
-}
-
-/// The weights in `path`, or the built-in ones.
-///
-/// # Errors
-/// When the weights cannot be read or are not valid.
-pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
-    match path {
-        None => Model::embedded().context("cannot load the built-in model"),
-        Some(path) => {
-            Model::load(path).with_context(|| format!("cannot load the model '{}'", path.display()))
-        }
-    }
-}
-
-/// The option that names weights.
-#[derive(Debug, Clone, clap::Args)]
-pub struct ModelOption {
-    /// Weights to use [default: built-in]
-    #[arg(long, value_name = "PATH")]
-    pub model: Option<PathBuf>,
 }
 
 /// Tells `--verbose` users how long each stage took.

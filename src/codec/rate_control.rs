@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::encode::PictureEncoder;
 use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
-use super::{EncodeOptions, Progress, Steps};
+use super::{EncodeOptions, Model, Progress, Steps};
 use crate::bitstream::Quality;
 use crate::error::{Error, Result};
 use crate::image::{CHANNELS, Image};
@@ -18,7 +18,7 @@ use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
 use crate::metrics::{RgbView, psnr_from_error, squared_error};
 use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, Model, QualityModel};
+use crate::model::{Grid, QualityModel};
 
 /// How far, in stored qualities, a latent is used from the quality of its analysis: 10 of the
 /// user's 100. With the shipped model a latent from that far changed size and PSNR together by at

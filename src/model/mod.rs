@@ -23,7 +23,7 @@ pub mod weights;
 pub use config::{ModelConfig, Side};
 pub use context::EntropyParams;
 pub use grid::Grid;
-pub use infer::{Features, Model, ModelSummary, QualityModel};
+pub use infer::{Features, Inference, QualityModel};
 pub(crate) use layers::Mode;
 pub(crate) use network::Network;
 pub(crate) use ops::context as context_ops;

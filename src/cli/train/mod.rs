@@ -12,9 +12,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::messages::GlobalOptions;
 use super::stdio::Output;
 use super::{interrupt, plot};
+use crate::codec::Model;
 use crate::image::io::{OutputFormat, write};
-use crate::model::Model;
 use crate::model::Weights;
+use crate::model::weights::read_file;
 use crate::train::data::Pictures;
 use crate::train::{Event, LOG, MODEL, Run, RunOptions, TrainConfig};
 
@@ -158,7 +159,7 @@ fn load_initial(path: &Path) -> anyhow::Result<Weights> {
     if path == Path::new("base") {
         return Weights::embedded().context("cannot load the built-in model");
     }
-    let read = || Weights::from_bytes(&std::fs::read(path)?);
+    let read = || Weights::from_bytes(&read_file(path)?);
     read().with_context(|| format!("cannot load the model '{}'", path.display()))
 }
 
