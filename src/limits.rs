@@ -34,7 +34,7 @@ impl Limits {
 
     /// Checks the size of a picture that is to be coded: a side below 64 counts as 64, because as much is
     /// computed (codec-spec.md, Tiles). So the limit bounds the work on thin pictures too: the padded picture
-    /// has less than four times the pixels that count, and seldom a quarter more.
+    /// has less than four times the pixels that count, and less than 1.3 times if both sides are 512 or more.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when that is over `max_pixels`.

@@ -26,6 +26,8 @@ pub struct Resources {
     pub device: Device,
 
     /// Refuse larger images
+    ///
+    /// A side below 64 counts as 64 in coding, because as much is computed.
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_pixels: u64,

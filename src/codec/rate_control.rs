@@ -92,12 +92,12 @@ pub struct Encoded {
 ///
 /// At most ten files are tried, usually three or four. The result keeps to the goal exactly: it
 /// never has a byte more or a PSNR below. It comes close to it too (to 0.1 % of the size, to
-/// 0.01 dB) unless the picture's files jump over the goal or are tiny. Rate and PSNR are taken to grow with
-/// the quality; where they do not, a better quality may exist that was not tried.
+/// 0.01 dB) unless the picture's files jump over the goal or are tiny. Rate and PSNR are taken to
+/// grow with the quality; where they do not, a better quality may exist that was not tried.
 ///
-/// The file can differ by a few bytes from that of [`encode`](super::encode()) at the same quality, because its
-/// latent may come from the analysis at a quality nearby. Progress is counted in all the probes
-/// that there may be.
+/// The file can differ by a few bytes from that of [`encode`](super::encode()) at the same
+/// quality, because its latent may come from the analysis at a quality nearby. Progress is
+/// counted in all the probes that there may be.
 ///
 /// ```no_run
 /// # use aec::{EncodeOptions, Goal, Image, Model, NoProgress};
