@@ -10,9 +10,10 @@ mod common;
 use std::hint::black_box;
 use std::ops::Range;
 
+use aec::Model;
 use aec::kernels::pixels_to_patches;
 use aec::model::config::PATCH8;
-use aec::model::{Features, Grid, Model, QualityModel};
+use aec::model::{Features, Grid, QualityModel};
 use aec::{Quality, Result};
 use common::{picture, pool, thread_counts};
 use criterion::{

@@ -2,9 +2,10 @@
 # Fills corpus/ with seeds: the golden vectors, the tiny model, and what lies in seeds/.
 set -euo pipefail
 cd "$(dirname "$0")"
-mkdir -p corpus/{container,decode,symbols,entropy,weights,picture}
+mkdir -p corpus/{container,decode,symbols,entropy,alpha,weights,picture}
 cp ../tests/vectors/*.aec corpus/container
 cp ../tests/vectors/*.aec corpus/decode
+cp seeds/alpha/* corpus/alpha
 cp seeds/weights/* corpus/weights
 cp seeds/picture/* corpus/picture
 # Symbols: quality, width, height, pairs. Entropy: the kind of input, then its parts.

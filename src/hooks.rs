@@ -9,12 +9,12 @@ use ::image::metadata::Orientation;
 use ::image::{ColorType, ImageDecoder, ImageError, ImageResult};
 
 use crate::bitstream::{Container, SIGNATURE};
+use crate::codec::Model;
 use crate::codec::{DecodeOptions, NoProgress, decode};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::image::{Metadata, samples};
 use crate::limits::Limits;
-use crate::model::Model;
 
 /// Extension of our files.
 const EXTENSION: &str = "aec";

@@ -40,12 +40,11 @@ pub mod train;
 
 pub use bitstream::{ModelId, Quality};
 pub use codec::{
-    Damage, DecodeOptions, EncodeOptions, Encoded, Goal, NoProgress, Progress, Region, Target,
-    decode, decode_damaged, encode, encode_to_target, model_id,
+    Damage, DecodeOptions, EncodeOptions, Encoded, Goal, Model, NoProgress, Progress, Region,
+    Target, decode, decode_damaged, encode, encode_to_target, model_id,
 };
 pub use depth::Depth;
 pub use error::{Error, Result};
 pub use hooks::register_image_hooks;
 pub use image::{Alpha, Image};
 pub use limits::Limits;
-pub use model::Model;

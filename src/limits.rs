@@ -2,10 +2,13 @@
 
 use crate::error::{Error, Result};
 
+/// Sides are padded to multiples of this many pixels before they are coded.
+const PADDING: u32 = 64;
+
 /// Upper bounds on what a file or an input picture may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most pixels (`width * height`) a picture may have.
+    /// Most pixels (`width * height`) a picture may have. In coding, a side below 64 counts as 64.
     pub max_pixels: u64,
     /// Most bytes one metadata section (ICC, Exif, XMP) may have.
     pub max_metadata_bytes: u64,
@@ -26,14 +29,55 @@ impl Limits {
     /// # Errors
     /// [`Error::LimitExceeded`] when `width * height` is over `max_pixels`.
     pub fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
-        let found = u64::from(width) * u64::from(height);
-        if found > self.max_pixels {
-            return Err(Error::LimitExceeded {
-                what: "number of pixels",
-                found,
-                limit: self.max_pixels,
-            });
+        self.check("number of pixels", width, height)
+    }
+
+    /// Checks the size of a picture that is to be coded: a side below 64 counts as 64, because as much is
+    /// computed (codec-spec.md, Tiles). So the limit bounds the work on thin pictures too: the padded picture
+    /// has less than four times the pixels that count, and less than 1.3 times if both sides are 512 or more.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] when that is over `max_pixels`.
+    pub fn check_coded_pixels(&self, width: u32, height: u32) -> Result<()> {
+        self.check_pixels(width, height)?;
+        let what = "number of pixels (sides below 64 count as 64)";
+        self.check(what, width.max(PADDING), height.max(PADDING))
+    }
+
+    fn check(&self, what: &'static str, width: u32, height: u32) -> Result<()> {
+        let (found, limit) = (u64::from(width) * u64::from(height), self.max_pixels);
+        if found > limit {
+            return Err(Error::LimitExceeded { what, found, limit });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thin_pictures_count_as_what_is_computed() {
+        let limits = Limits {
+            max_pixels: 6400,
+            ..Limits::default()
+        };
+        for (width, height) in [(1, 6400), (80, 80), (64, 100), (100, 64)] {
+            assert!(limits.check_pixels(width, height).is_ok());
+        }
+        assert!(limits.check_pixels(81, 80).is_err());
+        for (width, height) in [(1, 1), (1, 100), (100, 1), (80, 80)] {
+            assert!(limits.check_coded_pixels(width, height).is_ok());
+        }
+        for (width, height) in [(1, 101), (101, 1), (63, 101), (81, 80)] {
+            assert!(limits.check_coded_pixels(width, height).is_err());
+        }
+        let most = limits.check_coded_pixels(u32::MAX, u32::MAX);
+        assert!(
+            most.unwrap_err()
+                .to_string()
+                .starts_with("number of pixels 18446744065119617025 ")
+        );
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aec::bitstream::Container;
+use aec::entropy::decode_plane;
 use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
 use common::checks;
 use common::layout::Layout;
@@ -90,6 +91,11 @@ fn findings_about_entropy_coding_stay_fixed() {
 }
 
 #[test]
+fn findings_about_alpha_stay_fixed() {
+    replay("alpha", checks::alpha);
+}
+
+#[test]
 fn findings_about_weights_stay_fixed() {
     replay("weights", checks::weights);
 }
@@ -114,12 +120,61 @@ fn the_checks_hold_for_valid_input() {
     let words = aec::entropy::ScaleTables::gaussian().to_words();
     let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     checks::entropy(&[&[0], &words[..]].concat());
+    for (_, input) in alpha_seeds() {
+        checks::alpha(&input);
+    }
     checks::symbols(&[128, 69, 29, 1, 15, 255, 3, 7, 0], tiny::model());
     checks::weights(&least());
     checks::weights(tiny::bytes());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/picture");
     for entry in std::fs::read_dir(folder).unwrap() {
         checks::picture(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}
+
+/// Inputs of the alpha target: the first plane of each golden vector that has alpha, as its stream and as
+/// its samples.
+fn alpha_seeds() -> Vec<(String, Vec<u8>)> {
+    let has_alpha = |vector: &common::vectors::Vector| vector.name.starts_with("alpha");
+    let seeds = common::vectors::all().into_iter().filter(has_alpha);
+    seeds
+        .flat_map(|vector| {
+            let (file, limits) = (vector.file(), Limits::default());
+            let container = Container::parse(&file, &limits).unwrap();
+            let header = &container.header;
+            let tile = header.tile_grid().tile(0);
+            let (width, height) = (tile.width.min(header.width), tile.height.min(header.height));
+            let depth = header.alpha.unwrap();
+            let stream = container.alpha[0].stream;
+            let (columns, rows) = (width as usize, height as usize);
+            let samples = decode_plane(stream, columns, rows, depth.max()).unwrap();
+            let bytes = depth.bits() as usize / 8;
+            let sample = |sample: &u16| sample.to_le_bytes().into_iter().take(bytes);
+            let plane: Vec<u8> = samples.iter().flat_map(sample).collect();
+            [(0, stream, "stream"), (2, &plane, "samples")].map(|(direction, rest, kind)| {
+                let start = [
+                    width as u8 - 1,
+                    height as u8 - 1,
+                    bytes as u8 - 1 + direction,
+                ];
+                (format!("{}-{kind}", vector.name), [&start, rest].concat())
+            })
+        })
+        .collect()
+}
+
+/// `AEC_WRITE_SEEDS=1 cargo test --release --test hostile` writes them anew.
+#[test]
+fn the_seeds_of_the_alpha_target_are_the_vectors() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/alpha");
+    for (name, input) in alpha_seeds() {
+        if std::env::var_os("AEC_WRITE_SEEDS").is_some() {
+            std::fs::write(folder.join(&name), &input).unwrap();
+        }
+        assert!(
+            std::fs::read(folder.join(&name)).unwrap() == input,
+            "{name}"
+        );
     }
 }
 
@@ -268,24 +323,41 @@ fn models_with_wrong_configurations_are_refused() {
     refuse_model(&with("}", ""), "EOF");
 }
 
-/// A table that does not sum to 65536 is found when the model is first used.
 #[test]
-fn models_with_wrong_tables_encode_nothing() {
+fn models_with_wrong_tables_are_refused() {
     let _turn = turn();
-    for at in [0, 2, 4, 100] {
-        let bytes = changed(|file| file.tensor("entropy.tables").data[at] ^= 1);
-        let model = Model::from_bytes(&bytes).unwrap();
-        let picture = pictures::scene(16, 16);
-        let error = refused(1 << 20, || {
-            aec::encode(
-                &picture,
-                &model,
-                &aec::EncodeOptions::default(),
-                &NoProgress,
-            )
-        });
-        assert!(error.to_string().contains("scale tables"), "{error}");
-    }
+    let with_words = |change: &dyn Fn(&mut Vec<u16>)| {
+        changed(|file| {
+            let tensor = file.tensor("entropy.tables");
+            let mut words: Vec<u16> = tensor
+                .data
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|&w| u16::from_le_bytes(w))
+                .collect();
+            change(&mut words);
+            tensor.data = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            tensor.shape = vec![words.len()];
+        })
+    };
+    // Table 0: its reach, the frequencies of the magnitudes, the escape's.
+    let sum = "scale tables: the frequencies do not sum to 65536";
+    refuse_model(&with_words(&|words| words[1] -= 1), sum);
+    refuse_model(&with_words(&|words| words[2] -= 1), sum);
+    let not_a_frequency = "scale tables: a frequency is 0 or the sum is over 65536";
+    refuse_model(&with_words(&|words| words[2] = 0), not_a_frequency);
+    refuse_model(&with_words(&|words| words[2] = u16::MAX), not_a_frequency);
+    let reach = "scale tables: a reach is not in 1..=4095";
+    refuse_model(&with_words(&|words| words[0] = 0), reach);
+    refuse_model(&with_words(&|words| words[0] = 4096), reach);
+    refuse_model(&with_words(&|words| words[0] = u16::MAX), reach);
+    let cut = "scale tables: the last table is cut short";
+    refuse_model(&with_words(&|words| words.truncate(words.len() - 1)), cut);
+    let fewer = "scale tables: fewer than 64 tables";
+    refuse_model(&with_words(&Vec::clear), fewer);
+    let more = "scale tables: more than 64 tables";
+    refuse_model(&with_words(&|words| words.push(1)), more);
 }
 
 #[test]
@@ -359,6 +431,28 @@ fn headers_of_huge_pictures_are_refused_at_once() {
             matches!(error, Error::Truncated { .. })
         };
         assert!(as_expected, "{width}x{height}: {error}");
+    }
+}
+
+/// A picture 1 pixel wide is padded to 64, so the limit is on what is computed.
+#[test]
+fn thin_pictures_over_the_limit_are_refused_at_once() {
+    let _turn = turn();
+    let limits = Limits {
+        max_pixels: 1 << 20,
+        ..Limits::default()
+    };
+    let options = DecodeOptions {
+        limits,
+        ..DecodeOptions::default()
+    };
+    for (width, height) in [(1, 16_385), (16_385, 1), (1, 1_048_560)] {
+        let file = bomb(|layout| layout.set_size(width, height));
+        let error = refused(64 << 10, || {
+            aec::decode(&file, tiny::model(), &options, &NoProgress)
+        });
+        assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
+        assert!(error.to_string().contains("sides below 64 count as 64"));
     }
 }
 

@@ -101,7 +101,7 @@ impl<'a> Container<'a> {
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(&mut reader)?;
-        limits.check_pixels(header.width, header.height)?;
+        limits.check_coded_pixels(header.width, header.height)?;
         let tags = tile_tags(&header);
         let count = tile_count(&header, reader.remaining())?;
         let (metadata, mut section) = read_metadata(&mut reader, limits)?;

@@ -43,7 +43,7 @@ impl<'a> Salvage<'a> {
     pub fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(&mut reader)?;
-        limits.check_pixels(header.width, header.height)?;
+        limits.check_coded_pixels(header.width, header.height)?;
         let mut salvage = Self {
             header,
             metadata: Metadata::default(),

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::bench::measure::{BACKGROUND, Metric, view};
 use super::bench::report::decimals;
 use super::messages::GlobalOptions;
-use super::options::{ModelOption, Resources, load_model};
+use super::models::ModelOption;
+use super::options::Resources;
 use super::{stdio, text};
 use crate::bitstream::SIGNATURE;
 use crate::codec::{self, DecodeOptions, NoProgress};
@@ -88,8 +89,8 @@ type Outcome = (Metric, Result<f64, String>);
 /// When a picture cannot be read, the sizes differ, or no metric can be measured.
 pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let (distorted, alpha, outcomes, error) = args.resources.install(|| {
-        let mut reference = load(&args.reference, &args)?;
-        let mut distorted = load(&args.distorted, &args)?;
+        let mut reference = load(&args.reference, &args, global)?;
+        let mut distorted = load(&args.distorted, &args, global)?;
         let alpha = AlphaMatch::of(&reference.image, &distorted.image);
         reference.image.flatten(BACKGROUND);
         distorted.image.flatten(BACKGROUND);
@@ -130,12 +131,15 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 }
 
 /// Reads a picture or decodes an `.aec` file, by its content.
-fn load(path: &Path, args: &Args) -> anyhow::Result<Loaded> {
+fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Loaded> {
     let limits = args.resources.limits();
     let file = stdio::read_input(path, &limits)?;
     let name = stdio::input_name(path);
     let image = if file.starts_with(&SIGNATURE) {
-        let model = load_model(args.model.model.as_deref())?;
+        let model = args
+            .model
+            .for_files(args.resources.device, global)?
+            .of_file(&file);
         let options = DecodeOptions {
             limits,
             ..DecodeOptions::default()

@@ -8,14 +8,15 @@ use clap::ValueEnum;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
-use super::options::{ModelOption, Resources, StageClock, load_model};
+use super::models::ModelOption;
+use super::options::{Resources, StageClock};
 use super::progress::Bar;
 use super::{stdio, text};
 use crate::bitstream::{Header, Reader};
+use crate::codec::Model;
 use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
 use crate::error::Error;
 use crate::image::{Image, io};
-use crate::model::Model;
 
 /// Arguments of `aec decode`.
 #[derive(Debug, clap::Args)]
@@ -174,7 +175,10 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
     format.check_alpha(&bytes)?;
     let (image, damage) = args.resources.install(|| {
-        let model = load_model(args.model.model.as_deref())?;
+        let model = args
+            .model
+            .for_files(args.resources.device, global)?
+            .of_file(&bytes);
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
         let image = args.decode(&args.input, &bytes, &model, &bar)?;
@@ -204,11 +208,12 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         global,
     };
     let pool = args.resources.pool()?;
-    let model = pool.install(|| load_model(args.model.model.as_deref()))?;
+    let models = pool.install(|| args.model.for_files(args.resources.device, global))?;
     let decode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         format.check_alpha(bytes)?;
-        let (image, damage) = args.decode(&task.input, bytes, &model, &NoProgress)?;
+        let (image, damage) =
+            args.decode(&task.input, bytes, &models.of_file(bytes), &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format.into(), out))?;
         report_damage(&damage, &stdio::input_name(&task.input), global)?;
@@ -272,10 +277,11 @@ fn report_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyho
     Err(Complaint::failure(message, "").into())
 }
 
-/// Number of pixels that the file's header announces; 0 when it cannot be told.
+/// Number of pixels, padding included, that the file's header announces; 0 when it cannot be told.
 fn pixels(bytes: &[u8]) -> u64 {
     Header::read(&mut Reader::new(bytes)).map_or(0, |header| {
-        u64::from(header.width) * u64::from(header.height)
+        let grid = header.tile_grid();
+        u64::from(grid.width) * u64::from(grid.height)
     })
 }
 

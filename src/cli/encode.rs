@@ -7,16 +7,17 @@ use anyhow::Context;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
-use super::options::{ModelOption, PICTURE_EXTENSIONS, Resources, StageClock, load_model};
+use super::models::ModelOption;
+use super::options::{PICTURE_EXTENSIONS, Resources, StageClock};
 use super::progress::Bar;
 use super::rate::RateOptions;
 use super::{stdio, text};
 use crate::bitstream::Container;
+use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress};
 use crate::error::Error;
 use crate::image::{Image, io};
 use crate::limits::Limits;
-use crate::model::Model;
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]
@@ -89,7 +90,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     drop(bytes);
     clock.lap("read image");
     let (result, model) = args.resources.install(|| {
-        let model = load_model(args.model.model.as_deref())?;
+        let model = args.model.load(args.resources.device)?;
         clock.lap("load model");
         let bar = Bar::new("encoding", global);
         let result = args.encode(&args.input, &image, &model, &bar)?;
@@ -121,7 +122,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         global,
     };
     let pool = args.resources.pool()?;
-    let model = pool.install(|| load_model(args.model.model.as_deref()))?;
+    let model = pool.install(|| args.model.load(args.resources.device))?;
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         let image = read_image(&task.input, bytes, &limits)?;

@@ -149,7 +149,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             Error::LimitExceeded { what, .. } if what.contains("pixels") => {
                 Some("raise it with --max-pixels")
             }
-            Error::UnknownModel(_) => Some("pass the weights of that model with --model PATH"),
+            Error::UnknownModel(_) => {
+                Some("put the weights file in AEC_MODEL_DIR or pass --model PATH")
+            }
             Error::TargetOutOfReach { .. } => Some("write the closest file with --best-effort"),
             _ => None,
         }

@@ -11,6 +11,7 @@ mod encode;
 mod info;
 mod interrupt;
 pub mod messages;
+mod models;
 pub mod options;
 mod plot;
 pub mod progress;
@@ -28,14 +29,15 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub use messages::GlobalOptions;
 
-use crate::model::Model;
+use crate::codec::{Model, model_id};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "aec",
     about = "Learned image compression: encode and decode .aec files",
-    after_help = "Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
+    after_help = "Environment: AEC_MODEL_DIR, a folder of model files (*.safetensors) for files and --model to name.\n\n\
+                  Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
     arg_required_else_help = true,
     subcommand_required = false,
     disable_help_subcommand = true,
@@ -132,7 +134,7 @@ fn print_version() -> anyhow::Result<()> {
         out,
         "built-in model {} ({})",
         model.name(),
-        options::model_id(&model)
+        model_id(&model)
     )?;
     Ok(())
 }

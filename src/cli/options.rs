@@ -1,6 +1,5 @@
-//! Options that several commands share: model, threads, device, limits.
+//! Options that several commands share: threads, device, limits.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -9,9 +8,7 @@ use clap::ValueEnum;
 use super::messages::{Complaint, GlobalOptions};
 use crate::kernels::KernelPath;
 use crate::limits::Limits;
-use crate::model::Model;
-
-pub use crate::codec::model_id;
+use crate::model::ComputeDevice;
 
 /// Lower-case extensions of the pictures that are looked for in folders.
 pub(super) const PICTURE_EXTENSIONS: [&str; 8] =
@@ -30,6 +27,8 @@ pub struct Resources {
     pub device: Device,
 
     /// Refuse larger images
+    ///
+    /// A side below 64 counts as 64 in coding, because as much is computed.
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_pixels: u64,
@@ -94,37 +93,28 @@ impl Resources {
 
 impl Device {
     /// Refuses a device that this build cannot use.
-    fn check(self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When the build has no CUDA support.
+    pub fn check(self) -> anyhow::Result<()> {
         match self {
-            Self::Cpu => Ok(()),
-            Self::Cuda => Err(Complaint::failure(
+            Self::Cuda if !cfg!(feature = "cuda") => Err(Complaint::failure(
                 "cannot use --device cuda: this build runs on the CPU only",
                 "leave the option out; the result is the same",
             )
             .into()),
+            Self::Cpu | Self::Cuda => Ok(()),
         }
     }
 }
 
-/// The weights in `path`, or the built-in ones.
-///
-/// # Errors
-/// When the weights cannot be read or are not valid.
-pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
-    match path {
-        None => Model::embedded().context("cannot load the built-in model"),
-        Some(path) => {
-            Model::load(path).with_context(|| format!("cannot load the model '{}'", path.display()))
+impl From<Device> for ComputeDevice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cpu => Self::Cpu,
+            Device::Cuda => Self::Cuda,
         }
     }
-}
-
-/// The option that names weights.
-#[derive(Debug, Clone, clap::Args)]
-pub struct ModelOption {
-    /// Weights to use [default: built-in]
-    #[arg(long, value_name = "PATH")]
-    pub model: Option<PathBuf>,
 }
 
 /// Tells `--verbose` users how long each stage took.

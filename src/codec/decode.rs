@@ -11,7 +11,7 @@ use super::damage::{Damage, DamageList, DamagedPart};
 use super::region::Region;
 use super::source::Source;
 use super::tile::{CodedTile, Reader, code_tile};
-use super::{DecodeOptions, Progress, Steps, model_id};
+use super::{DecodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Salvage, TilePayload, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
@@ -20,7 +20,7 @@ use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
 use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, Model, QualityModel};
+use crate::model::{Grid, QualityModel};
 
 /// Decodes the bytes of an `.aec` file, or a region of the picture. The picture is upright:
 /// its orientation has been applied.
@@ -78,7 +78,7 @@ pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> R
 struct Decoder<'a> {
     source: Source<'a>,
     quality: QualityModel<'a>,
-    tables: ScaleTables,
+    tables: &'a ScaleTables,
     /// The wanted pixels of the stored picture.
     pixels: Area,
     /// The latents on which they depend.
@@ -101,7 +101,7 @@ impl<'a> Decoder<'a> {
         let bounds = Area::whole(grid.width as usize, grid.height as usize).in_latents();
         Ok(Self {
             quality: model.at_quality(header.quality.raw())?,
-            tables: ScaleTables::from_words(model.tables())?,
+            tables: model.tables(),
             pixels,
             needed: pixels.in_latents().grown(model.config().halo(), &bounds),
             damage: None,
@@ -233,7 +233,7 @@ impl<'a> Decoder<'a> {
             .zero_map
             .map(|bytes| ZeroMap::from_bytes(bytes, channels))
             .transpose()?;
-        let mut reader = Reader::new(&self.tables, payload.stream, map)?;
+        let mut reader = Reader::new(self.tables, payload.stream, map)?;
         let Area { width, height, .. } = Area::from(rect).in_latents();
         let tile = code_tile(&self.quality, height, width, &mut reader)?;
         reader.finish()?;

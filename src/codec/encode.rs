@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::alpha::{self, EncodedAlpha};
 use super::fill::fill_transparent;
 use super::tile::{Recorder, code_tile};
-use super::{EncodeOptions, Progress, Steps, model_id};
+use super::{EncodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::image::{Alpha, Image};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::pixels_to_patches;
 use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, Model, QualityModel};
+use crate::model::{Grid, QualityModel};
 
 /// A tile's coded parts, before they are laid out in the file.
 pub(super) struct EncodedTile {
@@ -56,7 +56,7 @@ pub(super) struct PictureEncoder<'a> {
     options: EncodeOptions,
     /// The file's header, at the quality of the options.
     header: Header,
-    tables: ScaleTables,
+    tables: &'a ScaleTables,
     /// The places of the tiles, in coding order.
     rects: Vec<TileRect>,
     /// The colors to code: those of the picture, other ones where nobody sees them.
@@ -67,8 +67,10 @@ pub(super) struct PictureEncoder<'a> {
 
 impl<'a> PictureEncoder<'a> {
     /// Checks the picture and the options.
-    pub fn new(image: &'a Image, model: &Model, options: &EncodeOptions) -> Result<Self> {
-        options.limits.check_pixels(image.width, image.height)?;
+    pub fn new(image: &'a Image, model: &'a Model, options: &EncodeOptions) -> Result<Self> {
+        options
+            .limits
+            .check_coded_pixels(image.width, image.height)?;
         let alpha = checked_alpha(image)?;
         let header = Header::new(
             image.width,
@@ -91,7 +93,7 @@ impl<'a> PictureEncoder<'a> {
             image,
             options: *options,
             header,
-            tables: ScaleTables::from_words(model.tables())?,
+            tables: model.tables(),
             rects,
             rgb: filled.map_or(Cow::Borrowed(&image.rgb), Cow::Owned),
             alpha,
@@ -143,7 +145,7 @@ impl<'a> PictureEncoder<'a> {
         steps: &Steps,
     ) -> Result<Vec<EncodedTile>> {
         let encode_one = |rect: &TileRect| {
-            let (tile, known) = encode_tile(quality, &self.tables, latent, *rect)?;
+            let (tile, known) = encode_tile(quality, self.tables, latent, *rect)?;
             if let Some(quantized) = quantized {
                 let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
                 quantized

@@ -11,6 +11,7 @@ mod damage;
 mod decode;
 mod encode;
 mod fill;
+mod model;
 mod rate_control;
 mod region;
 mod search;
@@ -20,15 +21,15 @@ mod tile;
 pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents};
 pub use encode::encode;
+pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::bitstream::{ModelId, Quality};
+use crate::bitstream::Quality;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::model::Model;
 
 /// How to encode a picture.
 #[derive(Debug, Clone, Copy)]
@@ -82,14 +83,6 @@ impl Progress for NoProgress {
     }
 }
 
-/// The id by which files name `model`: the first 8 bytes of its digest.
-#[must_use]
-pub fn model_id(model: &Model) -> ModelId {
-    let mut id = [0; 8];
-    id.copy_from_slice(&model.digest()[..8]);
-    ModelId(id)
-}
-
 /// Counts finished units of work for a [`Progress`].
 struct Steps<'a> {
     progress: &'a dyn Progress,
@@ -119,7 +112,6 @@ impl<'a> Steps<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::entropy::{self, ScaleTables};
     use crate::model::scales;
 
@@ -133,11 +125,5 @@ mod tests {
                 "table {i}"
             );
         }
-    }
-
-    #[test]
-    fn the_shipped_tables_are_those_of_the_formula() {
-        let model = Model::embedded().expect("the shipped model is valid");
-        assert!(model.tables() == ScaleTables::gaussian().to_words());
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::encode::PictureEncoder;
 use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
-use super::{EncodeOptions, Progress, Steps};
+use super::{EncodeOptions, Model, Progress, Steps};
 use crate::bitstream::Quality;
 use crate::error::{Error, Result};
 use crate::image::{CHANNELS, Image};
@@ -18,7 +18,7 @@ use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
 use crate::metrics::{RgbView, psnr_from_error, squared_error};
 use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, Model, QualityModel};
+use crate::model::{Grid, QualityModel};
 
 /// How far, in stored qualities, a latent is used from the quality of its analysis: 10 of the
 /// user's 100. With the shipped model a latent from that far changed size and PSNR together by at
@@ -92,12 +92,12 @@ pub struct Encoded {
 ///
 /// At most ten files are tried, usually three or four. The result keeps to the goal exactly: it
 /// never has a byte more or a PSNR below. It comes close to it too (to 0.1 % of the size, to
-/// 0.01 dB) unless the picture's files jump over the goal or are tiny. Rate and PSNR are taken to grow with
-/// the quality; where they do not, a better quality may exist that was not tried.
+/// 0.01 dB) unless the picture's files jump over the goal or are tiny. Rate and PSNR are taken to
+/// grow with the quality; where they do not, a better quality may exist that was not tried.
 ///
-/// The file can differ by a few bytes from that of [`encode`](super::encode()) at the same quality, because its
-/// latent may come from the analysis at a quality nearby. Progress is counted in all the probes
-/// that there may be.
+/// The file can differ by a few bytes from that of [`encode`](super::encode()) at the same
+/// quality, because its latent may come from the analysis at a quality nearby. Progress is
+/// counted in all the probes that there may be.
 ///
 /// ```no_run
 /// # use aec::{EncodeOptions, Goal, Image, Model, NoProgress};

@@ -41,6 +41,12 @@ impl PackedDepthwise {
         }
     }
 
+    /// The taps and then the bias: what the CUDA kernel reads.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn taps_and_bias(&self) -> Vec<f32> {
+        [self.taps.values(), self.bias.values()].concat()
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.channels

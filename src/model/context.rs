@@ -9,8 +9,10 @@ use candle_nn::{Module, VarBuilder};
 use super::config::{CONTEXT_STEPS, LayerKind, ModelConfig};
 use super::grid::Grid;
 use super::layers::{Blocks, Mode, Pointwise, flat};
+use super::ops::exact::ExactPointwise;
+use super::ops::rearrange::gather_phase;
 use super::ops::with_values;
-use crate::kernels::{PackedPointwise, pointwise};
+use crate::kernels::PackedPointwise;
 
 /// Which latents one step codes (codec-spec.md, Coding order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ enum Heads {
     Whole { mean: Pointwise, scale: Pointwise },
     /// Of the latents that the step codes: for each phase of the 2 x 2 pattern, the
     /// means and then the scales of the channel group that is coded there.
-    Coded(Box<[PackedPointwise; PHASES]>),
+    Coded(Box<[ExactPointwise; PHASES]>),
 }
 
 /// Positions of the 2 x 2 pattern, in raster order.
@@ -126,25 +128,15 @@ impl ContextStep {
             bail!("exact inference with layers for training");
         };
         let x = self.trunk(&joined(features, latent)?)?;
-        let (_, height, width, channels) = x.dims4()?;
-        let mut positions = Vec::with_capacity(x.elem_count() / PHASES);
-        let phases = with_values([&x], |[x]| {
-            std::array::from_fn(|phase| {
-                positions.clear();
-                for row in x.chunks_exact(width * channels).skip(phase / 2).step_by(2) {
-                    let columns = row.chunks_exact(channels).skip(phase % 2).step_by(2);
-                    columns.for_each(|values| positions.extend_from_slice(values));
-                }
-                let outputs = heads[phase].outputs();
-                let mut out = vec![0.0; height / 2 * (width / 2) * outputs];
-                pointwise(&positions, &heads[phase], false, None, &mut out);
-                out
-            })
-        })?;
-        let group = heads[0].outputs() / 2;
+        let mut phases = [const { Vec::new() }; PHASES];
+        for (phase, (head, out)) in heads.iter().zip(&mut phases).enumerate() {
+            let positions = gather_phase(&x, (phase / 2, phase % 2))?;
+            let params = positions.apply_op1_no_bwd(head)?;
+            *out = params.flatten_all()?.to_vec1()?;
+        }
         Ok(EntropyParams {
-            width,
-            group,
+            width: x.dim(2)?,
+            group: heads[0].weights().outputs() / 2,
             phases,
         })
     }
@@ -157,6 +149,11 @@ impl ContextStep {
 /// Features and then latents at each position, `[1, h, w, F + M]`.
 fn joined(features: &Tensor, latent: &Grid) -> Result<Tensor> {
     let (_, height, width, channels) = features.dims4()?;
+    if !features.device().is_cpu() {
+        let shape = (1, height, width, latent.channels);
+        let latent = Tensor::from_slice(&latent.values, shape, features.device())?;
+        return Tensor::cat(&[features, &latent], 3);
+    }
     let values = with_values([features], |[features]| {
         let mut values = Vec::with_capacity(features.len() + latent.values.len());
         let positions = features.chunks_exact(channels);
@@ -188,7 +185,7 @@ fn coded_heads(mask: StepMask, inputs: usize, channels: usize, vb: &VarBuilder) 
                 weight.extend_from_slice(&rows[first * inputs..(first + group) * inputs]);
                 bias.extend_from_slice(&offsets[first..first + group]);
             }
-            PackedPointwise::new(inputs, 2 * group, &weight, &bias)
+            ExactPointwise::new(PackedPointwise::new(inputs, 2 * group, &weight, &bias))
         })))
     })
 }

@@ -1,7 +1,5 @@
 //! Where the networks run.
 
-use std::str::FromStr;
-
 use candle_core::Device;
 
 use crate::error::{Error, Result};
@@ -16,20 +14,6 @@ pub enum ComputeDevice {
     Cuda,
 }
 
-impl FromStr for ComputeDevice {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            _ => Err(Error::InvalidOption(format!(
-                "unknown device '{text}', expected cpu or cuda"
-            ))),
-        }
-    }
-}
-
 impl ComputeDevice {
     /// Opens the device.
     ///
@@ -39,8 +23,9 @@ impl ComputeDevice {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             #[cfg(feature = "cuda")]
-            Self::Cuda => crate::kernels::cuda::open()
-                .map_err(|error| Error::Unsupported(format!("no usable GPU: {}", one_line(&error)))),
+            Self::Cuda => crate::kernels::cuda::open().map_err(|error| {
+                Error::Unsupported(format!("no usable GPU: {}", one_line(&error)))
+            }),
             #[cfg(not(feature = "cuda"))]
             Self::Cuda => Err(Error::Unsupported(
                 "this build has no CUDA support (cargo feature 'cuda')".into(),

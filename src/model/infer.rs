@@ -1,100 +1,50 @@
-//! Exact inference with a loaded model: the codec's view of the network.
-
-use std::path::Path;
+//! Exact inference: the codec's view of the network.
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-use super::config::{ModelConfig, Side};
+use super::config::{ModelConfig, PATCH8};
 use super::context::EntropyParams;
+use super::device::ComputeDevice;
 use super::grid::Grid;
 use super::layers::Mode;
 use super::network::Network;
 use super::quality::{Gains, RowPosition};
 use super::scales::SCALE_LEVELS;
 use super::stream::{Sink, Source};
-use super::weights::{EMBEDDED, MAX_MODEL_BYTES, StoredLayers, Weights, digest};
-use crate::error::{Error, Result};
+use super::weights::{StoredLayers, Weights};
+use crate::error::Result;
 
-/// A model ready to encode and decode. Cheap to share between threads.
-pub struct Model {
+/// A network ready for exact inference. Cheap to share between threads.
+pub struct Inference {
     config: ModelConfig,
-    digest: [u8; 32],
-    bytes: u64,
-    tables: Vec<u16>,
     network: Network,
+    device: Device,
 }
 
-/// What `aec info --model` shows.
-#[derive(Debug, Clone)]
-pub struct ModelSummary {
-    /// Number of parameters.
-    pub parameters: u64,
-    /// Size of the model file.
-    pub bytes: u64,
-    /// Multiply-accumulates per pixel to encode.
-    pub encoder_macs_per_pixel: f64,
-    /// Multiply-accumulates per pixel to decode.
-    pub decoder_macs_per_pixel: f64,
-    /// Further properties, as name and text.
-    pub lines: Vec<(String, String)>,
-}
-
-impl Model {
-    /// The model that the binary carries.
+impl Inference {
+    /// Builds the network of checked weights.
     ///
     /// # Errors
-    /// [`Error::Weights`] when the library was built with a broken model file.
-    pub fn embedded() -> Result<Self> {
-        Self::from_bytes(EMBEDDED)
-    }
-
-    /// Reads a model file.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::LimitExceeded`] over 256 MiB,
-    /// [`Error::Weights`] when it is malformed.
-    pub fn load(path: &Path) -> Result<Self> {
-        let found = std::fs::metadata(path)?.len();
-        if found > MAX_MODEL_BYTES {
-            return Err(Error::LimitExceeded {
-                what: "model size",
-                found,
-                limit: MAX_MODEL_BYTES,
-            });
-        }
-        Self::from_bytes(&std::fs::read(path)?)
-    }
-
-    /// Builds the model of a model file's bytes.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] when they are malformed.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let weights = Weights::from_bytes(bytes)?;
-        let digest = digest(bytes)?;
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
+    pub fn new(weights: Weights) -> Result<Self> {
         let layers = Box::new(StoredLayers::new(weights.layers));
         let vb = VarBuilder::from_backend(layers, DType::F32, Device::Cpu);
         let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
         Ok(Self {
             config: weights.config,
-            digest,
-            bytes: bytes.len() as u64,
-            tables: weights.tables,
             network,
+            device: Device::Cpu,
         })
     }
 
-    /// SHA-256 of the model; its first 8 bytes identify it in files.
-    #[must_use]
-    pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
-    }
-
-    /// The model's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.config.name
+    /// The same network on another device: its outputs have the same bits.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) when there is no such device.
+    pub fn on(self, device: ComputeDevice) -> Result<Self> {
+        let device = device.open()?;
+        Ok(Self { device, ..self })
     }
 
     /// The network's sizes.
@@ -103,49 +53,10 @@ impl Model {
         &self.config
     }
 
-    /// The serialized integer scale tables.
-    #[must_use]
-    pub fn tables(&self) -> &[u16] {
-        &self.tables
-    }
-
-    /// Sizes and costs.
-    #[must_use]
-    pub fn describe(&self) -> ModelSummary {
-        let c = &self.config;
-        let line = |name: &str, text: String| (name.to_string(), text);
-        ModelSummary {
-            parameters: c.parameters() as u64,
-            bytes: self.bytes,
-            encoder_macs_per_pixel: c.macs_per_pixel(Side::Encoder),
-            decoder_macs_per_pixel: c.macs_per_pixel(Side::Decoder),
-            lines: vec![
-                line("latent channels", c.latent_channels.to_string()),
-                line("hyper-latent channels", c.hyper_channels.to_string()),
-                line(
-                    "stage at 1/8",
-                    format!(
-                        "{} blocks of {} channels",
-                        c.stage8_blocks, c.stage8_channels
-                    ),
-                ),
-                line(
-                    "stage at 1/16",
-                    format!(
-                        "{} blocks of {} channels",
-                        c.stage16_blocks, c.stage16_channels
-                    ),
-                ),
-                line("context channels", c.context_channels.to_string()),
-                line("quality rows", c.quality_rows.to_string()),
-            ],
-        }
-    }
-
-    /// The model at one stored quality (0..=50000).
+    /// The network at one stored quality (0..=50000).
     ///
     /// # Errors
-    /// [`Error::Compute`] when the backend fails.
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
         let gains = self
             .network
@@ -156,14 +67,14 @@ impl Model {
             .map(scale_index)
             .collect();
         Ok(QualityModel {
-            model: self,
+            inference: self,
             latent_gain: vector(&gains.latent_gain)?,
             latent_inverse_gain: vector(&gains.latent_inverse_gain)?,
             latent_scale: vector(&gains.latent_scale)?,
             hyper_gain: vector(&gains.hyper_gain)?,
             hyper_inverse_gain: vector(&gains.hyper_inverse_gain)?,
             hyper_indices: indices,
-            gains,
+            gains: gains.to_device(&self.device)?,
         })
     }
 }
@@ -176,9 +87,9 @@ pub fn scale_index(scale: f32) -> u8 {
     scale.max(0.0).min((SCALE_LEVELS - 1) as f32) as u8
 }
 
-/// A model at one quality.
+/// A network at one quality.
 pub struct QualityModel<'a> {
-    model: &'a Model,
+    inference: &'a Inference,
     gains: Gains,
     /// Normalized latent to quantization steps, per channel.
     pub latent_gain: Vec<f32>,
@@ -201,7 +112,7 @@ impl QualityModel<'_> {
     /// Sizes of the network.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.model.config
+        &self.inference.config
     }
 
     /// Analysis transform of a picture of `size` (height, width) latents. `read` writes
@@ -209,41 +120,50 @@ impl QualityModel<'_> {
     /// latent `[rows, width, M]`, from top to bottom. Both are told which rows.
     ///
     /// # Errors
-    /// Those of `emit`; [`Error::Compute`] when the backend fails.
+    /// Those of `emit`; [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn analysis(
         &self,
         size: (usize, usize),
         read: &Source<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let analysis = &self.model.network.analysis;
-        analysis.stream(size, &self.gains, read, emit)
+        let analysis = &self.inference.network.analysis;
+        if self.inference.device.is_cpu() {
+            return analysis.stream(size, &self.gains, read, emit);
+        }
+        let (height, width) = size;
+        let shape = (1, 2 * height, 2 * width, PATCH8);
+        let mut patches = vec![0.0; 4 * height * width * PATCH8];
+        read(0..2 * height, &mut patches);
+        let patches = Tensor::from_vec(patches, shape, &self.inference.device)?;
+        let latent = analysis.forward(&patches, &self.gains)?;
+        emit(0..height, &latent.flatten_all()?.to_vec1::<f32>()?)
     }
 
     /// Hyper-analysis: normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
     ///
     /// # Errors
-    /// [`Error::Compute`] when the backend fails.
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn hyper_analysis(&self, latent: Grid) -> Result<Grid> {
         to_grid(
             &self
-                .model
+                .inference
                 .network
                 .hyper_analysis
-                .forward(&to_tensor(latent)?)?,
+                .forward(&self.to_tensor(latent)?)?,
         )
     }
 
     /// Hyper-synthesis: normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
     ///
     /// # Errors
-    /// [`Error::Compute`] when the backend fails.
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn hyper_synthesis(&self, hyper_latent: Grid) -> Result<Features> {
         Ok(Features(
-            self.model
+            self.inference
                 .network
                 .hyper_synthesis
-                .forward(&to_tensor(hyper_latent)?, &self.gains)?,
+                .forward(&self.to_tensor(hyper_latent)?, &self.gains)?,
         ))
     }
 
@@ -252,26 +172,40 @@ impl QualityModel<'_> {
     /// zeros elsewhere.
     ///
     /// # Errors
-    /// [`Error::Compute`] when the backend fails.
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn context_step(
         &self,
         step: usize,
         features: &Features,
         latent: &Grid,
     ) -> Result<EntropyParams> {
-        Ok(self.model.network.context[step].coded(&features.0, latent)?)
+        Ok(self.inference.network.context[step].coded(&features.0, latent)?)
     }
 
     /// Synthesis transform of a normalized latent `[h, w, M]`: `emit` gets rows of 8 x 8
     /// patches `[rows, 2w, 192]` from top to bottom, and which of the `2h` rows they are.
     ///
     /// # Errors
-    /// Those of `emit`; [`Error::Compute`] when the backend fails.
+    /// Those of `emit`; [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn synthesis(&self, latent: &Grid, emit: &mut Sink<'_>) -> Result<()> {
-        self.model
-            .network
-            .synthesis
-            .stream(latent, &self.gains, emit)
+        let synthesis = &self.inference.network.synthesis;
+        if self.inference.device.is_cpu() {
+            return synthesis.stream(latent, &self.gains, emit);
+        }
+        let shape = (1, latent.height, latent.width, latent.channels);
+        let values = Tensor::from_slice(&latent.values, shape, &self.inference.device)?;
+        let patches = synthesis.forward(&values, &self.gains)?;
+        let values = patches.flatten_all()?.to_vec1::<f32>()?;
+        emit(0..2 * latent.height, &values)
+    }
+
+    fn to_tensor(&self, grid: Grid) -> Result<Tensor> {
+        let shape = (1, grid.height, grid.width, grid.channels);
+        Ok(Tensor::from_vec(
+            grid.values,
+            shape,
+            &self.inference.device,
+        )?)
     }
 }
 
@@ -279,20 +213,23 @@ impl QualityModel<'_> {
 impl QualityModel<'_> {
     /// The analysis transform as the network defines it: of a whole picture.
     pub(super) fn analysis_of(&self, patches: &Tensor) -> Result<Vec<f32>> {
-        let latent = self.model.network.analysis.forward(patches, &self.gains)?;
+        let latent = self
+            .inference
+            .network
+            .analysis
+            .forward(patches, &self.gains)?;
         Ok(latent.flatten_all()?.to_vec1()?)
     }
 
     /// The synthesis transform as the network defines it: of a whole picture.
     pub(super) fn synthesis_of(&self, latent: &Tensor) -> Result<Vec<f32>> {
-        let patches = self.model.network.synthesis.forward(latent, &self.gains)?;
+        let patches = self
+            .inference
+            .network
+            .synthesis
+            .forward(latent, &self.gains)?;
         Ok(patches.flatten_all()?.to_vec1()?)
     }
-}
-
-fn to_tensor(grid: Grid) -> Result<Tensor> {
-    let shape = (1, grid.height, grid.width, grid.channels);
-    Ok(Tensor::from_vec(grid.values, shape, &Device::Cpu)?)
 }
 
 fn to_grid(tensor: &Tensor) -> Result<Grid> {

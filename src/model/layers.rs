@@ -72,9 +72,9 @@ impl Pointwise {
         }
         let weights = with_values([&params], |[values]| {
             let (weight, bias) = values.split_at(inputs * outputs);
-            Arc::new(PackedPointwise::new(inputs, outputs, weight, bias))
+            PackedPointwise::new(inputs, outputs, weight, bias)
         })?;
-        Ok(Self(PointwiseExec::Exact(ExactPointwise(weights))))
+        Ok(Self(PointwiseExec::Exact(ExactPointwise::new(weights))))
     }
 
     /// The weights for the exact kernel.
@@ -83,7 +83,7 @@ impl Pointwise {
     /// When the layer was made for training.
     pub(super) fn exact(&self) -> Result<&PackedPointwise> {
         match &self.0 {
-            PointwiseExec::Exact(op) => Ok(&op.0),
+            PointwiseExec::Exact(op) => Ok(op.weights()),
             PointwiseExec::Train { .. } => bail!("exact inference with layers for training"),
         }
     }
@@ -159,7 +159,7 @@ impl Blocks {
     /// When the layer was made for training.
     pub(super) fn exact(&self) -> Result<&[Arc<PackedBlock>]> {
         match &self.0 {
-            BlocksExec::Exact(blocks) => Ok(&blocks.0),
+            BlocksExec::Exact(blocks) => Ok(blocks.weights()),
             BlocksExec::Train { .. } => bail!("exact inference with layers for training"),
         }
     }
@@ -182,7 +182,7 @@ impl Blocks {
             with_values([&params?], pack)
         };
         let blocks = params.map(pack).collect::<Result<_>>()?;
-        Ok(Self(BlocksExec::Exact(ExactBlocks(blocks))))
+        Ok(Self(BlocksExec::Exact(ExactBlocks::new(blocks))))
     }
 }
 

@@ -25,7 +25,7 @@ pub use config::{ModelConfig, Side};
 pub use context::EntropyParams;
 pub use device::ComputeDevice;
 pub use grid::Grid;
-pub use infer::{Features, Model, ModelSummary, QualityModel};
+pub use infer::{Features, Inference, QualityModel};
 pub(crate) use layers::Mode;
 pub(crate) use network::Network;
 #[cfg(feature = "cuda")]

@@ -61,6 +61,28 @@ pub struct Gains {
     pub synthesis8: Tensor,
 }
 
+impl Gains {
+    /// The same on another device.
+    ///
+    /// # Errors
+    /// When they cannot be copied.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Self {
+            analysis8: self.analysis8.to_device(device)?,
+            analysis16: self.analysis16.to_device(device)?,
+            latent_gain: self.latent_gain.to_device(device)?,
+            latent_inverse_gain: self.latent_inverse_gain.to_device(device)?,
+            latent_scale: self.latent_scale.to_device(device)?,
+            hyper_gain: self.hyper_gain.to_device(device)?,
+            hyper_inverse_gain: self.hyper_inverse_gain.to_device(device)?,
+            hyper_scale: self.hyper_scale.to_device(device)?,
+            context: self.context.to_device(device)?,
+            synthesis16: self.synthesis16.to_device(device)?,
+            synthesis8: self.synthesis8.to_device(device)?,
+        })
+    }
+}
+
 /// All quality tables of a model.
 pub struct QualityTables {
     exact: bool,

@@ -167,12 +167,13 @@ mod tests {
 
     use super::*;
     use crate::model::config::PATCH8;
-    use crate::model::{Grid, Model};
+    use crate::model::{Grid, Inference, Weights};
 
     /// The tiny model of the golden vectors.
-    fn tiny() -> Model {
+    fn tiny() -> Inference {
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        Model::from_bytes(bytes).expect("the committed model is valid")
+        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
+        Inference::new(weights).expect("the network can be built")
     }
 
     fn values(count: usize) -> Vec<f32> {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     /// Runs `check` where pictures of these sizes are cut into one band, several, and many.
-    fn on_sizes(check: impl Fn(&Model, usize, usize) + Sync) {
+    fn on_sizes(check: impl Fn(&Inference, usize, usize) + Sync) {
         let model = tiny();
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         one_thread.expect("a thread can be started").install(|| {

@@ -4,6 +4,9 @@
 //! a network is built from it (codec-spec.md, Model).
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
@@ -20,7 +23,7 @@ use super::layers::FLAT;
 use crate::error::{Error, Result};
 
 /// The model file that the binary carries.
-pub(super) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
+pub(crate) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
 
 /// Largest model file that is read.
 pub const MAX_MODEL_BYTES: u64 = 256 << 20;
@@ -141,6 +144,34 @@ impl Weights {
     }
 }
 
+/// The bytes of a model file.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::LimitExceeded`] over [`MAX_MODEL_BYTES`].
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?;
+    // Known in advance for files, and refused before they are read; not for pipes.
+    check_size(file.metadata()?.len())?;
+    file.by_ref()
+        .take(MAX_MODEL_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    check_size(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+/// Refuses what is too large for a model file.
+fn check_size(found: u64) -> Result<()> {
+    if found > MAX_MODEL_BYTES {
+        return Err(Error::LimitExceeded {
+            what: "model size",
+            found,
+            limit: MAX_MODEL_BYTES,
+        });
+    }
+    Ok(())
+}
+
 /// SHA-256 over a model file's configuration and its tensors in the order of
 /// their names (codec-spec.md, Model id): the same however the file is laid out.
 ///
@@ -216,13 +247,7 @@ fn malformed(error: impl std::fmt::Display) -> Error {
 }
 
 fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
-    if bytes.len() as u64 > MAX_MODEL_BYTES {
-        return Err(Error::LimitExceeded {
-            what: "model size",
-            found: bytes.len() as u64,
-            limit: MAX_MODEL_BYTES,
-        });
-    }
+    check_size(bytes.len() as u64)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let config: ModelConfig =
         serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;

@@ -110,7 +110,11 @@ impl<'a> GpuPictures<'a> {
             let area = u64::from(picture.width) * u64::from(picture.height);
             let first = 3 * (self.pictures.areas[at.picture] - area) as i64;
             let row = 3 * i64::from(picture.width);
-            [first + at.y as i64 * row + 3 * at.x as i64, row, at.mirrored.into()]
+            [
+                first + at.y as i64 * row + 3 * at.x as i64,
+                row,
+                at.mirrored.into(),
+            ]
         };
         let table: Vec<[i64; 3]> = crops.iter().map(place).collect();
         let values = crate::kernels::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;

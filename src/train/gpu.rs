@@ -224,7 +224,10 @@ impl State {
                 rate: rule.matrix_rate(stack.rows, stack.columns),
                 ..on_gpu(rule)
             };
-            let parameters = var.as_tensor().detach().narrow(0, range.start, range.len())?;
+            let parameters = var
+                .as_tensor()
+                .detach()
+                .narrow(0, range.start, range.len())?;
             let average = layer.average.narrow(0, range.start, range.len())?;
             let tensors = [&parameters, &average, &direction, squared_norm];
             with_views(tensors, |[p, a, d, norm]| {

@@ -80,7 +80,9 @@ fn code_hyper_latent(
     let rounded = z.apply_op1(RoundStraightThrough)?;
     let scale = z.zeros_like()?.apply_op2(&gains.hyper_scale, ScaleIndex)?;
     let symbols = match batch.quantization {
-        Quantization::Noise { seed, first } => (&z + noise::like(&z, seed.wrapping_add(1), first)?)?,
+        Quantization::Noise { seed, first } => {
+            (&z + noise::like(&z, seed.wrapping_add(1), first)?)?
+        }
         Quantization::Rounding => rounded.clone(),
     };
     let bits = symbols.apply_op2(&scale, Rate)?;

@@ -56,7 +56,10 @@ mod tests {
     fn parts_of_a_batch_get_what_the_whole_would() -> Result<()> {
         let whole = like(&Tensor::zeros((4, 3, 5), DType::F32, &Device::Cpu)?, 3, 0)?;
         let part = like(&Tensor::zeros((2, 3, 5), DType::F32, &Device::Cpu)?, 3, 2)?;
-        assert_eq!(whole.narrow(0, 2, 2)?.to_vec3::<f32>()?, part.to_vec3::<f32>()?);
+        assert_eq!(
+            whole.narrow(0, 2, 2)?.to_vec3::<f32>()?,
+            part.to_vec3::<f32>()?
+        );
         Ok(())
     }
 }

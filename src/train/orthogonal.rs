@@ -131,7 +131,9 @@ mod tests {
             .collect();
         let shape = (count, rows, columns);
         let stack = Tensor::from_vec(values.clone(), shape, &candle_core::Device::Cpu)?;
-        let stack = orthogonalize_stack(&stack)?.flatten_all()?.to_vec1::<f32>()?;
+        let stack = orthogonalize_stack(&stack)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
         let one = rows * columns;
         for (mut want, found) in values.chunks(one).map(<[_]>::to_vec).zip(stack.chunks(one)) {
             orthogonalize(&mut want, rows, columns);

@@ -263,7 +263,10 @@ impl Run {
     fn log_progress(&mut self, window: &mut Window) -> Result<Logged> {
         let Report { norms, skipped } = self.optimizer.report()?;
         let window = std::mem::take(window);
-        let (moved, seconds) = (window.steps - skipped.min(window.steps), window.since.elapsed());
+        let (moved, seconds) = (
+            window.steps - skipped.min(window.steps),
+            window.since.elapsed(),
+        );
         let Some(sums) = window.sums.filter(|_| moved > 0) else {
             let progress = None;
             return Ok(Logged { progress, skipped });

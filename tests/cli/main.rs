@@ -1,7 +1,13 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
 mod batch;
+#[path = "../common/layout.rs"]
+#[allow(dead_code)]
+mod layout;
 mod matrix;
+#[path = "../common/model_file.rs"]
+mod model_file;
+mod models;
 mod outputs;
 mod parts;
 mod round_trips;
@@ -44,6 +50,7 @@ impl Workspace {
         command
             .current_dir(self.folder.path())
             .env_remove("NO_COLOR")
+            .env_remove("AEC_MODEL_DIR")
             .args(args);
         command
     }

@@ -9,7 +9,7 @@ use aec::entropy::{
     MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
 use aec::image::io::{OutputFormat, read, write};
-use aec::{DecodeOptions, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
+use aec::{DecodeOptions, Depth, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
 
 use super::symbols::with_symbols;
 
@@ -123,16 +123,55 @@ pub fn picture(bytes: &[u8]) {
     assert!(again.alpha == upright.alpha);
 }
 
+/// Planes of alpha. The input: width, height, what follows; then a stream, or samples.
+pub fn alpha(bytes: &[u8]) {
+    let Some((&[width, height, kind], rest)) = bytes.split_first_chunk::<3>() else {
+        return;
+    };
+    let (width, height) = (usize::from(width) + 1, usize::from(height) + 1);
+    let depth = if kind & 1 == 0 {
+        Depth::Eight
+    } else {
+        Depth::Sixteen
+    };
+    let samples = if kind & 2 == 0 {
+        decode_plane(rest, width, height, depth.max())
+    } else {
+        Ok(any_samples(rest, width * height, depth))
+    };
+    // A hostile stream may say the same in more bytes than the encoder's, so streams are not compared.
+    if let Ok(samples) = samples {
+        assert_eq!(samples.len(), width * height);
+        assert!(samples.iter().all(|&sample| sample <= depth.max()));
+        let stream = encode_plane(samples.clone(), width, depth.max());
+        let again = decode_plane(&stream, width, height, depth.max()).expect("our own stream");
+        assert!(again == samples);
+    }
+}
+
+/// `count` samples of one or two bytes each, over and over.
+fn any_samples(bytes: &[u8], count: usize, depth: Depth) -> Vec<u16> {
+    let samples: Vec<u16> = match depth {
+        Depth::Eight => bytes.iter().map(|&byte| byte.into()).collect(),
+        Depth::Sixteen => {
+            let pairs = bytes.as_chunks::<2>().0.iter();
+            pairs.map(|&pair| u16::from_le_bytes(pair)).collect()
+        }
+    };
+    let all = samples.iter().copied().cycle().take(count);
+    // Opaque where nothing is said.
+    all.chain(std::iter::repeat(depth.max()))
+        .take(count)
+        .collect()
+}
+
 static TABLES: LazyLock<ScaleTables> = LazyLock::new(ScaleTables::gaussian);
 
-/// Tables, streams, symbols, zero maps and planes; the first byte says which.
+/// Tables, streams, symbols and zero maps; the first byte says which.
 pub fn entropy(bytes: &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else {
         return;
     };
-    if *kind == 255 {
-        return any_plane(rest);
-    }
     match kind % 5 {
         0 => stored_tables(rest),
         1 => changed_tables(rest),
@@ -219,20 +258,6 @@ fn any_symbols(bytes: &[u8]) {
         assert_eq!(decoder.pop(table).expect("our own stream"), symbol);
     }
     decoder.finish().expect("our own stream");
-}
-
-/// A plane that decodes survives. The input: width, height, whether samples have 16 bits, the stream.
-fn any_plane(bytes: &[u8]) {
-    let Some((&[width, height, is_wide], stream)) = bytes.split_first_chunk::<3>() else {
-        return;
-    };
-    let (width, height) = (usize::from(width) + 1, usize::from(height) + 1);
-    let max = if is_wide % 2 == 1 { 65_535 } else { 255 };
-    if let Ok(samples) = decode_plane(stream, width, height, max) {
-        let again = encode_plane(samples.clone(), width, max);
-        let again = decode_plane(&again, width, height, max).expect("our own stream");
-        assert!(again == samples);
-    }
 }
 
 /// A map that can be read is stored as what it was read from.

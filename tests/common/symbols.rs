@@ -16,7 +16,7 @@ use super::layout::Layout;
 pub fn with_symbols(file: &[u8], model: &Model, mut next: impl FnMut(u8) -> i32) -> Vec<u8> {
     let header = Header::read(&mut Reader::new(file)).unwrap();
     let quality = model.at_quality(header.quality.raw()).unwrap();
-    let tables = ScaleTables::from_words(model.tables()).unwrap();
+    let tables = model.tables();
     let mut layout = Layout::of(file);
     let mut rects = header.tile_grid().tiles();
     for (_, payload) in layout
@@ -24,7 +24,7 @@ pub fn with_symbols(file: &[u8], model: &Model, mut next: impl FnMut(u8) -> i32)
         .iter_mut()
         .filter(|section| &section.0 == b"TILE")
     {
-        *payload = tile(&quality, &tables, rects.next().unwrap(), &mut next);
+        *payload = tile(&quality, tables, rects.next().unwrap(), &mut next);
     }
     layout.index_tiles();
     layout.bytes()

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use aec::Model;
 use aec::entropy::ScaleTables;
 use aec::model::config::{LayerKind, LayerSpec, PATCH16};
-use aec::model::{Model, ModelConfig, Weights};
+use aec::model::{ModelConfig, Weights};
 
 use super::random::Random;
 

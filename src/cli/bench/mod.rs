@@ -26,7 +26,7 @@ use std::io::Write;
 use anyhow::bail;
 
 use super::messages::{Complaint, GlobalOptions};
-use super::options::load_model;
+use super::options::Device;
 use crate::codec::EncodeOptions;
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
 use reference::Reference;
@@ -85,7 +85,7 @@ type LineUp = (Vec<Box<dyn Codec>>, Vec<String>);
 
 /// aec and the peers asked for, and a line for every peer that is missing.
 fn line_up(args: &Args) -> anyhow::Result<LineUp> {
-    let model = load_model(args.model.model.as_deref())?;
+    let model = args.model.load(Device::Cpu)?;
     let options = EncodeOptions {
         limits: args.resources.limits(),
         ..EncodeOptions::default()

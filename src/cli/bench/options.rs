@@ -7,7 +7,8 @@ use clap::builder::PossibleValuesParser;
 use super::measure::Metric;
 use super::reference;
 use crate::bitstream::Quality;
-use crate::cli::options::{ModelOption, Resources};
+use crate::cli::models::ModelOption;
+use crate::cli::options::Resources;
 
 /// Arguments of `aec bench`.
 #[derive(Debug, clap::Args)]

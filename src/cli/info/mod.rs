@@ -11,11 +11,11 @@ mod report;
 use report::Report;
 
 use super::messages::{Complaint, GlobalOptions};
-use super::options::{Resources, StageClock, load_model, model_id};
+use super::models::Models;
+use super::options::{Device, Resources, StageClock};
 use super::{stdio, text};
 use crate::bitstream::Container;
-use crate::codec::{self, DecodeOptions};
-use crate::model::Model;
+use crate::codec::{self, DecodeOptions, Model, model_id};
 
 /// Arguments of `aec info`.
 #[derive(Debug, clap::Args)]
@@ -24,8 +24,8 @@ pub(super) struct Args {
     #[arg(value_name = "FILE", required_unless_present = "model")]
     files: Vec<PathBuf>,
 
-    /// Describe the built-in model, or the weights in PATH
-    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
+    /// Describe the built-in model, or the weights of that file or name
+    #[arg(long, value_name = "PATH|NAME", num_args = 0..=1, require_equals = true)]
     model: Option<Option<PathBuf>>,
 
     /// List every section with offset, length and checksum
@@ -46,13 +46,13 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    let model = match &args.model {
-        Some(path) => Some(load_model(path.as_deref())?),
-        None if args.verify => Some(load_model(None)?),
+    let models = match &args.model {
+        Some(path) => Some(Models::new(path.as_deref(), Device::Cpu, global)?),
+        None if args.verify => Some(Models::new(None, Device::Cpu, global)?),
         None => None,
     };
-    if let (Some(_), Some(model)) = (&args.model, &model) {
-        let description = describe_model(model);
+    if let (Some(_), Some(models)) = (&args.model, &models) {
+        let description = describe_model(models.first());
         print(&if args.json {
             model_json(&description)
         } else {
@@ -61,7 +61,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     }
     let mut failed = 0;
     for path in &args.files {
-        let shown = describe_file(path, &args, model.as_ref(), global).and_then(|report| {
+        let shown = describe_file(path, &args, models.as_ref(), global).and_then(|report| {
             print(&if args.json {
                 report.json()
             } else {
@@ -134,7 +134,7 @@ fn model_json(lines: &[(String, String)]) -> String {
 fn describe_file(
     path: &Path,
     args: &Args,
-    model: Option<&Model>,
+    models: Option<&Models>,
     global: &GlobalOptions,
 ) -> anyhow::Result<Report> {
     let name = stdio::input_name(path);
@@ -142,7 +142,8 @@ fn describe_file(
     let bytes = stdio::read_input(path, &limits)?;
     let container =
         Container::parse(&bytes, &limits).with_context(|| format!("cannot read {name}"))?;
-    if let Some(model) = model.filter(|_| args.verify) {
+    let model = models.map(|models| models.of_file(&bytes));
+    if let Some(model) = model.as_ref().filter(|_| args.verify) {
         verify(&bytes, model, args, global).with_context(|| format!("cannot decode {name}"))?;
     }
     let mut report = Report::new(name.trim_matches('\''), &bytes, &container)?;

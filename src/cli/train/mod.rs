@@ -10,10 +10,13 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::messages::GlobalOptions;
+use super::options::Device;
 use super::stdio::Output;
 use super::{interrupt, plot};
+use crate::codec::Model;
 use crate::image::io::{OutputFormat, write};
-use crate::model::{ComputeDevice, Model, Weights};
+use crate::model::Weights;
+use crate::model::weights::read_file;
 use crate::train::data::Pictures;
 use crate::train::{Event, LOG, MODEL, Run, RunOptions, TrainConfig};
 
@@ -66,12 +69,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Where to train: cpu or cuda
+    /// Where to train
     ///
-    /// The first NVIDIA GPU is used for cuda, which needs a build with the feature of that
-    /// name. The pictures are copied to its memory.
+    /// The pictures are copied to a GPU's memory.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: ComputeDevice,
+    device: Device,
 
     /// Worker threads [default: all cores]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -89,6 +91,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 }
 
 fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    args.device.check()?;
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
@@ -101,7 +104,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
         out: args.out.clone(),
         resume: args.resume,
         init,
-        device: args.device,
+        device: args.device.into(),
     };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
     let bar = progress_bar(&run, global);
@@ -165,7 +168,7 @@ fn load_initial(path: &Path) -> anyhow::Result<Weights> {
     if path == Path::new("base") {
         return Weights::embedded().context("cannot load the built-in model");
     }
-    let read = || Weights::from_bytes(&std::fs::read(path)?);
+    let read = || Weights::from_bytes(&read_file(path)?);
     read().with_context(|| format!("cannot load the model '{}'", path.display()))
 }
 

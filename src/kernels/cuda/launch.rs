@@ -3,9 +3,7 @@
 //! All work goes to one stream, in order; nothing here waits for it. Device memory is reached through that
 //! stream alone, so a kernel may write a buffer that Rust only holds a shared reference to.
 
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaView, LaunchConfig, PushKernelArg,
-};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaDevice, CudaFunc, WrapErr};
 use candle_core::{Device, Result, bail};
 

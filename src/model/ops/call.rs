@@ -1,10 +1,10 @@
 //! One elementwise operation or sum, on whichever device its tensors are: a plain function over
 //! slices on the CPU, a kernel of the same name on a GPU.
 
-#[cfg(feature = "cuda")]
-use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage};
 
 use super::values;
 use crate::kernels::cuda::Grid;
@@ -74,8 +74,7 @@ impl Call {
         }
         let outputs = self.shape.elem_count();
         let (grid, sizes) = (self.grid, self.sizes);
-        let out =
-            crate::kernels::cuda::launch(&device, self.kernel, grid, &views, sizes, outputs)?;
+        let out = crate::kernels::cuda::launch(&device, self.kernel, grid, &views, sizes, outputs)?;
         Ok((CudaStorage::wrap_cuda_slice(out, device), self.shape))
     }
 
@@ -261,7 +260,9 @@ mod emulation {
             return;
         };
         let found = emulator.run(call.kernel, call.grid, inputs, call.sizes, out.len());
-        let largest = out.iter().fold(1e-3, |largest: f32, v| largest.max(v.abs()));
+        let largest = out
+            .iter()
+            .fold(1e-3, |largest: f32, v| largest.max(v.abs()));
         for (i, (found, want)) in found.iter().zip(out).enumerate() {
             let is_close = (found - want).abs() <= 2e-5 * largest;
             let kernel = call.kernel;

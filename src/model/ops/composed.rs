@@ -108,8 +108,7 @@ pub fn pointwise(x: &Tensor, params: &Tensor, op: &TrainPointwise) -> Result<Ten
     let backward = move |grad: &Tensor| {
         let grad = pixels(grad)?;
         let gw = product(precision, &grad.t()?, &rows)?.flatten_all()?;
-        op.sink
-            .add(id, Tensor::cat(&[gw, sum_rows(&grad)?], 0)?)?;
+        op.sink.add(id, Tensor::cat(&[gw, sum_rows(&grad)?], 0)?)?;
         if !op.input_gradient {
             return Ok(None);
         }
@@ -197,9 +196,8 @@ impl Block {
 
     /// Gradients of the input and of the flat parameters from that of the output.
     fn backward(&self, inner: &Inner, gy: &Tensor) -> Result<(Tensor, Tensor)> {
-        let of_weights = |grad: &Tensor, input: &Tensor| {
-            product(FAST, &grad.t()?, input)?.flatten_all()
-        };
+        let of_weights =
+            |grad: &Tensor, input: &Tensor| product(FAST, &grad.t()?, input)?.flatten_all();
         let (gw4, gb4) = (of_weights(gy, &inner.wide)?, sum_rows(gy)?);
         let grad = product(FAST, gy, &self.w4)?;
         let grad = bias_activate_gradient(&inner.widened, &self.b3, &grad)?;

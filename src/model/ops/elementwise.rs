@@ -199,8 +199,7 @@ pub(super) fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
 
 /// `(a - b)^2`.
 pub(super) fn squared_differences(a: &Shape) -> Call {
-    let on_cpu: OnCpu =
-        |inputs, _, y| for_pairs(inputs[0], inputs[1], y, |a, b| (a - b) * (a - b));
+    let on_cpu: OnCpu = |inputs, _, y| for_pairs(inputs[0], inputs[1], y, |a, b| (a - b) * (a - b));
     Call::new("squared_error", on_cpu, [a.elem_count(), 0, 0, 0, 0], a)
 }
 
@@ -320,7 +319,9 @@ pub(super) fn depthwise_parameter_gradient(x: &Tensor, g: &Tensor) -> Result<Ten
                 if (1..=h).contains(&below) && (1..=w).contains(&right) {
                     let at = ((row - y + below - 1) * w + right - 1) * c;
                     let products = gradient.iter().zip(&inputs[0][at..at + c]);
-                    sums.iter_mut().zip(products).for_each(|(sum, (g, x))| *sum += g * x);
+                    sums.iter_mut()
+                        .zip(products)
+                        .for_each(|(sum, (g, x))| *sum += g * x);
                 }
             }
         }

@@ -6,6 +6,8 @@ pub mod composed;
 pub mod context;
 pub mod elementwise;
 pub mod exact;
+#[cfg(feature = "cuda")]
+mod exact_gpu;
 mod rate;
 pub mod rearrange;
 pub mod sink;

@@ -8,8 +8,8 @@
 use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::call::{Call, OnCpu};
 use super::super::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
+use super::call::{Call, OnCpu};
 
 /// Values per parallel task.
 const TASK: usize = 1 << 12;
@@ -113,7 +113,12 @@ pub(super) fn bits_gradients(v: &Tensor, s: &Tensor) -> Result<(Tensor, Tensor)>
         });
     };
     let n = v.elem_count();
-    let call = Call::new("rate_gradients", on_cpu, [n, 0, 0, 0, 0], &Shape::from((2, n)));
+    let call = Call::new(
+        "rate_gradients",
+        on_cpu,
+        [n, 0, 0, 0, 0],
+        &Shape::from((2, n)),
+    );
     let both = call.run([v, s])?;
     Ok((
         both.get(0)?.reshape(v.shape())?,

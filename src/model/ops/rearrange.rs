@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
+use super::call::{Call, OnCpu};
 use super::{dims4, values};
 use crate::kernels;
 
@@ -119,10 +120,29 @@ impl CustomOp1 for DepthToSpace {
     }
 }
 
+/// Every second row and column of one picture `[1, h, w, c]` (sides even), from row and
+/// column `phase` on: `[1, h/2, w/2, c]`.
+///
+/// # Errors
+/// When the operation fails.
+pub fn gather_phase(x: &Tensor, (row, column): (usize, usize)) -> Result<Tensor> {
+    let on_cpu: OnCpu = |inputs, [_, width, c, row, column], out| {
+        let rows = inputs[0].chunks_exact(width * c).skip(row).step_by(2);
+        let positions = rows.flat_map(|row| row.chunks_exact(c).skip(column).step_by(2));
+        for (out, position) in out.chunks_exact_mut(c).zip(positions) {
+            out.copy_from_slice(position);
+        }
+    };
+    let (_, h, w, c) = x.dims4()?;
+    let shape = Shape::from((1, h / 2, w / 2, c));
+    let sizes = [shape.elem_count(), w, c, row, column];
+    Call::new("gather_phase", on_cpu, sizes, &shape).run([x])
+}
+
 /// A kernel that runs on the GPU alone; `cpu_fwd` has its own.
 #[cfg(feature = "cuda")]
-fn on_gpu(kernel: &'static str, sizes: [usize; 5], shape: Shape) -> super::call::Call {
-    super::call::Call::new(kernel, |_, _, _| {}, sizes, &shape)
+fn on_gpu(kernel: &'static str, sizes: [usize; 5], shape: Shape) -> Call {
+    Call::new(kernel, |_, _, _| {}, sizes, &shape)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::{Codec, Source};
 use crate::bitstream::Quality;
+use crate::codec::Model;
 use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress, model_id};
 use crate::image::Image;
-use crate::model::Model;
 
 /// aec with one model.
 pub(in super::super) struct AecCodec {

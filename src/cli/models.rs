@@ -1,0 +1,222 @@
+//! Which model a command works with: the built-in one, that of `--model`, or one of the folder
+//! `AEC_MODEL_DIR` when a file or `--model` names it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::Context;
+
+use super::messages::GlobalOptions;
+use super::options::Device;
+use crate::bitstream::{Header, ModelId, Reader};
+use crate::codec::{Model, model_id};
+use crate::model::weights;
+
+/// The environment variable that names a folder of model files.
+const FOLDER: &str = "AEC_MODEL_DIR";
+/// Extension of model files.
+const EXTENSION: &str = "safetensors";
+/// Most files of the folder that are looked at.
+const MAX_FILES: usize = 1000;
+
+/// The option that names weights.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ModelOption {
+    /// Weights to use [default: built-in]
+    ///
+    /// A model file, or the name of one in the folder AEC_MODEL_DIR, without '.safetensors'. Without
+    /// this option, a file of another model than the built-in one is decoded with the one of that
+    /// folder that it was made with.
+    #[arg(long, value_name = "PATH|NAME")]
+    pub model: Option<PathBuf>,
+}
+
+impl ModelOption {
+    /// The weights that the option names, or the built-in ones.
+    ///
+    /// # Errors
+    /// As [`load_model`].
+    pub fn load(&self, device: Device) -> anyhow::Result<Model> {
+        place(load_model(self.model.as_deref())?, device)
+    }
+
+    /// The models for files: those that [`load`](Self::load) gives, and those of the folder if the
+    /// option is not used.
+    ///
+    /// # Errors
+    /// As [`load_model`].
+    pub fn for_files<'a>(
+        &self,
+        device: Device,
+        global: &'a GlobalOptions,
+    ) -> anyhow::Result<Models<'a>> {
+        Models::new(self.model.as_deref(), device, global)
+    }
+}
+
+/// The weights in `path`, or of that name, or the built-in ones.
+///
+/// # Errors
+/// When the weights cannot be read or are not valid.
+pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
+    match path {
+        None => Model::embedded().context("cannot load the built-in model"),
+        Some(path) => Model::load(&find(path))
+            .with_context(|| format!("cannot load the model '{}'", path.display())),
+    }
+}
+
+/// Puts a model on the device that it is to run on.
+fn place(model: Model, device: Device) -> anyhow::Result<Model> {
+    model.on(device.into()).context("cannot use --device")
+}
+
+/// The file that `--model` means: a path, or a name in the folder where there is no such file.
+fn find(path: &Path) -> PathBuf {
+    let is_name = path.file_name() == Some(path.as_os_str());
+    let in_folder = || {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".");
+        name.push(EXTENSION);
+        Some(folder()?.join(name)).filter(|file| file.is_file())
+    };
+    if !is_name || path.exists() {
+        return path.to_path_buf();
+    }
+    in_folder().unwrap_or_else(|| path.to_path_buf())
+}
+
+/// The folder, if the environment names one.
+fn folder() -> Option<PathBuf> {
+    std::env::var_os(FOLDER)
+        .filter(|folder| !folder.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Gives every file the model that it was made with, if it is there.
+pub struct Models<'a> {
+    /// The model of `--model`, or the built-in one.
+    first: Arc<Model>,
+    /// Whether no other than `first` is to be used.
+    is_chosen: bool,
+    /// Where the models run.
+    device: Device,
+    /// What lies in the folder; read when a file needs it.
+    files: OnceLock<Vec<(ModelId, PathBuf)>>,
+    /// What was loaded from the folder.
+    loaded: Mutex<Vec<Arc<Model>>>,
+    global: &'a GlobalOptions,
+}
+
+impl<'a> Models<'a> {
+    /// Loads the model in `path`, or of that name, or the built-in one.
+    ///
+    /// # Errors
+    /// As [`load_model`].
+    pub fn new(
+        path: Option<&Path>,
+        device: Device,
+        global: &'a GlobalOptions,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            first: Arc::new(place(load_model(path)?, device)?),
+            device,
+            is_chosen: path.is_some(),
+            files: OnceLock::new(),
+            loaded: Mutex::default(),
+            global,
+        })
+    }
+
+    /// The model that the `.aec` file `bytes` names. If it is not here, another one: the decoder
+    /// tells them apart and says which is missing.
+    pub fn of_file(&self, bytes: &[u8]) -> Arc<Model> {
+        let other = Header::read(&mut Reader::new(bytes))
+            .ok()
+            .map(|header| header.model)
+            .filter(|id| !self.is_chosen && *id != model_id(&self.first));
+        other
+            .and_then(|id| self.find(id))
+            .unwrap_or_else(|| self.first.clone())
+    }
+
+    /// The model that is used unless a file names another.
+    pub fn first(&self) -> &Model {
+        &self.first
+    }
+
+    /// The model `id` of the folder.
+    fn find(&self, id: ModelId) -> Option<Arc<Model>> {
+        if let Some(model) = self.loaded(id) {
+            return Some(model);
+        }
+        let files = self.files.get_or_init(|| self.list());
+        let mut named = files.iter().filter(|(found, _)| *found == id);
+        // Not under the lock: loading runs on all threads, each of which may come here for another file.
+        let model = Arc::new(named.find_map(|(_, path)| self.load(path, id))?);
+        self.lock().push(model.clone());
+        Some(model)
+    }
+
+    fn loaded(&self, id: ModelId) -> Option<Arc<Model>> {
+        let loaded = self.lock();
+        loaded.iter().find(|model| model_id(model) == id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Model>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self, path: &Path, id: ModelId) -> Option<Model> {
+        let model = Model::load(path)
+            .and_then(|model| model.on(self.device.into()))
+            .map_err(|error| self.skip(path, &error))
+            .ok()?;
+        // The file may have changed since it was listed.
+        (model_id(&model) == id).then_some(model)
+    }
+
+    /// The model files of the folder, by name. What is no model is skipped.
+    fn list(&self) -> Vec<(ModelId, PathBuf)> {
+        let Some(folder) = folder() else {
+            return Vec::new();
+        };
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let name = folder.display();
+                self.global
+                    .warn(&format!("cannot look into {FOLDER} '{name}': {error}"));
+                return Vec::new();
+            }
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        let mut paths: Vec<PathBuf> = paths
+            .filter(|path| path.extension() == Some(OsStr::new(EXTENSION)) && path.is_file())
+            .take(MAX_FILES)
+            .collect();
+        paths.sort();
+        let name = |path: PathBuf| match id_of(&path) {
+            Ok(id) => Some((id, path)),
+            Err(error) => {
+                self.skip(&path, &error);
+                None
+            }
+        };
+        paths.into_iter().filter_map(name).collect()
+    }
+
+    fn skip(&self, path: &Path, error: &crate::Error) {
+        let name = path.display();
+        self.global
+            .warn(&format!("skipping the model '{name}': {error}"));
+    }
+}
+
+/// The id of a model file, which is not checked otherwise.
+fn id_of(path: &Path) -> crate::Result<ModelId> {
+    let digest = weights::digest(&weights::read_file(path)?)?;
+    Ok(ModelId::of_digest(&digest))
+}

@@ -1,0 +1,157 @@
+//! A model ready to encode and decode: the network, the scale tables, and what they are called.
+
+use std::path::Path;
+
+use crate::bitstream::ModelId;
+use crate::entropy::ScaleTables;
+use crate::error::Result;
+use crate::model::weights::{EMBEDDED, digest, read_file};
+use crate::model::{ComputeDevice, Inference, ModelConfig, QualityModel, Side, Weights};
+
+/// A model ready to encode and decode. Cheap to share between threads.
+pub struct Model {
+    inference: Inference,
+    tables: ScaleTables,
+    digest: [u8; 32],
+    bytes: u64,
+}
+
+/// What `aec info --model` shows.
+#[derive(Debug, Clone)]
+pub struct ModelSummary {
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Size of the model file.
+    pub bytes: u64,
+    /// Multiply-accumulates per pixel to encode.
+    pub encoder_macs_per_pixel: f64,
+    /// Multiply-accumulates per pixel to decode.
+    pub decoder_macs_per_pixel: f64,
+    /// Further properties, as name and text.
+    pub lines: Vec<(String, String)>,
+}
+
+impl Model {
+    /// The model that the binary carries.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) when the library was built with a broken model file.
+    pub fn embedded() -> Result<Self> {
+        Self::from_bytes(EMBEDDED)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when it cannot be read,
+    /// [`Error::LimitExceeded`](crate::Error::LimitExceeded) over 256 MiB,
+    /// [`Error::Weights`](crate::Error::Weights) when it is malformed.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::from_bytes(&read_file(path)?)
+    }
+
+    /// Builds the model of a model file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) when they are malformed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let weights = Weights::from_bytes(bytes)?;
+        Ok(Self {
+            tables: ScaleTables::from_words(&weights.tables)?,
+            digest: digest(bytes)?,
+            bytes: bytes.len() as u64,
+            inference: Inference::new(weights)?,
+        })
+    }
+
+    /// The same model on another device: it makes the same files and pixels there.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) when the build or the machine has no such device.
+    pub fn on(self, device: ComputeDevice) -> Result<Self> {
+        let inference = self.inference.on(device)?;
+        Ok(Self { inference, ..self })
+    }
+
+    /// SHA-256 of the model; its first 8 bytes identify it in files.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The model's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config().name
+    }
+
+    /// The network's sizes.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        self.inference.config()
+    }
+
+    /// The tables that its symbols are coded with.
+    #[must_use]
+    pub fn tables(&self) -> &ScaleTables {
+        &self.tables
+    }
+
+    /// The model at one stored quality (0..=50000).
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
+    pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
+        self.inference.at_quality(stored)
+    }
+
+    /// Sizes and costs.
+    #[must_use]
+    pub fn describe(&self) -> ModelSummary {
+        let c = self.config();
+        let line = |name: &str, text: String| (name.to_string(), text);
+        ModelSummary {
+            parameters: c.parameters() as u64,
+            bytes: self.bytes,
+            encoder_macs_per_pixel: c.macs_per_pixel(Side::Encoder),
+            decoder_macs_per_pixel: c.macs_per_pixel(Side::Decoder),
+            lines: vec![
+                line("latent channels", c.latent_channels.to_string()),
+                line("hyper-latent channels", c.hyper_channels.to_string()),
+                line(
+                    "stage at 1/8",
+                    format!(
+                        "{} blocks of {} channels",
+                        c.stage8_blocks, c.stage8_channels
+                    ),
+                ),
+                line(
+                    "stage at 1/16",
+                    format!(
+                        "{} blocks of {} channels",
+                        c.stage16_blocks, c.stage16_channels
+                    ),
+                ),
+                line("context channels", c.context_channels.to_string()),
+                line("quality rows", c.quality_rows.to_string()),
+            ],
+        }
+    }
+}
+
+/// The id by which files name `model`: the first 8 bytes of its digest.
+#[must_use]
+pub fn model_id(model: &Model) -> ModelId {
+    ModelId::of_digest(model.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_tables_are_those_of_the_formula() {
+        let model = Model::embedded().expect("the shipped model is valid");
+        assert!(model.tables().to_words() == ScaleTables::gaussian().to_words());
+    }
+}
