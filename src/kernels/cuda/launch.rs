@@ -4,7 +4,7 @@
 //! stream alone, so a kernel may write a buffer that Rust only holds a shared reference to.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, LaunchConfig, PushKernelArg};
-use candle_core::cuda_backend::{CudaDevice, CudaFunc, WrapErr};
+use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Device, Result, bail};
 
 use super::{Grid, THREADS};
@@ -33,8 +33,11 @@ pub fn open() -> Result<Device> {
     Ok(device)
 }
 
-fn function(device: &CudaDevice, name: &str) -> Result<CudaFunc> {
-    device.get_or_load_custom_func(name, "aec", PTX)
+/// The kernel `name`. A macro, because its type cannot be named outside of candle.
+macro_rules! function {
+    ($device:expr, $name:expr) => {
+        $device.get_or_load_custom_func($name, "aec", PTX)
+    };
 }
 
 fn config(blocks: usize) -> Result<LaunchConfig> {
@@ -75,7 +78,7 @@ pub fn launch(
     if outputs == 0 {
         return Ok(out);
     }
-    let function = function(device, name)?;
+    let function = function!(device, name)?;
     let absent = 0u64;
     let mut numbers = [0; 5];
     for (number, size) in numbers.iter_mut().zip(sizes) {
@@ -206,7 +209,7 @@ fn run(
     if n == 0 {
         return Ok(());
     }
-    let function = function(device, name)?;
+    let function = function!(device, name)?;
     let length = count(n)?;
     let mut builder = function.builder();
     for view in views {
@@ -247,7 +250,7 @@ pub fn cut_patches(
     // SAFETY: the kernel writes every value.
     let mut out = unsafe { device.alloc::<f32>(values.max(1))? };
     if values > 0 {
-        let function = function(device, "cut_patches")?;
+        let function = function!(device, "cut_patches")?;
         let mut builder = function.builder();
         builder.arg(&mut out).arg(pictures).arg(&table);
         builder.arg(&length).arg(&side);
@@ -266,7 +269,7 @@ pub fn uniform_noise(device: &CudaDevice, seed: u64, n: usize) -> Result<CudaSli
     // SAFETY: the kernel writes every value.
     let mut out = unsafe { device.alloc::<f32>(n.max(1))? };
     if n > 0 {
-        let function = function(device, "uniform_noise")?;
+        let function = function!(device, "uniform_noise")?;
         let mut builder = function.builder();
         builder.arg(&mut out).arg(&length).arg(&seed);
         // SAFETY: `length` values are allocated.

@@ -179,7 +179,7 @@ impl CustomOp1 for ExactBlocks {
         let mut out = candle_core::backend::BackendStorage::try_clone(x, layout)?;
         let dense = Layout::contiguous(layout.shape());
         let mut layout = layout;
-        for block in blocks {
+        for block in blocks.iter() {
             out = block.forward((&out, layout), h, w)?;
             layout = &dense;
         }
