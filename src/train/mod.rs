@@ -19,4 +19,4 @@ pub mod principal;
 pub mod run;
 
 pub use config::TrainConfig;
-pub use run::{Event, LOG, MODEL, Run, RunOptions};
+pub use run::{Event, LOG, MODEL, Run, RunOptions, StepTimes};

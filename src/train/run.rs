@@ -60,6 +60,8 @@ pub enum Event {
         gradient_norm: f64,
         /// Steps per second.
         steps_per_second: f64,
+        /// Where the time of a step went.
+        times: StepTimes,
     },
     /// A validation of the averaged weights.
     Validation {
@@ -75,6 +77,34 @@ pub enum Event {
         /// The step.
         step: u64,
     },
+}
+
+/// Seconds of a step by what they went into; on a GPU, until the work was launched.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StepTimes {
+    /// Cutting crops.
+    pub data: f64,
+    /// Forward pass.
+    pub forward: f64,
+    /// Backward pass.
+    pub backward: f64,
+    /// Adding up the workers' gradients.
+    pub gradients: f64,
+    /// The optimizer.
+    pub optimizer: f64,
+}
+
+impl StepTimes {
+    /// Combines two by `f`, number by number.
+    fn with(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        Self {
+            data: f(self.data, other.data),
+            forward: f(self.forward, other.forward),
+            backward: f(self.backward, other.backward),
+            gradients: f(self.gradients, other.gradients),
+            optimizer: f(self.optimizer, other.optimizer),
+        }
+    }
 }
 
 /// A training run.
@@ -211,14 +241,26 @@ impl Run {
 
     /// One optimizer step; `window` gets its numbers.
     fn one_step(&mut self, source: &CropSource<'_>, window: &mut Window) -> Result<StepOutcome> {
+        let mut clock = Clock::start();
         let batch = Batch::random(&self.config, source, self.step)?;
-        let (stores, means) = self.forward_backward(&batch)?;
+        let data = clock.lap();
+        let (stores, means, [forward, backward]) = self.forward_backward(&batch)?;
+        clock.lap();
         let gradients = self.parameters.gradients(&stores)?;
         drop(stores);
+        let sums = clock.lap();
         let variables = &self.parameters.variables;
         let outcome = self
             .optimizer
             .step(variables, &gradients, &self.config, self.step)?;
+        let times = StepTimes {
+            data,
+            forward,
+            backward,
+            gradients: sums,
+            optimizer: clock.lap(),
+        };
+        window.times = window.times.with(times, |sum, time| sum + time);
         if outcome != StepOutcome::Skipped {
             window.add(means, outcome)?;
         }
@@ -227,10 +269,12 @@ impl Run {
 
     /// Loss and gradients of a batch, its samples shared out over the workers.
     /// Whole passes run side by side because much of one is not parallel in itself.
-    /// With them come the means of loss, bits per pixel and PSNR, `[3]`.
-    fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, Tensor)> {
+    /// With them come the means of loss, bits per pixel and PSNR, `[3]`, and the seconds
+    /// of the forward and the backward pass.
+    #[allow(clippy::type_complexity)]
+    fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, Tensor, [f64; 2])> {
         let parts = batch.split(self.workers.len())?;
-        let results: Vec<Result<(GradStore, Tensor)>> = std::thread::scope(|scope| {
+        let results: Vec<Result<Pass>> = std::thread::scope(|scope| {
             let replicas = parts
                 .iter()
                 .zip(&self.parameters.replicas)
@@ -250,12 +294,16 @@ impl Run {
         });
         let mut stores = Vec::new();
         let mut means = Tensor::zeros(3, DType::F32, &self.device)?;
+        let mut seconds = [0f64; 2];
         for result in results {
-            let (store, part) = result?;
-            stores.push(store);
-            means = (means + part)?;
+            let pass = result?;
+            stores.push(pass.store);
+            means = (means + pass.means)?;
+            for (slowest, seconds) in seconds.iter_mut().zip(pass.seconds) {
+                *slowest = slowest.max(seconds);
+            }
         }
-        Ok((stores, means))
+        Ok((stores, means, seconds))
     }
 
     /// Writes a log line of the window's steps and starts it anew.
@@ -294,6 +342,7 @@ impl Run {
             psnr,
             gradient_norm: norm,
             steps_per_second: rate,
+            times: window.times.with(window.times, |sum, _| sum / window.steps as f64),
         });
         Ok(Logged { progress, skipped })
     }
@@ -342,17 +391,48 @@ impl Run {
     }
 }
 
-/// Gradients of a part of a batch of `total` samples, and its share of the means of loss,
-/// bits per pixel and PSNR, `[3]`. Waits for no GPU.
+/// One worker's pass over its part of a batch.
+struct Pass {
+    store: GradStore,
+    /// The part's share of the means of loss, bits per pixel and PSNR, `[3]`.
+    means: Tensor,
+    /// Of the forward and the backward pass.
+    seconds: [f64; 2],
+}
+
+/// Seconds between laps.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.0).as_secs_f64();
+        self.0 = now;
+        seconds
+    }
+}
+
+/// Gradients of a part of a batch of `total` samples. Waits for no GPU.
 #[allow(clippy::cast_precision_loss)]
-fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<(GradStore, Tensor)> {
+fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<Pass> {
+    let mut clock = Clock::start();
     let losses = rate_distortion(&replica.network, part)?;
     let share = part.len() as f64 / total as f64;
     let loss = (&losses.loss * share)?;
+    let forward = clock.lap();
     let store = loss.backward()?;
+    let backward = clock.lap();
     let psnr = (psnrs(&losses.mse.detach())?.mean_all()? * share)?;
     let bpp = (losses.bpp.detach().mean_all()? * share)?;
-    Ok((store, Tensor::stack(&[loss.detach(), bpp, psnr], 0)?))
+    Ok(Pass {
+        store,
+        means: Tensor::stack(&[loss.detach(), bpp, psnr], 0)?,
+        seconds: [forward, backward],
+    })
 }
 
 /// PSNR in dB of mean squared errors.
@@ -435,6 +515,7 @@ struct Window {
     sums: Option<Tensor>,
     norms: f64,
     steps: u64,
+    times: StepTimes,
     since: Instant,
 }
 
@@ -444,6 +525,7 @@ impl Default for Window {
             sums: None,
             norms: 0.0,
             steps: 0,
+            times: StepTimes::default(),
             since: Instant::now(),
         }
     }

@@ -18,7 +18,7 @@ use crate::image::io::{OutputFormat, write};
 use crate::model::Weights;
 use crate::model::weights::read_file;
 use crate::train::data::Pictures;
-use crate::train::{Event, LOG, MODEL, Run, RunOptions, TrainConfig};
+use crate::train::{Event, LOG, MODEL, Run, RunOptions, StepTimes, TrainConfig};
 
 /// Arguments of `aec train`.
 #[derive(Debug, clap::Args)]
@@ -234,6 +234,19 @@ fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {
     bar
 }
 
+/// Where a step's time goes, for `--verbose`.
+fn milliseconds(times: &StepTimes) -> String {
+    let parts = [
+        ("data", times.data),
+        ("forward", times.forward),
+        ("backward", times.backward),
+        ("sums", times.gradients),
+        ("optimizer", times.optimizer),
+    ];
+    let parts = parts.map(|(name, seconds)| format!("{name} {:.1}", 1e3 * seconds));
+    format!("ms: {}", parts.join(", "))
+}
+
 fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
     match event {
         Event::Progress {
@@ -242,13 +255,14 @@ fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
             bpp,
             psnr,
             steps_per_second,
+            times,
             ..
         } => {
             let text =
                 format!("loss {loss:.3} {bpp:.3} bpp {psnr:.2} dB {steps_per_second:.2} steps/s");
             bar.set_message(text.clone());
             bar.set_position(*step);
-            global.detail(|| format!("step {step}: {text}"));
+            global.detail(|| format!("step {step}: {text}; {}", milliseconds(times)));
         }
         Event::Validation { step, loss, points } => {
             let points: Vec<String> = points
