@@ -203,6 +203,29 @@ fn read_patches(image: &Image, rgb: &[u8], rows: Range<usize>, patches: &mut [f3
     pixels_to_patches(&band, height, width, patches);
 }
 
+/// How far the values that symbols are chosen for go from the analysis gain's to those whose
+/// reconstruction is exact.
+const TOWARDS_RECONSTRUCTION: f32 = 0.3;
+
+/// Factors from the normalized latent to the values, in quantization steps, that symbols
+/// are chosen for.
+///
+/// The decoder's step times the analysis gain is less than 1 where most values are small:
+/// reconstructions lie nearer to zero than what was rounded to them. Choosing by rate and
+/// distortion already moves symbols that way, so part of it is taken back; this part was
+/// best on 16 validation pictures (BD-rate -49.5 %, with none of it -49.2, all -48.5).
+fn targets(quality: &QualityModel) -> Vec<f32> {
+    let gains = quality.latent_gain.iter();
+    let target = |(gain, step): (&f32, &f32)| {
+        let exact = if gain * step > 0.1 { 1.0 / step } else { *gain };
+        gain + TOWARDS_RECONSTRUCTION * (exact - gain)
+    };
+    gains
+        .zip(&quality.latent_inverse_gain)
+        .map(target)
+        .collect()
+}
+
 /// The tile's coded parts, and its ŷ.
 fn encode_tile(
     quality: &QualityModel,
@@ -223,7 +246,9 @@ fn encode_tile(
     };
     let channels = latent.channels;
     let hyper = scaled(hyper.values, &quality.hyper_gain);
-    let mut recorder = Recorder::new(tables, hyper, scaled(tile.values, &quality.latent_gain));
+    let latents = scaled(tile.values, &targets(quality));
+    let weights = &quality.bits_per_squared_step;
+    let mut recorder = Recorder::new(tables, weights, hyper, latents);
     let coded = code_tile(quality, height, width, &mut recorder)?;
     let (zero_map, stream) = recorder.finish(channels);
     let tile = EncodedTile {

@@ -129,14 +129,11 @@ fn quantize(value: f32) -> i32 {
 /// Marks hyper-latent symbols, which no zero map drops, among recorded symbols.
 const HYPER: u16 = u16::MAX;
 
-/// Squared quantization error, in steps, that is worth one bit. High-rate theory
-/// ties it to the quantization step at every quality: a step of
-/// `1 / (255 sqrt(λ ln2 / 18))` makes one squared step cost `6 / ln2` = 8.7 bits.
-const BITS_PER_SQUARED_STEP: f32 = 8.7;
-
 /// Computes symbols from a tile's latents and records them.
 pub(super) struct Recorder<'a> {
     tables: &'a ScaleTables,
+    /// Bits that a squared error of one step is worth, by latent channel.
+    bits_per_squared_step: &'a [f32],
     /// The hyper-latent in quantization steps.
     hyper: Vec<f32>,
     /// The latent in quantization steps.
@@ -147,10 +144,16 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// Records the symbols of a tile's hyper-latent and latent, both in quantization steps.
-    pub fn new(tables: &'a ScaleTables, hyper: Vec<f32>, latent: Vec<f32>) -> Self {
+    pub fn new(
+        tables: &'a ScaleTables,
+        bits_per_squared_step: &'a [f32],
+        hyper: Vec<f32>,
+        latent: Vec<f32>,
+    ) -> Self {
         let recorded = Vec::with_capacity(hyper.len() + latent.len() / 4);
         Self {
             tables,
+            bits_per_squared_step,
             hyper,
             latent,
             recorded,
@@ -159,14 +162,15 @@ impl<'a> Recorder<'a> {
 
     /// The symbol of a residual: its rounding, or the next one towards zero where
     /// that costs less in rate and distortion together.
-    fn choose(&self, residual: f32, table: u8) -> i32 {
+    fn choose(&self, residual: f32, table: u8, channel: usize) -> i32 {
         let nearest = quantize(residual);
         if nearest == 0 {
             return 0;
         }
+        let weight = self.bits_per_squared_step[channel];
         let cost = |symbol: i32| {
             let error = residual - exact_f32(symbol);
-            self.tables.bits(table, symbol) + BITS_PER_SQUARED_STEP * error * error
+            self.tables.bits(table, symbol) + weight * error * error
         };
         let smaller = nearest - nearest.signum();
         if cost(smaller) < cost(nearest) {
@@ -216,7 +220,7 @@ impl SymbolCoder for Recorder<'_> {
     }
 
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let symbol = self.choose(self.latent[index] - mean, table);
+        let symbol = self.choose(self.latent[index] - mean, table, channel);
         // At most 1024 latent channels (ModelConfig::validate).
         self.recorded
             .push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));

@@ -46,9 +46,9 @@ pub struct ModelConfig {
     pub context_channels: usize,
     /// Rows of the quality tables; quality 0 is the first, 100 the last.
     pub quality_rows: usize,
-    /// Lagrange multiplier of quality 0 (training only).
+    /// Lagrange multiplier of quality 0 (training and the encoder's choices).
     pub lambda_min: f64,
-    /// Lagrange multiplier of quality 100 (training only).
+    /// Lagrange multiplier of quality 100 (training and the encoder's choices).
     pub lambda_max: f64,
     /// Symbols whose scale index is below this are zero and not coded.
     pub skip_below: u8,
@@ -91,6 +91,12 @@ impl ModelConfig {
             quality_rows: 4,
             ..Self::base()
         }
+    }
+
+    /// The Lagrange multiplier of a quality in 0.0..=1.0: log-spaced over the range.
+    #[must_use]
+    pub fn lambda(&self, quality: f64) -> f64 {
+        self.lambda_min * (self.lambda_max / self.lambda_min).powf(quality)
     }
 
     /// Checks every size against the format's limits.

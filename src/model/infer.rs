@@ -3,13 +3,13 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-use super::config::{ModelConfig, PATCH8};
+use super::config::{ModelConfig, PATCH8, PATCH16};
 use super::context::EntropyParams;
 use super::device::ComputeDevice;
 use super::grid::Grid;
 use super::layers::Mode;
 use super::network::Network;
-use super::quality::{Gains, RowPosition};
+use super::quality::{Gains, QUALITY_MAX, RowPosition};
 use super::scales::SCALE_LEVELS;
 use super::stream::{Sink, Source};
 use super::weights::{StoredLayers, Weights};
@@ -20,6 +20,8 @@ pub struct Inference {
     config: ModelConfig,
     network: Network,
     device: Device,
+    /// Squared norm of each latent channel's 16 x 16 patch in the linear path, for the encoder.
+    patch_norms: Vec<f32>,
 }
 
 impl Inference {
@@ -28,6 +30,7 @@ impl Inference {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn new(weights: Weights) -> Result<Self> {
+        let patch_norms = patch_norms(&weights);
         let layers = Box::new(StoredLayers::new(weights.layers));
         let vb = VarBuilder::from_backend(layers, DType::F32, Device::Cpu);
         let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
@@ -35,6 +38,7 @@ impl Inference {
             config: weights.config,
             network,
             device: Device::Cpu,
+            patch_norms,
         })
     }
 
@@ -66,10 +70,12 @@ impl Inference {
             .into_iter()
             .map(scale_index)
             .collect();
+        let latent_inverse_gain = vector(&gains.latent_inverse_gain)?;
         Ok(QualityModel {
             inference: self,
+            bits_per_squared_step: self.bits_per_squared_step(&latent_inverse_gain, stored),
             latent_gain: vector(&gains.latent_gain)?,
-            latent_inverse_gain: vector(&gains.latent_inverse_gain)?,
+            latent_inverse_gain,
             latent_scale: vector(&gains.latent_scale)?,
             hyper_gain: vector(&gains.hyper_gain)?,
             hyper_inverse_gain: vector(&gains.hyper_inverse_gain)?,
@@ -77,6 +83,35 @@ impl Inference {
             gains: gains.to_device(&self.device)?,
         })
     }
+}
+
+impl Inference {
+    /// What the distortion of a quantization error of one step is worth in bits, per latent
+    /// channel: the Lagrange multiplier of the quality times the squared error in the
+    /// picture, as far as the linear path makes it.
+    fn bits_per_squared_step(&self, inverse_gain: &[f32], stored: u16) -> Vec<f32> {
+        let quality = f64::from(stored.min(QUALITY_MAX)) / f64::from(QUALITY_MAX);
+        // The mean squared error is over three samples per pixel.
+        #[allow(clippy::cast_possible_truncation)]
+        let squared_sample = (self.config.lambda(quality) * 255.0 * 255.0 / 3.0) as f32;
+        let steps = inverse_gain.iter().zip(&self.patch_norms);
+        steps
+            .map(|(step, norm)| squared_sample * step * step * norm)
+            .collect()
+    }
+}
+
+/// Squared norms of the columns of the linear path's matrix `[768, M]`.
+fn patch_norms(weights: &Weights) -> Vec<f32> {
+    let mut norms = vec![0.0; weights.config.latent_channels];
+    let linear = weights.layers.get("synthesis.linear");
+    let rows = linear.map_or(&[][..], Vec::as_slice);
+    for row in rows.chunks_exact(norms.len()).take(PATCH16) {
+        for (norm, weight) in norms.iter_mut().zip(row) {
+            *norm += weight * weight;
+        }
+    }
+    norms
 }
 
 /// Clamps and floors a real scale index to a table index (codec-spec.md, Scale index).
@@ -103,6 +138,9 @@ pub struct QualityModel<'a> {
     pub hyper_inverse_gain: Vec<f32>,
     /// Table index of each hyper-latent channel.
     pub hyper_indices: Vec<u8>,
+    /// Bits that the distortion of an error of one quantization step is worth, per latent
+    /// channel. Only the encoder's choices depend on it.
+    pub bits_per_squared_step: Vec<f32>,
 }
 
 /// Hyper-synthesis output: the features that every context step reads.

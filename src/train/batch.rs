@@ -36,12 +36,6 @@ pub struct Batch {
     pub pixels: usize,
 }
 
-/// The Lagrange multiplier of a quality in 0.0..=1.0: log-spaced over the range.
-#[must_use]
-pub fn lambda(config: &TrainConfig, quality: f64) -> f64 {
-    config.model.lambda_min * (config.model.lambda_max / config.model.lambda_min).powf(quality)
-}
-
 fn stored_quality(quality: f64) -> u16 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     {
@@ -146,7 +140,7 @@ impl Batch {
                 .iter()
                 .map(|q| RowPosition::new(stored_quality(*q), rows))
                 .collect(),
-            lambdas: qualities.iter().map(|q| lambda(config, *q)).collect(),
+            lambdas: qualities.iter().map(|q| config.model.lambda(*q)).collect(),
             quantization,
             pixels: config.crop * config.crop,
         }

@@ -7,7 +7,6 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::batch::lambda;
 use super::config::TrainConfig;
 use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
@@ -155,7 +154,7 @@ fn insert_quality_tables(
     let (mut gains, mut inverse, mut scales) = (Vec::new(), Vec::new(), Vec::new());
     let rows = config.model.quality_rows;
     for row in 0..rows {
-        let lambda = lambda(config, row as f64 / (rows - 1) as f64);
+        let lambda = config.model.lambda(row as f64 / (rows - 1) as f64);
         let inverse_step = 255.0 * (lambda * std::f64::consts::LN_2 / 18.0).sqrt();
         for deviation in deviations {
             let gain = inverse_step * deviation;

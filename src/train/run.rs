@@ -342,7 +342,9 @@ impl Run {
             psnr,
             gradient_norm: norm,
             steps_per_second: rate,
-            times: window.times.with(window.times, |sum, _| sum / window.steps as f64),
+            times: window
+                .times
+                .with(window.times, |sum, _| sum / window.steps as f64),
         });
         Ok(Logged { progress, skipped })
     }
