@@ -72,9 +72,9 @@ fn large_files_come_close_to_their_target() {
     for target in [2_000, 4_000, 6_000] {
         let found = reach(&image, Goal::Bytes(target)).unwrap();
         let size = found.file.len() as u64;
-        // The tiny model's rate jumps between neighboring qualities.
+        // The tiny model's rate jumps between neighboring qualities, so not always to 0.1 %.
         assert!(
-            size <= target && size * 100 >= target * 97,
+            size <= target && size * 1000 >= target * 995,
             "{size} of {target}"
         );
     }

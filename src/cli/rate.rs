@@ -28,6 +28,7 @@ pub(super) struct RateOptions {
     /// Lowest quality that reaches a PSNR
     ///
     /// Over the red, green and blue samples of the decoded picture, as 'aec compare' measures it.
+    /// Takes about four times as long as a given quality.
     #[arg(long, value_name = "DB", value_parser = parse_positive, groups = ["rate", "target"])]
     target_psnr: Option<f64>,
 

@@ -385,3 +385,22 @@ fn other_files_are_refused() {
         );
     }
 }
+
+/// A JPEG with an ICC profile of a color space, in an APP2 segment behind the start.
+fn with_profile(jpeg: &[u8], color_space: &[u8; 4]) -> Vec<u8> {
+    let profile = [&[0; 16][..], color_space, &[0; 108]].concat();
+    let segment = [b"ICC_PROFILE\0\x01\x01", &profile[..]].concat();
+    let length = (segment.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe2], &length, &segment, &jpeg[2..]].concat()
+}
+
+#[test]
+fn a_profile_of_cmyk_does_not_apply_to_what_is_read() {
+    let cmyk = include_bytes!("../../fuzz/seeds/picture/cmyk.jpg");
+    let plain = read(cmyk, &Limits::default()).unwrap();
+    let inks = read(&with_profile(cmyk, b"CMYK"), &Limits::default()).unwrap();
+    assert!(inks == plain && inks.metadata.icc.is_none());
+    let colors = include_bytes!("../../fuzz/seeds/picture/baseline.jpg");
+    let colors = read(&with_profile(colors, b"RGB "), &Limits::default()).unwrap();
+    assert_eq!(colors.metadata.icc.map(|profile| profile.len()), Some(128));
+}

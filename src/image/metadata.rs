@@ -1,8 +1,10 @@
 //! Metadata blocks carried across the codec: ICC profile, Exif, XMP, orientation.
 //!
-//! Blocks are bytes to us. The one exception is the orientation, which is read
+//! Blocks are bytes to us. The main exception is the orientation, which is read
 //! from Exif and reset in Exif and XMP once the samples have been rotated, so
 //! that no viewer rotates them a second time.
+
+use std::ops::Range;
 
 use ::image::metadata::Orientation;
 
@@ -11,6 +13,9 @@ use crate::limits::Limits;
 
 /// The identifier that JPEG puts before an Exif block; some WebP files keep it by mistake.
 const EXIF_IDENTIFIER: &[u8] = b"Exif\0\0";
+
+/// Where an ICC profile says of what color space the samples are.
+const ICC_COLOR_SPACE: Range<usize> = 16..20;
 
 /// What a picture carries besides its samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +45,8 @@ impl Default for Metadata {
 impl Metadata {
     /// Metadata from the blocks of a picture file; the orientation is read from `exif`.
     ///
-    /// Empty blocks count as absent.
+    /// Empty blocks count as absent, and so does a profile of CMYK: the readers make RGB of such samples, to
+    /// which it does not apply.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when a block is longer than `limits` allow.
@@ -55,6 +61,7 @@ impl Metadata {
             None => block,
         });
         let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk);
+        let icc = icc.filter(|profile| profile.get(ICC_COLOR_SPACE) != Some(b"CMYK"));
         Ok(Self {
             icc: checked(icc, "ICC profile size", limits)?,
             exif: checked(exif, "Exif size", limits)?,
