@@ -91,12 +91,8 @@ pub struct GpuPictures<'a> {
 impl<'a> GpuPictures<'a> {
     fn new(pictures: &'a Pictures, device: &candle_core::CudaDevice) -> Result<Self> {
         // One after another, so that a picture starts at three times the pixels before it.
-        let all: Vec<u8> = pictures
-            .pictures
-            .iter()
-            .flat_map(|picture| &picture.rgb)
-            .copied()
-            .collect();
+        let all: Vec<&[u8]> = pictures.pictures.iter().map(|p| &p.rgb[..]).collect();
+        let all = all.concat();
         Ok(Self {
             pictures,
             device: device.clone(),
