@@ -183,9 +183,9 @@ impl State {
     /// Adds a step's norm, or that it was skipped, to the report.
     fn note(&mut self, squared_norm: &Tensor) -> Result<()> {
         let norm = squared_norm.sqrt()?;
-        // Infinity and NaN minus themselves are NaN.
-        let is_finite = (&norm - &norm)?.eq(&norm.zeros_like()?)?;
         let none = norm.zeros_like()?;
+        // Infinity and NaN times 0 are NaN, which equals nothing.
+        let is_finite = (&norm * 0.0)?.eq(&none)?;
         let counted = is_finite.where_cond(&norm, &none)?;
         let skipped = is_finite.where_cond(&none, &norm.ones_like()?)?;
         self.report = (&self.report + Tensor::cat(&[counted, skipped], 0)?)?;

@@ -17,6 +17,8 @@ mod orthogonal;
 pub mod parameters;
 pub mod principal;
 pub mod run;
+mod window;
 
 pub use config::TrainConfig;
-pub use run::{Event, LOG, MODEL, Run, RunOptions, StepTimes};
+pub use run::{Event, LOG, MODEL, Run, RunOptions};
+pub use window::StepTimes;

@@ -196,16 +196,17 @@ impl Optimizer {
         step: u64,
     ) -> Result<StepOutcome> {
         let rate = |path: &str| config.learning_rate_at(step) * config.layer_rate(path);
-        let moments = match &mut self.state {
-            State::Host(moments) => moments,
-            #[cfg(feature = "cuda")]
-            State::Gpu(state) => {
-                self.updates += 1;
-                let updates = self.updates;
-                let rule = |path: &str| Rule::new(config, rate(path), updates);
-                state.step(variables, gradients, &rule)?;
-                return Ok(StepOutcome::Launched);
-            }
+        #[cfg(feature = "cuda")]
+        if let State::Gpu(state) = &mut self.state {
+            self.updates += 1;
+            let updates = self.updates;
+            let rule = |path: &str| Rule::new(config, rate(path), updates);
+            state.step(variables, gradients, &rule)?;
+            return Ok(StepOutcome::Launched);
+        }
+        #[cfg_attr(not(feature = "cuda"), allow(irrefutable_let_patterns))]
+        let State::Host(moments) = &mut self.state else {
+            bail!("the optimizer's state is on no device");
         };
         let norm = gradient_norm(gradients)?;
         if !norm.is_finite() {

@@ -4,7 +4,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
@@ -18,6 +17,7 @@ use super::init::initial_weights;
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, Report, StepOutcome};
 use super::parameters::{Parameters, Replica};
+use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
 use crate::model::{ComputeDevice, Weights};
 
@@ -77,34 +77,6 @@ pub enum Event {
         /// The step.
         step: u64,
     },
-}
-
-/// Seconds of a step by what they went into; on a GPU, until the work was launched.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct StepTimes {
-    /// Cutting crops.
-    pub data: f64,
-    /// Forward pass.
-    pub forward: f64,
-    /// Backward pass.
-    pub backward: f64,
-    /// Adding up the workers' gradients.
-    pub gradients: f64,
-    /// The optimizer.
-    pub optimizer: f64,
-}
-
-impl StepTimes {
-    /// Combines two by `f`, number by number.
-    fn with(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
-        Self {
-            data: f(self.data, other.data),
-            forward: f(self.forward, other.forward),
-            backward: f(self.backward, other.backward),
-            gradients: f(self.gradients, other.gradients),
-            optimizer: f(self.optimizer, other.optimizer),
-        }
-    }
 }
 
 /// A training run.
@@ -244,7 +216,11 @@ impl Run {
         let mut clock = Clock::start();
         let batch = Batch::random(&self.config, source, self.step)?;
         let data = clock.lap();
-        let (stores, means, [forward, backward]) = self.forward_backward(&batch)?;
+        let Passes {
+            stores,
+            means,
+            seconds: [forward, backward],
+        } = self.forward_backward(&batch)?;
         clock.lap();
         let gradients = self.parameters.gradients(&stores)?;
         drop(stores);
@@ -269,10 +245,7 @@ impl Run {
 
     /// Loss and gradients of a batch, its samples shared out over the workers.
     /// Whole passes run side by side because much of one is not parallel in itself.
-    /// With them come the means of loss, bits per pixel and PSNR, `[3]`, and the seconds
-    /// of the forward and the backward pass.
-    #[allow(clippy::type_complexity)]
-    fn forward_backward(&self, batch: &Batch) -> Result<(Vec<GradStore>, Tensor, [f64; 2])> {
+    fn forward_backward(&self, batch: &Batch) -> Result<Passes> {
         let parts = batch.split(self.workers.len())?;
         let results: Vec<Result<Pass>> = std::thread::scope(|scope| {
             let replicas = parts
@@ -292,18 +265,20 @@ impl Run {
                 .map(|thread| thread.join().unwrap_or_else(|_| lost()))
                 .collect()
         });
-        let mut stores = Vec::new();
-        let mut means = Tensor::zeros(3, DType::F32, &self.device)?;
-        let mut seconds = [0f64; 2];
+        let mut all = Passes {
+            stores: Vec::new(),
+            means: Tensor::zeros(3, DType::F32, &self.device)?,
+            seconds: [0.0; 2],
+        };
         for result in results {
             let pass = result?;
-            stores.push(pass.store);
-            means = (means + pass.means)?;
-            for (slowest, seconds) in seconds.iter_mut().zip(pass.seconds) {
+            all.stores.push(pass.store);
+            all.means = (all.means + pass.means)?;
+            for (slowest, seconds) in all.seconds.iter_mut().zip(pass.seconds) {
                 *slowest = slowest.max(seconds);
             }
         }
-        Ok((stores, means, seconds))
+        Ok(all)
     }
 
     /// Writes a log line of the window's steps and starts it anew.
@@ -402,20 +377,13 @@ struct Pass {
     seconds: [f64; 2],
 }
 
-/// Seconds between laps.
-struct Clock(Instant);
-
-impl Clock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        let seconds = (now - self.0).as_secs_f64();
-        self.0 = now;
-        seconds
-    }
+/// The passes of all workers over a batch.
+struct Passes {
+    stores: Vec<GradStore>,
+    /// Means of loss, bits per pixel and PSNR, `[3]`.
+    means: Tensor,
+    /// Of the forward and the backward pass, of the slowest worker.
+    seconds: [f64; 2],
 }
 
 /// Gradients of a part of a batch of `total` samples. Waits for no GPU.
@@ -509,48 +477,4 @@ struct Logged {
     progress: Option<Event>,
     /// Launched steps that turned out to be skipped.
     skipped: u64,
-}
-
-/// Sums since the last log line.
-struct Window {
-    /// Of loss, bits per pixel and PSNR, `[3]`, where training happens.
-    sums: Option<Tensor>,
-    norms: f64,
-    steps: u64,
-    times: StepTimes,
-    since: Instant,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self {
-            sums: None,
-            norms: 0.0,
-            steps: 0,
-            times: StepTimes::default(),
-            since: Instant::now(),
-        }
-    }
-}
-
-impl Window {
-    fn add(&mut self, means: Tensor, outcome: StepOutcome) -> candle_core::Result<()> {
-        self.steps += 1;
-        let means = match outcome {
-            StepOutcome::Updated(norm) => {
-                self.norms += norm;
-                means
-            }
-            // It may have been skipped: numbers that are not finite count as 0.
-            _ => {
-                let zeros = means.zeros_like()?;
-                (&means - &means)?.eq(&zeros)?.where_cond(&means, &zeros)?
-            }
-        };
-        self.sums = Some(match self.sums.take() {
-            Some(sums) => (sums + means)?,
-            None => means,
-        });
-        Ok(())
-    }
 }
