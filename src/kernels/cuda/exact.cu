@@ -87,26 +87,28 @@ KERNEL(scale_channels)
     if (i < n) out[i] = __fmul_rn(a[i], b[i / p * q + i % q]);
 }
 
-// Space to depth by `r`: `a` [batch, h, `p` columns, `q` channels], `n` values, `s` rows.
-KERNEL(space_to_depth)
+// Where value `i` of a picture [batch, s rows, p columns, q channels] goes in its cells of `r` x `r`
+// pixels, [batch, s / r, p / r, r, r, q].
+__device__ inline size_t in_cells(unsigned i, unsigned p, unsigned q, unsigned r, unsigned s)
 {
-    const unsigned i = THREAD;
-    if (i >= n) return;
     const unsigned channel = i % q, x = i / q % p, row = i / q / p;
     const unsigned y = row % s, sample = row / s;
     const unsigned cell = (sample * (s / r) + y / r) * (p / r) + x / r;
-    out[((size_t)cell * r * r + y % r * r + x % r) * q + channel] = a[i];
+    return ((size_t)cell * r * r + y % r * r + x % r) * q + channel;
+}
+
+// Space to depth by `r`: `a` [batch, `s` rows, `p` columns, `q` channels], `n` values.
+KERNEL(space_to_depth)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[in_cells(i, p, q, r, s)] = a[i];
 }
 
 // Depth to space by `r`: as above, with the sizes of the result.
 KERNEL(depth_to_space)
 {
     const unsigned i = THREAD;
-    if (i >= n) return;
-    const unsigned channel = i % q, x = i / q % p, row = i / q / p;
-    const unsigned y = row % s, sample = row / s;
-    const unsigned cell = (sample * (s / r) + y / r) * (p / r) + x / r;
-    out[i] = a[((size_t)cell * r * r + y % r * r + x % r) * q + channel];
+    if (i < n) out[i] = a[in_cells(i, p, q, r, s)];
 }
 
 // The positions of one phase of the 2 x 2 pattern: `n` values of the result, `p` columns and

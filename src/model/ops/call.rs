@@ -156,35 +156,13 @@ pub fn from_gpu(
     from_storage(Storage::Cuda(storage), shape.clone())
 }
 
-/// The forward passes of a custom operation of two arguments whose `call` makes the [`Call`].
+/// The forward passes of a custom operation of two arguments whose `call` makes the [`Call`]:
+/// its output, or with `forward2!(cpu_sums, cuda_sums)` the sum of each sample of it.
 macro_rules! forward2 {
     () => {
-        fn cpu_fwd(
-            &self,
-            a: &candle_core::CpuStorage,
-            la: &candle_core::Layout,
-            b: &candle_core::CpuStorage,
-            lb: &candle_core::Layout,
-        ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
-            self.call(la.shape())?.cpu([(a, la), (b, lb)])
-        }
-
-        #[cfg(feature = "cuda")]
-        fn cuda_fwd(
-            &self,
-            a: &candle_core::CudaStorage,
-            la: &candle_core::Layout,
-            b: &candle_core::CudaStorage,
-            lb: &candle_core::Layout,
-        ) -> candle_core::Result<(candle_core::CudaStorage, candle_core::Shape)> {
-            self.call(la.shape())?.cuda([(a, la), (b, lb)])
-        }
+        forward2!(cpu, cuda);
     };
-}
-
-/// As [`forward2`], with the sums of each sample of what the call makes.
-macro_rules! forward2_sums {
-    () => {
+    ($cpu:ident, $cuda:ident) => {
         fn cpu_fwd(
             &self,
             a: &candle_core::CpuStorage,
@@ -192,7 +170,7 @@ macro_rules! forward2_sums {
             b: &candle_core::CpuStorage,
             lb: &candle_core::Layout,
         ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
-            self.call(la.shape())?.cpu_sums([(a, la), (b, lb)])
+            self.call(la.shape())?.$cpu([(a, la), (b, lb)])
         }
 
         #[cfg(feature = "cuda")]
@@ -203,7 +181,7 @@ macro_rules! forward2_sums {
             b: &candle_core::CudaStorage,
             lb: &candle_core::Layout,
         ) -> candle_core::Result<(candle_core::CudaStorage, candle_core::Shape)> {
-            self.call(la.shape())?.cuda_sums([(a, la), (b, lb)])
+            self.call(la.shape())?.$cuda([(a, la), (b, lb)])
         }
     };
 }
@@ -230,7 +208,7 @@ macro_rules! forward1 {
     };
 }
 
-pub(super) use {forward1, forward2, forward2_sums};
+pub(super) use {forward1, forward2};
 
 #[cfg(test)]
 pub(super) use emulation::emulated;

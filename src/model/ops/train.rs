@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::call::{Call, forward1, forward2, forward2_sums};
+use super::call::{Call, forward1, forward2};
 use super::sink::GradientSink;
 use super::{dims4, elementwise, rate, values, with_values};
 use crate::kernels::train;
@@ -228,7 +228,7 @@ impl CustomOp2 for Rate {
         "rate"
     }
 
-    forward2_sums!();
+    forward2!(cpu_sums, cuda_sums);
 
     fn bwd(
         &self,
@@ -259,7 +259,7 @@ impl CustomOp2 for SquaredError {
         "squared-error"
     }
 
-    forward2_sums!();
+    forward2!(cpu_sums, cuda_sums);
 
     fn bwd(
         &self,
