@@ -35,23 +35,29 @@ impl Emulator {
         let compiler = std::env::var("CXX").unwrap_or("c++".into());
         let folder = tempfile::tempdir().ok()?;
         let program = folder.path().join("emulate");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels/cuda/emulate.cpp");
-        // Nothing may be contracted or reordered that a GPU would not.
-        let build = Command::new(&compiler)
-            .args(["-std=c++20", "-O1", "-ffp-contract=off", "-pthread", "-o"])
-            .args([&program, &source])
-            .output();
-        match build {
-            Ok(output) if output.status.success() => Some(Self {
-                program,
-                _folder: folder,
-            }),
-            Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
-            Err(error) => {
-                println!("skipped: no C++ compiler '{compiler}': {error}");
-                None
-            }
+        let compile = |source: &Path| {
+            // Nothing may be contracted or reordered that a GPU would not.
+            Command::new(&compiler)
+                .args(["-std=c++20", "-O1", "-ffp-contract=off", "-pthread", "-o"])
+                .args([&program, source])
+                .output()
+        };
+        // A compiler that is missing, or too old for what the program needs, is no failure.
+        let probe = folder.path().join("probe.cpp");
+        std::fs::write(&probe, "#include <barrier>\nint main() {}\n").ok()?;
+        let works = compile(&probe).is_ok_and(|output| output.status.success());
+        if !works {
+            println!("skipped: '{compiler}' does not compile C++20");
+            return None;
         }
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels/cuda/emulate.cpp");
+        let output = compile(&source).expect("the compiler ran before");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        Some(Self {
+            program,
+            _folder: folder,
+        })
     }
 
     /// The arrays after a launch.
