@@ -29,7 +29,7 @@ pub use infer::{Features, Inference, QualityModel};
 pub(crate) use layers::Mode;
 pub(crate) use network::Network;
 #[cfg(feature = "cuda")]
-pub(crate) use ops::call::from_gpu;
+pub(crate) use ops::call::{from_gpu, view};
 #[cfg(any(feature = "cuda", test))]
 pub(crate) use ops::composed;
 pub(crate) use ops::context as context_ops;

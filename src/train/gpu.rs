@@ -10,7 +10,7 @@ use candle_core::{CudaDevice, DType, Device, Result, Storage, Tensor, Var, bail}
 use super::optimizer::{Gradients, Moments, Part, Report, Rule};
 use super::orthogonal::orthogonalize_stack;
 use crate::kernels::cuda;
-use crate::model::square_sums;
+use crate::model::{square_sums, view};
 
 /// Device state of all layers.
 pub struct State {
@@ -261,12 +261,10 @@ fn with_views<const N: usize>(
     let guards = tensors.map(Tensor::storage_and_layout);
     let mut views = Vec::with_capacity(N);
     for (storage, layout) in &guards {
-        let (Storage::Cuda(storage), Some((start, end))) =
-            (&**storage, layout.contiguous_offsets())
-        else {
-            bail!("expected a contiguous tensor on the GPU");
-        };
-        views.push(storage.as_cuda_slice::<f32>()?.slice(start..end));
+        match &**storage {
+            Storage::Cuda(storage) => views.push(view((storage, layout))?),
+            _ => bail!("expected a tensor on the GPU"),
+        }
     }
     match <[_; N]>::try_from(views) {
         Ok(views) => f(views),

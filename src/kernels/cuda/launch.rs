@@ -153,10 +153,6 @@ pub fn move_moments(
         &layer.gradients,
         &layer.kinds,
     ];
-    let n = layer.parameters.len();
-    if views.iter().any(|view| view.len() != n) {
-        bail!("a layer's parameters, state and gradient differ in length");
-    }
     let numbers = [
         rule.clip_norm,
         rule.rate,
@@ -165,7 +161,7 @@ pub fn move_moments(
         rule.corrections[1],
         rule.average,
     ];
-    run(device, "moments", n, &views, squared_norm, &numbers)
+    run(device, "moments", &views, squared_norm, &numbers)
 }
 
 /// A matrix' parameters, their running average and the direction to move in.
@@ -189,23 +185,22 @@ pub fn move_matrix(
     rule: Rule,
 ) -> Result<()> {
     let views = [&matrix.parameters, &matrix.averages, &matrix.directions];
-    let n = matrix.parameters.len();
-    if views.iter().any(|view| view.len() != n) {
-        bail!("a matrix and its direction differ in length");
-    }
     let numbers = [rule.rate, rule.decay, rule.average];
-    run(device, "move_matrix", n, &views, squared_norm, &numbers)
+    run(device, "move_matrix", &views, squared_norm, &numbers)
 }
 
-/// Launches a kernel of the optimizer: its buffers, the squared norm, the length, its scalars.
+/// Launches a kernel of the optimizer: its buffers (all of one length), the squared norm, the length, its scalars.
 fn run(
     device: &CudaDevice,
     name: &str,
-    n: usize,
     views: &[&CudaView<'_, f32>],
     squared_norm: &CudaView<'_, f32>,
     numbers: &[f32],
 ) -> Result<()> {
+    let n = views.first().map_or(0, |view| view.len());
+    if views.iter().any(|view| view.len() != n) {
+        bail!("{name}: parameters, state and gradient differ in length");
+    }
     if n == 0 {
         return Ok(());
     }

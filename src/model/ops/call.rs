@@ -1,6 +1,8 @@
 //! One elementwise operation or sum, on whichever device its tensors are: a plain function over
 //! slices on the CPU, a kernel of the same name on a GPU.
 
+#[cfg(feature = "cuda")]
+use candle_core::cuda::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 #[cfg(feature = "cuda")]
@@ -65,13 +67,7 @@ impl Call {
             bail!("{} needs an input", self.kernel);
         };
         let device: CudaDevice = first.device().clone();
-        let mut views = Vec::with_capacity(N);
-        for (storage, layout) in inputs {
-            let Some((start, end)) = layout.contiguous_offsets() else {
-                bail!("{} of a tensor that is not contiguous", self.kernel);
-            };
-            views.push(storage.as_cuda_slice::<f32>()?.slice(start..end));
-        }
+        let views = inputs.into_iter().map(view).collect::<Result<Vec<_>>>()?;
         let outputs = self.shape.elem_count();
         let (grid, sizes) = (self.grid, self.sizes);
         let out = crate::kernels::cuda::launch(&device, self.kernel, grid, &views, sizes, outputs)?;
@@ -145,13 +141,18 @@ pub(super) fn from_storage(storage: Storage, shape: Shape) -> Tensor {
     Tensor::from_storage(storage, shape, BackpropOp::none(), false)
 }
 
+/// The f32 values behind a contiguous storage on a GPU.
+#[cfg(feature = "cuda")]
+pub fn view<'a>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaView<'a, f32>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(storage.as_cuda_slice::<f32>()?.slice(start..end)),
+        None => bail!("expected a contiguous tensor on the GPU"),
+    }
+}
+
 /// A tensor of values on a GPU.
 #[cfg(feature = "cuda")]
-pub fn from_gpu(
-    device: &CudaDevice,
-    values: candle_core::cuda::cudarc::driver::CudaSlice<f32>,
-    shape: &Shape,
-) -> Tensor {
+pub fn from_gpu(device: &CudaDevice, values: CudaSlice<f32>, shape: &Shape) -> Tensor {
     let storage = CudaStorage::wrap_cuda_slice(values, device.clone());
     from_storage(Storage::Cuda(storage), shape.clone())
 }

@@ -6,6 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, bail};
 
+use super::call::view;
 use crate::kernels::cuda::{Grid, TILE, launch};
 use crate::kernels::{PackedBlock, PackedDepthwise, PackedPointwise};
 
@@ -34,14 +35,6 @@ impl<T> Kept<T> {
         let weights = Arc::new(upload()?);
         *kept = Some(weights.clone());
         Ok(weights)
-    }
-}
-
-/// The values of a contiguous tensor on the GPU.
-fn view<'a>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaView<'a, f32>> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(storage.as_cuda_slice::<f32>()?.slice(start..end)),
-        None => bail!("expected a contiguous tensor on the GPU"),
     }
 }
 

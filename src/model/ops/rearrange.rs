@@ -1,9 +1,8 @@
 //! Space-to-depth and depth-to-space: pure data movement, each the other's gradient.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CustomOp1, Result, Shape, Tensor, bail};
 
-use super::call::{Call, OnCpu};
-use super::{dims4, values};
+use super::call::{Call, OnCpu, forward1};
 use crate::kernels;
 
 /// `[b, h, w, c]` to `[b, h/s, w/s, s*s*c]`, channels ordered (dy, dx, c).
@@ -30,43 +29,40 @@ pub fn depth_to_space(x: &Tensor, s: usize) -> Result<Tensor> {
     x.apply_op1(DepthToSpace(s))
 }
 
+/// Applies `f(picture, h, w, c, s, out)` to each picture of a batch; `h`, `w` and `c` are
+/// those of the side with more pixels.
+fn for_pictures(
+    x: &[f32],
+    [_, w, c, s, h]: [usize; 5],
+    out: &mut [f32],
+    f: impl Fn(&[f32], usize, usize, usize, usize, &mut [f32]),
+) {
+    let picture = (h * w * c).max(1);
+    for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
+        f(x, h, w, c, s, out);
+    }
+}
+
+impl SpaceToDepth {
+    fn call(&self, x: &Shape) -> Result<Call> {
+        let on_cpu: OnCpu =
+            |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::space_to_depth);
+        let ((b, h, w, c), s) = (x.dims4()?, self.0);
+        if h % s != 0 || w % s != 0 {
+            bail!("space-to-depth by {s} of {h}x{w}");
+        }
+        let sizes = [x.elem_count(), w, c, s, h];
+        let shape = Shape::from((b, h / s, w / s, s * s * c));
+        Ok(Call::new("space_to_depth", on_cpu, sizes, &shape))
+    }
+}
+
 impl CustomOp1 for SpaceToDepth {
     fn name(&self) -> &'static str {
         "space-to-depth"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = dims4(layout)?;
-        let s = self.0;
-        if h % s != 0 || w % s != 0 {
-            bail!("space-to-depth by {s} of {h}x{w}");
-        }
-        let x = values(storage, layout)?;
-        let mut out = vec![0f32; x.len()];
-        let picture = (h * w * c).max(1);
-        for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
-            kernels::space_to_depth(x, h, w, c, s, out);
-        }
-        Ok((
-            CpuStorage::F32(out),
-            Shape::from((b, h / s, w / s, s * s * c)),
-        ))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let (b, h, w, c) = dims4(layout)?;
-        let s = self.0;
-        if h % s != 0 || w % s != 0 {
-            bail!("space-to-depth by {s} of {h}x{w}");
-        }
-        let shape = Shape::from((b, h / s, w / s, s * s * c));
-        on_gpu("space_to_depth", [b * h * w * c, w, c, s, h], shape).cuda([(storage, layout)])
-    }
+    forward1!();
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(
@@ -75,43 +71,27 @@ impl CustomOp1 for SpaceToDepth {
     }
 }
 
+impl DepthToSpace {
+    fn call(&self, x: &Shape) -> Result<Call> {
+        let on_cpu: OnCpu =
+            |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::depth_to_space);
+        let ((b, h, w, channels), s) = (x.dims4()?, self.0);
+        if channels % (s * s) != 0 {
+            bail!("depth-to-space by {s} of {channels} channels");
+        }
+        let c = channels / (s * s);
+        let sizes = [x.elem_count(), w * s, c, s, h * s];
+        let shape = Shape::from((b, h * s, w * s, c));
+        Ok(Call::new("depth_to_space", on_cpu, sizes, &shape))
+    }
+}
+
 impl CustomOp1 for DepthToSpace {
     fn name(&self) -> &'static str {
         "depth-to-space"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, channels) = dims4(layout)?;
-        let s = self.0;
-        if channels % (s * s) != 0 {
-            bail!("depth-to-space by {s} of {channels} channels");
-        }
-        let c = channels / (s * s);
-        let x = values(storage, layout)?;
-        let mut out = vec![0f32; x.len()];
-        let picture = (h * w * channels).max(1);
-        for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
-            kernels::depth_to_space(x, h * s, w * s, c, s, out);
-        }
-        Ok((CpuStorage::F32(out), Shape::from((b, h * s, w * s, c))))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let (b, h, w, channels) = dims4(layout)?;
-        let s = self.0;
-        if channels % (s * s) != 0 {
-            bail!("depth-to-space by {s} of {channels} channels");
-        }
-        let c = channels / (s * s);
-        let shape = Shape::from((b, h * s, w * s, c));
-        let sizes = [shape.elem_count(), w * s, c, s, h * s];
-        on_gpu("depth_to_space", sizes, shape).cuda([(storage, layout)])
-    }
+    forward1!();
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(
@@ -137,12 +117,6 @@ pub fn gather_phase(x: &Tensor, (row, column): (usize, usize)) -> Result<Tensor>
     let shape = Shape::from((1, h / 2, w / 2, c));
     let sizes = [shape.elem_count(), w, c, row, column];
     Call::new("gather_phase", on_cpu, sizes, &shape).run([x])
-}
-
-/// A kernel that runs on the GPU alone; `cpu_fwd` has its own.
-#[cfg(feature = "cuda")]
-fn on_gpu(kernel: &'static str, sizes: [usize; 5], shape: Shape) -> Call {
-    Call::new(kernel, |_, _, _| {}, sizes, &shape)
 }
 
 #[cfg(test)]
