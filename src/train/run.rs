@@ -236,9 +236,8 @@ impl Run {
             gradients: sums,
             optimizer: clock.lap(),
         };
-        window.times = window.times.with(times, |sum, time| sum + time);
         if outcome != StepOutcome::Skipped {
-            window.add(means, outcome)?;
+            window.add(means, times, outcome)?;
         }
         Ok(outcome)
     }
@@ -317,9 +316,7 @@ impl Run {
             psnr,
             gradient_norm: norm,
             steps_per_second: rate,
-            times: window
-                .times
-                .with(window.times, |sum, _| sum / window.steps as f64),
+            times: window.times / window.steps as f64,
         });
         Ok(Logged { progress, skipped })
     }

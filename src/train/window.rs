@@ -1,5 +1,6 @@
 //! The numbers of the steps since the last log line, and where their time went.
 
+use std::ops::{AddAssign, Div};
 use std::time::Instant;
 
 use candle_core::Tensor;
@@ -21,15 +22,26 @@ pub struct StepTimes {
     pub optimizer: f64,
 }
 
-impl StepTimes {
-    /// Combines two by `f`, number by number.
-    pub(super) fn with(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+impl AddAssign for StepTimes {
+    fn add_assign(&mut self, other: Self) {
+        self.data += other.data;
+        self.forward += other.forward;
+        self.backward += other.backward;
+        self.gradients += other.gradients;
+        self.optimizer += other.optimizer;
+    }
+}
+
+impl Div<f64> for StepTimes {
+    type Output = Self;
+
+    fn div(self, steps: f64) -> Self {
         Self {
-            data: f(self.data, other.data),
-            forward: f(self.forward, other.forward),
-            backward: f(self.backward, other.backward),
-            gradients: f(self.gradients, other.gradients),
-            optimizer: f(self.optimizer, other.optimizer),
+            data: self.data / steps,
+            forward: self.forward / steps,
+            backward: self.backward / steps,
+            gradients: self.gradients / steps,
+            optimizer: self.optimizer / steps,
         }
     }
 }
@@ -83,7 +95,13 @@ impl Window {
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn add(&mut self, means: Tensor, outcome: StepOutcome) -> candle_core::Result<()> {
+    pub fn add(
+        &mut self,
+        means: Tensor,
+        times: StepTimes,
+        outcome: StepOutcome,
+    ) -> candle_core::Result<()> {
+        self.times += times;
         self.steps += 1;
         let means = match outcome {
             StepOutcome::Updated(norm) => {
