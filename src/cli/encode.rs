@@ -10,7 +10,7 @@ use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::{PICTURE_EXTENSIONS, Resources, StageClock};
 use super::progress::Bar;
-use super::rate::RateOptions;
+use super::rate::{RateOptions, SearchOptions};
 use super::{stdio, text};
 use crate::bitstream::Container;
 use crate::codec::Model;
@@ -37,6 +37,9 @@ pub(super) struct Args {
 
     #[command(flatten, next_help_heading = "Rate")]
     rate: RateOptions,
+
+    #[command(flatten, next_help_heading = "Rate")]
+    search: SearchOptions,
 
     /// Drop Exif and XMP; the ICC profile is kept
     #[arg(long, help_heading = "Content")]
@@ -154,6 +157,8 @@ impl Args {
         let options = EncodeOptions {
             quality: self.rate.quality,
             tile_size: self.tile_size,
+            effort: self.search.effort,
+            tune: self.search.tune,
             strip: self.strip,
             limits: self.resources.limits(),
         };

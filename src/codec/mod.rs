@@ -7,12 +7,16 @@
 
 mod alpha;
 mod area;
+mod curvature;
 mod damage;
 mod decode;
+mod distortion;
+mod effort;
 mod encode;
 mod fill;
 mod model;
 mod rate_control;
+mod refine;
 mod region;
 mod search;
 mod source;
@@ -20,6 +24,7 @@ mod tile;
 
 pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents};
+pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
@@ -38,6 +43,10 @@ pub struct EncodeOptions {
     pub quality: Quality,
     /// Side of a tile in pixels: a multiple of 64, 64..=4096.
     pub tile_size: u32,
+    /// How much time to take for a smaller file.
+    pub effort: Effort,
+    /// What the search makes small besides bits.
+    pub tune: Tune,
     /// Drop Exif and XMP; the ICC profile is kept.
     pub strip: bool,
     /// Bounds on the picture.
@@ -50,6 +59,8 @@ impl Default for EncodeOptions {
         Self {
             quality,
             tile_size: 1024,
+            effort: Effort::DEFAULT,
+            tune: Tune::Psnr,
             strip: false,
             limits: Limits::default(),
         }
@@ -71,6 +82,9 @@ pub struct DecodeOptions {
 pub trait Progress: Sync {
     /// `done` of `total` units of work are finished; returning false cancels.
     fn report(&self, done: u64, total: u64) -> bool;
+
+    /// A round of the encoder's search has ended. Nothing needs to be done.
+    fn round(&self, _round: &Round) {}
 }
 
 /// Reports to nobody.
@@ -96,6 +110,15 @@ impl<'a> Steps<'a> {
             progress,
             done: AtomicU64::new(0),
             total: total as u64,
+        }
+    }
+
+    /// Reports the end of the work, which may come before all units are done.
+    fn finish(&self) -> Result<()> {
+        if self.progress.report(self.total, self.total) {
+            Ok(())
+        } else {
+            Err(Error::Cancelled)
         }
     }
 

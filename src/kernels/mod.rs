@@ -12,6 +12,7 @@
 pub mod activation;
 mod aligned;
 pub mod block;
+pub mod block_gradient;
 pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
@@ -25,6 +26,7 @@ pub mod rearrange;
 #[cfg(test)]
 mod tests;
 pub mod train;
+pub mod window;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};

@@ -22,12 +22,13 @@ mod table;
 mod viewer;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::bail;
 
 use super::messages::{Complaint, GlobalOptions};
 use super::options::Device;
-use crate::codec::EncodeOptions;
+use crate::codec::{Effort, EncodeOptions, Model, Tune};
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
 use reference::Reference;
 use session::{Findings, Session};
@@ -93,7 +94,7 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
     let mut qualities = args.quality.clone();
     qualities.sort_by(f64::total_cmp);
     qualities.dedup();
-    let mut codecs: Vec<Box<dyn Codec>> = vec![Box::new(AecCodec::new(model, options, qualities))];
+    let mut codecs = our_codecs(args, model, &options, &qualities);
     let is_wanted = |name: &str| {
         args.peers
             .as_ref()
@@ -113,6 +114,44 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
             .map(|line| format!("not measured: {line}"))
             .collect(),
     ))
+}
+
+/// aec at every effort and tune asked for: `aec` if that is one, otherwise `aec-e4`, `aec-e4-ssim`.
+fn our_codecs(
+    args: &Args,
+    model: Model,
+    options: &EncodeOptions,
+    qualities: &[f64],
+) -> Vec<Box<dyn Codec>> {
+    let model = Arc::new(model);
+    let mut settings = Vec::new();
+    for &effort in &args.effort {
+        for &tune in &args.tune {
+            if !settings.contains(&(effort, tune)) {
+                settings.push((effort, tune));
+            }
+        }
+    }
+    let is_alone = settings.len() == 1;
+    let codec = |(effort, tune): (Effort, Tune)| -> Box<dyn Codec> {
+        let name = match tune {
+            _ if is_alone => "aec".to_owned(),
+            Tune::Psnr => format!("aec-e{effort}"),
+            Tune::Ssim => format!("aec-e{effort}-ssim"),
+        };
+        let options = EncodeOptions {
+            effort,
+            tune,
+            ..*options
+        };
+        Box::new(AecCodec::new(
+            name,
+            Arc::clone(&model),
+            options,
+            qualities.to_vec(),
+        ))
+    };
+    settings.into_iter().map(codec).collect()
 }
 
 /// Published curves that the user asked for, with the anchor if it is none of the measured codecs.
@@ -192,7 +231,7 @@ fn summarize(
     let one_codec = findings
         .rows
         .iter()
-        .filter(|row| row.codec == "aec" && complete.contains(&row.picture));
+        .filter(|row| row.codec == codecs[0].name() && complete.contains(&row.picture));
     let sizes: std::collections::BTreeMap<&str, u64> = one_codec
         .map(|row| {
             (
