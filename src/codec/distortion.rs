@@ -10,6 +10,7 @@ use super::curvature::Curvature;
 use super::effort::Tune;
 use super::encode::PictureEncoder;
 use crate::error::Result;
+use crate::image::CHANNELS;
 use crate::kernels::pixels::PATCH;
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::structure::{ALIGNMENT, MARGIN, structural_error};
@@ -22,6 +23,8 @@ pub(super) struct Distortion<'a> {
     quality: &'a QualityModel<'a>,
     structural: Option<Structural<'a>>,
     cost: f64,
+    /// The squared error of each 16 x 16 block, in raster order.
+    blocks: Vec<u64>,
 }
 
 impl<'a> Distortion<'a> {
@@ -33,6 +36,7 @@ impl<'a> Distortion<'a> {
             quality,
             structural: (encoder.options.tune == Tune::Ssim).then(structural),
             cost: 0.0,
+            blocks: Vec::new(),
         }
     }
 
@@ -59,6 +63,7 @@ impl<'a> Distortion<'a> {
             steps.advance(rows.len())
         })?;
         self.cost = error.cost();
+        self.blocks = std::mem::take(&mut error.blocks);
         if let Some(structural) = &mut self.structural {
             let size = (quantized.height, quantized.width);
             let by_position = &mut curvature.by_position;
@@ -107,7 +112,40 @@ impl<'a> Distortion<'a> {
             },
         )?;
         self.cost = error.cost();
+        self.blocks = std::mem::take(&mut error.blocks);
         Ok(error.sum())
+    }
+
+    /// The 16 x 16 blocks whose mean color is as near to them as what the last distortion was
+    /// of: coding their detail cost bits for nothing. None where they are too few to matter.
+    pub fn hopeless_blocks(&self) -> Option<Vec<bool>> {
+        let image = self.encoder.image;
+        let (width, height) = (image.width as usize, image.height as usize);
+        let columns = self.encoder.columns();
+        let is_hopeless = |(block, error): (usize, &u64)| {
+            let (top, left) = (
+                block / columns * LATENT_STRIDE,
+                block % columns * LATENT_STRIDE,
+            );
+            let (bottom, right) = (
+                (top + LATENT_STRIDE).min(height),
+                (left + LATENT_STRIDE).min(width),
+            );
+            let rows = (top..bottom).map(|y| {
+                let start = y * width * CHANNELS;
+                &self.encoder.rgb[start + left.min(right) * CHANNELS..start + right * CHANNELS]
+            });
+            let (samples, energy) = energy(rows);
+            energy > LEAST_ENERGY * samples && *error >= energy
+        };
+        let marked: Vec<bool> = self
+            .blocks
+            .par_iter()
+            .enumerate()
+            .map(is_hopeless)
+            .collect();
+        let count = marked.iter().filter(|marked| **marked).count();
+        (count * FEWEST_HOPELESS > marked.len()).then_some(marked)
     }
 
     fn run(
@@ -126,6 +164,32 @@ impl<'a> Distortion<'a> {
     }
 }
 
+/// Mean squared distance of a block's samples from its mean color (samples from 0 to 255) from
+/// which on it has detail.
+const LEAST_ENERGY: u64 = 64;
+
+/// One block in this many must be hopeless for anything to be done about it.
+const FEWEST_HOPELESS: usize = 64;
+
+/// The number of samples in a block, and the sum of their squared distances from its mean color.
+fn energy<'a>(rows: impl Iterator<Item = &'a [u8]>) -> (u64, u64) {
+    let mut sums = [[0u64; 2]; CHANNELS];
+    let mut pixels = 0;
+    for pixel in rows.flat_map(|row| row.chunks_exact(CHANNELS)) {
+        pixels += 1;
+        for (sums, sample) in sums.iter_mut().zip(pixel) {
+            sums[0] += u64::from(*sample);
+            sums[1] += u64::from(*sample) * u64::from(*sample);
+        }
+    }
+    let distance =
+        |[sum, squares]: [u64; 2]| squares - (sum * sum).checked_div(pixels).unwrap_or(0);
+    (
+        CHANNELS as u64 * pixels,
+        sums.into_iter().map(distance).sum(),
+    )
+}
+
 /// Takes rows of the gradient, and is told which they are.
 pub(super) type GradientSink<'a> = dyn FnMut(Range<usize>, &[f32], &Curvature) + 'a;
 
@@ -136,6 +200,8 @@ struct SquaredError<'a> {
     bits: f32,
     /// Sum over the samples (from 0 to 255) so far.
     sum: u64,
+    /// By 16 x 16 block.
+    blocks: Vec<u64>,
     original: Vec<f32>,
 }
 
@@ -146,6 +212,7 @@ impl<'a> SquaredError<'a> {
             encoder,
             bits,
             sum: 0,
+            blocks: vec![0; encoder.rows() * encoder.columns()],
             original: Vec::new(),
         }
     }
@@ -171,16 +238,24 @@ impl<'a> SquaredError<'a> {
                 width,
             }
         });
-        self.sum += match gradient {
+        let errors: Vec<Vec<u32>> = match gradient {
             Some(gradient) => pairs
                 .zip(gradient.par_chunks_mut(stride))
                 .map(|(row, gradient)| {
                     row.gradient(factor, gradient);
-                    row.error()
+                    row.errors()
                 })
-                .sum::<u64>(),
-            None => pairs.map(|row| row.error()).sum::<u64>(),
+                .collect(),
+            None => pairs.map(|row| row.errors()).collect(),
         };
+        for (row, errors) in rows.zip(errors) {
+            let blocks = &mut self.blocks[row / 2 * errors.len() / 2..][..errors.len() / 2];
+            for (block, pair) in blocks.iter_mut().zip(errors.chunks_exact(2)) {
+                let error = u64::from(pair[0]) + u64::from(pair[1]);
+                *block += error;
+                self.sum += error;
+            }
+        }
     }
 
     /// What it is worth in bits.
@@ -203,34 +278,35 @@ struct PatchRow<'a> {
 }
 
 impl PatchRow<'_> {
-    /// The pieces that count.
-    fn pieces(&self) -> impl Iterator<Item = Range<usize>> {
-        let (height, width) = (self.height, self.width);
-        (0..self.decoded.len() / PATCH8).flat_map(move |at| {
-            let columns = width.saturating_sub(at * PATCH).min(PATCH);
-            (0..height).map(move |y| {
-                let start = at * PATCH8 + y * PATCH * 3;
-                start..start + columns * 3
-            })
+    /// The pieces of patch `at` that count.
+    fn pieces(&self, at: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let columns = self.width.saturating_sub(at * PATCH).min(PATCH);
+        (0..self.height).map(move |y| {
+            let start = at * PATCH8 + y * PATCH * CHANNELS;
+            start..start + columns * CHANNELS
         })
     }
 
-    /// The squared error of the samples as they are shown.
-    fn error(&self) -> u64 {
+    /// The squared error of each patch's samples as they are shown.
+    fn errors(&self) -> Vec<u32> {
         let of_piece = |piece: Range<usize>| {
             let pairs = self.decoded[piece.clone()]
                 .iter()
                 .zip(&self.original[piece]);
-            u64::from(pairs.map(|(a, b)| squared(*a, *b)).sum::<u32>())
+            pairs.map(|(a, b)| squared(*a, *b)).sum::<u32>()
         };
-        self.pieces().map(of_piece).sum()
+        let patches = 0..self.decoded.len() / PATCH8;
+        patches
+            .map(|at| self.pieces(at).map(of_piece).sum())
+            .collect()
     }
 
     /// Writes `factor` times the difference; samples beyond the range are clipped, so they
     /// have no slope.
     fn gradient(&self, factor: f32, gradient: &mut [f32]) {
         gradient.fill(0.0);
-        for piece in self.pieces() {
+        let patches = 0..self.decoded.len() / PATCH8;
+        for piece in patches.flat_map(|at| self.pieces(at)) {
             let pairs = self.decoded[piece.clone()]
                 .iter()
                 .zip(&self.original[piece.clone()]);

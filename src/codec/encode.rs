@@ -15,10 +15,10 @@ use super::{EncodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::image::{Alpha, Image};
+use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::pixels_to_patches;
-use crate::model::config::LATENT_STRIDE;
+use crate::model::config::{LATENT_STRIDE, PATCH8};
 use crate::model::{Grid, QualityModel};
 
 /// A tile's coded parts, before they are laid out in the file.
@@ -116,6 +116,11 @@ impl<'a> PictureEncoder<'a> {
         self.header.tile_grid().height as usize / LATENT_STRIDE
     }
 
+    /// Columns of latents in the picture.
+    pub fn columns(&self) -> usize {
+        self.header.tile_grid().width as usize / LATENT_STRIDE
+    }
+
     /// Steps that [`code`](Self::code) takes.
     pub fn coding_work(&self) -> usize {
         self.rects.len() * self.tile_rows()
@@ -128,8 +133,11 @@ impl<'a> PictureEncoder<'a> {
 
     /// A latent of the whole picture, all zeros.
     pub fn empty_latent(&self, quality: &QualityModel) -> Grid {
-        let columns = self.header.tile_grid().width as usize / LATENT_STRIDE;
-        Grid::zeros(self.rows(), columns, quality.config().latent_channels)
+        Grid::zeros(
+            self.rows(),
+            self.columns(),
+            quality.config().latent_channels,
+        )
     }
 
     /// Rows of the picture's 8 x 8 patches; beyond its edges they are repeated.
@@ -145,6 +153,22 @@ impl<'a> PictureEncoder<'a> {
         quality.analysis(size, &read, &mut |rows, values| {
             latent.rows_mut(rows.clone()).copy_from_slice(values);
             steps.advance(rows.len())
+        })?;
+        Ok(latent)
+    }
+
+    /// As [`analyze`](Self::analyze), of a picture whose 16 x 16 blocks that are marked have
+    /// their mean color.
+    pub fn analyze_flattened(&self, quality: &QualityModel, marked: &[bool]) -> Result<Grid> {
+        let mut latent = self.empty_latent(quality);
+        let size = (latent.height, latent.width);
+        let read = |rows: Range<usize>, patches: &mut [f32]| {
+            self.read(rows.clone(), patches);
+            flatten_marked(&marked[rows.start / 2 * size.1..], size.1, patches);
+        };
+        quality.analysis(size, &read, &mut |rows, values| {
+            latent.rows_mut(rows).copy_from_slice(values);
+            Ok(())
         })?;
         Ok(latent)
     }
@@ -218,6 +242,28 @@ fn read_patches(image: &Image, rgb: &[u8], rows: Range<usize>, patches: &mut [f3
     pixels_to_patches(&band, height, width, patches);
 }
 
+/// Gives marked 16 x 16 blocks their mean color: `patches` are rows of 8 x 8 ones, two for each
+/// of the rows of `width` blocks that `marked` begins with.
+fn flatten_marked(marked: &[bool], width: usize, patches: &mut [f32]) {
+    let block_row = 4 * width * PATCH8;
+    let rows = patches.par_chunks_mut(block_row);
+    rows.zip(marked.par_chunks(width))
+        .for_each(|(patches, marked)| {
+            let (top, bottom) = patches.split_at_mut(2 * width * PATCH8);
+            let blocks = top
+                .chunks_exact_mut(2 * PATCH8)
+                .zip(bottom.chunks_exact_mut(2 * PATCH8));
+            for ((top, bottom), _) in blocks.zip(marked).filter(|(_, marked)| **marked) {
+                for color in 0..CHANNELS {
+                    let samples = top.iter().chain(bottom.iter()).skip(color);
+                    let mean = samples.step_by(CHANNELS).sum::<f32>() / (16.0 * 16.0);
+                    let samples = top.iter_mut().chain(bottom.iter_mut()).skip(color);
+                    samples.step_by(CHANNELS).for_each(|sample| *sample = mean);
+                }
+            }
+        });
+}
+
 /// How far the values that symbols are chosen for go from the analysis gain's to those whose
 /// reconstruction is exact.
 const TOWARDS_RECONSTRUCTION: f32 = 0.3;
@@ -231,7 +277,7 @@ const TOWARDS_RECONSTRUCTION: f32 = 0.3;
 /// validation pictures by PSNR: -49.5 % with 0.3 or 0.5 of it, -49.2 with none, -48.5 with
 /// all; 0.3 is the better of the two by MS-SSIM (-41.5 % to -40.7).
 pub(super) fn targets(quality: &QualityModel) -> Vec<f32> {
-    let gains = quality.latent_gain.iter();
+    let gains = quality.latent_encoder_gain.iter();
     let target = |(gain, step): (&f32, &f32)| {
         let exact = if gain * step > 0.1 { 1.0 / step } else { *gain };
         gain + TOWARDS_RECONSTRUCTION * (exact - gain)

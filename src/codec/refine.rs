@@ -82,53 +82,133 @@ pub(super) fn refine(
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
     let mut curvature = Curvature::linear(quality);
-    let factors = targets(quality);
-    let mut distortion = Distortion::new(encoder, quality);
-    let mut best: Option<(f64, Refined)> = None;
+    let mut search = Search {
+        encoder,
+        quality,
+        distortion: Distortion::new(encoder, quality),
+        factors: targets(quality),
+        best: None,
+        wants_quantized,
+        steps,
+    };
     for number in 0..=rounds {
-        let quantized = Mutex::new(encoder.empty_latent(quality));
-        let tiles = encoder.code(quality, &latent, &curvature, Some(&quantized), steps)?;
-        let quantized = quantized
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let (tiles, quantized) = search.code(&latent, &curvature)?;
         if number == 0 {
             curvature.measure(quality, &quantized)?;
         }
-        let squared_error = if number < rounds {
-            let stride = FIRST_STRIDE / (1.0 + SHORTENING * number as f32);
-            let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
-                let mover = Mover {
-                    quality,
-                    factors: &factors,
-                    curvature,
-                    stride,
-                };
-                mover.advance(rows, &mut latent, &quantized, gradient);
-            };
-            distortion.gradient(&quantized, &mut curvature, steps, &mut emit)?
-        } else {
-            distortion.value(&quantized, &mut curvature, steps)?
+        let moves = (number < rounds).then_some((&mut latent, number));
+        let squared_error = search.distort(&quantized, moves, &mut curvature)?;
+        let gain = search.judge(number, tiles, quantized, squared_error);
+        if number == 0 && search.flatten(&mut latent, &mut curvature)? {
+            continue;
+        }
+        // Not a number either: the model may be anything.
+        if !(gain >= LEAST_GAIN) {
+            break;
+        }
+    }
+    Ok(search.best.expect("there is a first pass").1)
+}
+
+/// What the rounds share.
+struct Search<'a> {
+    encoder: &'a PictureEncoder<'a>,
+    quality: &'a QualityModel<'a>,
+    distortion: Distortion<'a>,
+    /// From the normalized latent to targets in quantization steps, by channel.
+    factors: Vec<f32>,
+    /// The least cost and what has it.
+    best: Option<(f64, Refined)>,
+    wants_quantized: bool,
+    steps: &'a Steps<'a>,
+}
+
+impl Search<'_> {
+    /// The tiles that `latent` makes, and what a decoder will know of it.
+    fn code(&self, latent: &Grid, curvature: &Curvature) -> Result<(Vec<EncodedTile>, Grid)> {
+        let quantized = Mutex::new(self.encoder.empty_latent(self.quality));
+        let tiles = self.encoder.code(
+            self.quality,
+            latent,
+            curvature,
+            Some(&quantized),
+            self.steps,
+        )?;
+        let quantized = quantized.into_inner();
+        Ok((tiles, quantized.unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The squared error of `quantized`. Where there is a latent to move, it takes the step of
+    /// a round.
+    fn distort(
+        &mut self,
+        quantized: &Grid,
+        moves: Option<(&mut Grid, u32)>,
+        curvature: &mut Curvature,
+    ) -> Result<u64> {
+        let Some((latent, number)) = moves else {
+            return self.distortion.value(quantized, curvature, self.steps);
         };
+        let (quality, factors) = (self.quality, &self.factors);
+        let stride = FIRST_STRIDE / (1.0 + SHORTENING * number as f32);
+        let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
+            let mover = Mover {
+                quality,
+                factors,
+                curvature,
+                stride,
+            };
+            mover.advance(rows, latent, quantized, gradient);
+        };
+        self.distortion
+            .gradient(quantized, curvature, self.steps, &mut emit)
+    }
+
+    /// Keeps a round's tiles if none before cost less, and tells the caller; gives the part of
+    /// the cost that the round saved.
+    fn judge(
+        &mut self,
+        number: u32,
+        tiles: Vec<EncodedTile>,
+        quantized: Grid,
+        squared_error: u64,
+    ) -> f64 {
         let bits = 8 * tiles.iter().map(EncodedTile::bytes).sum::<usize>() as u64;
-        let cost = bits as f64 + distortion.cost();
-        let least = best.as_ref().map(|(least, _)| *least);
-        let is_best = least.is_none_or(|least| cost < least);
-        steps.progress.round(&Round {
+        let cost = bits as f64 + self.distortion.cost();
+        let least = self
+            .best
+            .as_ref()
+            .map_or(f64::INFINITY, |(least, _)| *least);
+        let is_best = self.best.is_none() || cost < least;
+        self.steps.progress.round(&Round {
             number,
             bits,
-            psnr: psnr_from_error(squared_error, encoder.rgb.len() as u64),
+            psnr: psnr_from_error(squared_error, self.encoder.rgb.len() as u64),
             cost,
             is_best,
         });
         if is_best {
-            let quantized = wants_quantized.then_some(quantized);
-            best = Some((cost, Refined { tiles, quantized }));
+            let quantized = self.wants_quantized.then_some(quantized);
+            self.best = Some((cost, Refined { tiles, quantized }));
         }
-        if least.is_some_and(|least| cost > least * (1.0 - LEAST_GAIN)) {
-            break;
-        }
+        1.0 - cost / least
     }
-    Ok(best.expect("there is a first pass").1)
+
+    /// Where coding the detail of blocks brought nothing, takes the latent of a picture without
+    /// it instead, if that costs less; says whether it does.
+    fn flatten(&mut self, latent: &mut Grid, curvature: &mut Curvature) -> Result<bool> {
+        let Some(marked) = self.distortion.hopeless_blocks() else {
+            return Ok(false);
+        };
+        let mut flat = self.encoder.analyze_flattened(self.quality, &marked)?;
+        let (tiles, quantized) = self.code(&flat, curvature)?;
+        let squared_error = self.distort(&quantized, Some((&mut flat, 0)), curvature)?;
+        let is_better = self.judge(0, tiles, quantized, squared_error) > 0.0;
+        if is_better {
+            *latent = flat;
+        }
+        Ok(is_better)
+    }
 }
 
 /// Moves targets along a gradient.

@@ -68,9 +68,12 @@ impl Inference {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
-        let gains = self
-            .network
-            .gains(&[RowPosition::new(stored, self.config.quality_rows)])?;
+        let position = RowPosition::new(stored, self.config.quality_rows);
+        let gains = self.network.gains(&[position])?;
+        let encoder_gain = |gain: &str, inverse: &str| {
+            let tables = &self.network.quality;
+            tables.encoder_gain(gain, inverse, position)
+        };
         let vector = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         let indices = vector(&gains.hyper_scale)?
             .into_iter()
@@ -86,7 +89,11 @@ impl Inference {
             latent_gain: vector(&gains.latent_gain)?,
             latent_inverse_gain,
             latent_scale: vector(&gains.latent_scale)?,
-            hyper_gain: vector(&gains.hyper_gain)?,
+            latent_encoder_gain: encoder_gain(
+                "quality.latent_gain",
+                "quality.latent_inverse_gain",
+            )?,
+            hyper_gain: encoder_gain("quality.hyper_gain", "quality.hyper_inverse_gain")?,
             hyper_inverse_gain: vector(&gains.hyper_inverse_gain)?,
             hyper_indices: indices,
             gains: gains.to_device(&self.device)?,
@@ -150,13 +157,15 @@ pub fn scale_index(scale: f32) -> u8 {
 pub struct QualityModel<'a> {
     inference: &'a Inference,
     gains: Gains,
-    /// Normalized latent to quantization steps, per channel.
+    /// Normalized latent to quantization steps, per channel: of the means that are predicted.
     pub latent_gain: Vec<f32>,
+    /// The same of what an encoder codes: it fits the steps between the rows of the tables too.
+    pub latent_encoder_gain: Vec<f32>,
     /// Quantization steps to normalized latent, per channel.
     pub latent_inverse_gain: Vec<f32>,
     /// Added to the scale index, per channel.
     pub latent_scale: Vec<f32>,
-    /// Normalized hyper-latent to quantization steps, per channel.
+    /// Normalized hyper-latent to quantization steps, per channel, for encoders.
     pub hyper_gain: Vec<f32>,
     /// Quantization steps to normalized hyper-latent, per channel.
     pub hyper_inverse_gain: Vec<f32>,
