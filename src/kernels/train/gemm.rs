@@ -106,7 +106,8 @@ fn product_where<L: Lanes, E: Epilogue>(
             && a.len() >= rows.next_multiple_of(BLOCK) * b.depth
     );
     assert!(b.data.len() >= b.columns.next_multiple_of(BLOCK) * b.depth);
-    let mut stage = Stage::zeros();
+    let (mut stage, mut last) = (&mut Stage::zeros(), &mut Stage::zeros());
+    let mut waiting = None;
     let step = rows_in_cache(b.depth);
     lanes.begin_products();
     for group in (0..rows).step_by(step) {
@@ -126,10 +127,18 @@ fn product_where<L: Lanes, E: Epilogue>(
                 };
                 // SAFETY: the lengths are checked above, C is the stage, and products were begun.
                 unsafe { lanes.block_product(block) };
+                // The epilogue of the block before, whose sums are ready, fills the time that the products take.
+                if let Some(at) = waiting {
+                    epilogue.block(lanes, at, last);
+                }
                 let rows = BLOCK.min(rows - row);
-                epilogue.block(lanes, Place { row, rows, column }, &stage);
+                waiting = Some(Place { row, rows, column });
+                std::mem::swap(&mut stage, &mut last);
             }
         }
+    }
+    if let Some(at) = waiting {
+        epilogue.block(lanes, at, last);
     }
     lanes.end_products();
 }

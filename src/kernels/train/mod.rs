@@ -42,6 +42,7 @@ pub use pointwise::{
     pointwise_param_len,
 };
 pub use rate::{Scales, rate_bits, rate_gradients};
+pub use scratch::unwritten;
 pub use update::{Descent, descend, momentum, square_sum};
 
 #[cfg(test)]

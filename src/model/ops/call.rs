@@ -10,8 +10,9 @@ use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage};
 use super::tape::Made;
 use super::values;
 use crate::kernels::cuda::Grid;
+use crate::kernels::train::unwritten;
 
-/// What a call computes on the CPU: inputs, sizes, output.
+/// What a call computes on the CPU: inputs, sizes, output (unspecified at first).
 pub(super) type OnCpu = fn(&[&[f32]], [usize; 5], &mut [f32]);
 
 /// A kernel with its sizes and the shape of what it makes.
@@ -46,7 +47,7 @@ impl Call {
         for (slice, (storage, layout)) in slices.iter_mut().zip(inputs) {
             *slice = values(storage, layout)?;
         }
-        let mut out = vec![0f32; self.shape.elem_count()];
+        let mut out = unwritten(self.shape.elem_count());
         (self.on_cpu)(&slices, self.sizes, &mut out);
         #[cfg(test)]
         emulation::check(&self, &slices, &out);

@@ -39,8 +39,9 @@ pub(super) fn keep(gradient: &Tensor, step: usize, active: bool) -> Result<Tenso
     let on_cpu: OnCpu = |inputs, sizes, out| {
         let [.., step] = sizes;
         for_runs(out, sizes, |is_active, start, run| {
-            if is_active == (step < OTHERS) {
-                run.copy_from_slice(&inputs[0][start..start + run.len()]);
+            match is_active == (step < OTHERS) {
+                true => run.copy_from_slice(&inputs[0][start..start + run.len()]),
+                false => run.fill(0.0),
             }
         });
     };

@@ -97,6 +97,7 @@ fn strip_sums(a: &Shape, columns: usize, rows: usize, product: bool) -> Call {
     let on_cpu: OnCpu = |inputs, [_, columns, _, rows, product], sums| {
         let strips = sums.par_chunks_mut(columns).enumerate();
         strips.for_each(|(strip, sums)| {
+            sums.fill(0.0);
             let of_strip = |input: &[f32]| {
                 let first = strip * rows * columns;
                 first..input.len().min(first + rows * columns)

@@ -40,7 +40,7 @@ impl TrainPointwise {
         }
         let (b, h, w, _) = x.dims4()?;
         let pixels = b * h * w;
-        let mut y = vec![0f32; pixels * self.outputs];
+        let mut y = train::unwritten(pixels * self.outputs);
         let forward = match self.precision {
             Precision::Bf16 => train::pointwise_forward,
             Precision::F32 => train::pointwise_forward_f32,
@@ -58,15 +58,9 @@ impl TrainPointwise {
     /// Gradients of input and parameters.
     fn backward(self, x: &Tensor, params: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
         let pixels = x.elem_count() / self.inputs;
-        let mut gx = vec![
-            0f32;
-            if self.input_gradient {
-                x.elem_count()
-            } else {
-                0
-            }
-        ];
-        let mut gp = vec![0f32; params.elem_count()];
+        let wanted = usize::from(self.input_gradient);
+        let mut gx = train::unwritten(wanted * x.elem_count());
+        let mut gp = train::unwritten(params.elem_count());
         let backward = match self.precision {
             Precision::Bf16 => train::pointwise_backward,
             Precision::F32 => train::pointwise_backward_f32,
@@ -91,14 +85,14 @@ pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
         return composed::block(x, params);
     }
     let (b, h, w, c) = x.dims4()?;
-    let mut y = vec![0f32; x.elem_count()];
+    let mut y = train::unwritten(x.elem_count());
     with_values([x, params], |[x, params]| {
         train::block_forward(x, b, h, w, c, params, &mut y);
     })?;
     let (input, weights) = (x.clone(), params.clone());
     record([x, params], Made::on_cpu(y, x.shape()), move |grad| {
-        let mut gx = vec![0f32; input.elem_count()];
-        let mut gp = vec![0f32; weights.elem_count()];
+        let mut gx = train::unwritten(input.elem_count());
+        let mut gp = train::unwritten(weights.elem_count());
         with_values([&input, &weights, &grad], |[x, params, grad]| {
             train::block_backward(x, grad, b, h, w, c, params, &mut gx, &mut gp);
         })?;
