@@ -49,8 +49,9 @@ pub(super) fn code_tile(
         &mut checksum,
     )?;
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
+    let mut state = None;
     for step in 0..CONTEXT_STEPS {
-        let params = model.context_step(step, &features, &latent)?;
+        let params = model.context_step(step, &features, &latent, &mut state)?;
         let symbols = code_step(model, step, &params, &mut latent, coder)?;
         checksum.update(&symbols);
     }
