@@ -60,6 +60,8 @@ pub struct Gains {
     pub synthesis16: Tensor,
     /// After its first layer at 1/8.
     pub synthesis8: Tensor,
+    /// Before its last layer, where the model has that.
+    pub synthesis_out: Option<Tensor>,
 }
 
 impl Gains {
@@ -80,6 +82,9 @@ impl Gains {
             context: self.context.to_device(device)?,
             synthesis16: self.synthesis16.to_device(device)?,
             synthesis8: self.synthesis8.to_device(device)?,
+            synthesis_out: (self.synthesis_out.as_ref())
+                .map(|gain| gain.to_device(device))
+                .transpose()?,
         })
     }
 }
@@ -124,6 +129,9 @@ impl QualityTables {
             context: table("quality.context")?,
             synthesis16: table("quality.synthesis16")?,
             synthesis8: table("quality.synthesis8")?,
+            synthesis_out: (self.find("quality.synthesis_out").is_ok())
+                .then(|| table("quality.synthesis_out"))
+                .transpose()?,
         })
     }
 
@@ -145,7 +153,7 @@ impl QualityTables {
             let (_, unit, table) = self.find(path)?;
             through_candle([table], |[table]| {
                 let table = table.reshape((self.rows, ()))?;
-                weights.matmul(&from_trained(&table, *unit)?)
+                weighted_rows(&weights, &from_trained(&table, *unit)?)
             })
         })
     }
@@ -171,6 +179,13 @@ impl QualityTables {
         }
         Tensor::from_vec(out, (positions.len(), columns), device)
     }
+}
+
+/// `weights` `[batch, rows]` times `table` `[rows, columns]`, in binary32 on every device: a
+/// GPU's matrix product would take whatever precision the one before it asked for.
+fn weighted_rows(weights: &Tensor, table: &Tensor) -> Result<Tensor> {
+    let products = weights.unsqueeze(2)?.broadcast_mul(&table.unsqueeze(0)?)?;
+    products.sum(1)
 }
 
 /// `[batch, rows]` interpolation weights.

@@ -105,9 +105,10 @@ fn code_latent(
 ) -> Result<(Tensor, Tensor)> {
     let zeros = y.zeros_like()?;
     let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
+    let mut state = None;
     for (step, context) in network.context.iter().enumerate() {
         let so_far = scale_channels(&quantized, &gains.latent_inverse_gain)?;
-        let (mean, scale) = context.forward(features, &so_far)?;
+        let (mean, scale) = context.forward(features, &so_far, &mut state)?;
         let mean = scale_channels(&mean, &gains.latent_gain)?;
         quantized = quantize_step(step, [&quantized, y, &mean])?;
         means = merge_step(step, &means, &mean)?;
