@@ -8,8 +8,11 @@ mod bench;
 mod compare;
 mod decode;
 mod encode;
+mod fit_tables;
 mod info;
+mod inspect;
 mod interrupt;
+mod latent;
 pub mod messages;
 mod models;
 pub mod options;
@@ -63,12 +66,18 @@ enum Command {
     Decode(decode::Args),
     /// Show what an .aec file contains
     Info(info::Args),
+    /// Show where the bits of a file went and where its error is
+    Inspect(inspect::Args),
+    /// Take the quantized latent out of a file
+    Latent(latent::Args),
     /// Measure rate and distortion between two images
     Compare(compare::Args),
     /// Run encode and decode over a folder and report rate-distortion and speed
     Bench(bench::Args),
     /// Train model weights
     Train(train::Args),
+    /// Fit a model's entropy tables to what the encoder writes
+    FitTables(fit_tables::Args),
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions(shell::CompletionsArgs),
@@ -115,9 +124,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Encode(args)) => encode::run(args, global),
         Some(Command::Decode(args)) => decode::run(args, global),
         Some(Command::Info(args)) => info::run(args, global),
+        Some(Command::Inspect(args)) => inspect::run(args, global),
+        Some(Command::Latent(args)) => latent::run(args, global),
         Some(Command::Compare(args)) => compare::run(args, global),
         Some(Command::Bench(args)) => bench::run(args, global),
         Some(Command::Train(args)) => train::run(args, global),
+        Some(Command::FitTables(args)) => fit_tables::run(&args, global),
         Some(Command::Completions(args)) => shell::completions(&args, Cli::command()),
         Some(Command::Man(args)) => shell::man(&args, Cli::command()),
         None => Err(messages::Complaint::usage("a command is required", "see 'aec --help'").into()),

@@ -7,6 +7,7 @@
 
 mod alpha;
 mod area;
+mod count;
 mod curvature;
 mod damage;
 mod decode;
@@ -21,14 +22,17 @@ mod region;
 mod search;
 mod source;
 mod tile;
+mod usage;
 
+pub use count::count_symbols;
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents};
+pub use decode::{decode, decode_damaged, decode_latents, quantized_latent};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
+pub use usage::{BitUsage, StepUsage, TileUsage, bit_usage};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -24,7 +24,7 @@ mod synthesis_gradient;
 pub mod weights;
 
 pub use config::{ModelConfig, Side};
-pub use context::EntropyParams;
+pub use context::{ContextState, EntropyParams};
 pub use device::ComputeDevice;
 pub use grid::Grid;
 pub use infer::{Features, Inference, QualityModel};
@@ -38,7 +38,7 @@ pub(crate) use ops::context as context_ops;
 #[cfg(feature = "cuda")]
 pub(crate) use ops::elementwise::square_sums;
 pub(crate) use ops::rearrange::space_to_depth;
-pub(crate) use ops::sink::GradientSink;
+pub(crate) use ops::tape;
 pub(crate) use ops::train as train_ops;
 pub(crate) use ops::with_values;
 pub use stream::{Sink, Source};

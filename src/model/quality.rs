@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 
 use super::config::{LayerKind, LayerSpec, ModelConfig, Unit};
 use super::layers::{FLAT, Mode};
+use super::ops::tape::through_candle;
 
 /// A position between two rows of the quality tables.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +60,8 @@ pub struct Gains {
     pub synthesis16: Tensor,
     /// After its first layer at 1/8.
     pub synthesis8: Tensor,
+    /// Before its last layer, where the model has that.
+    pub synthesis_out: Option<Tensor>,
 }
 
 impl Gains {
@@ -79,6 +82,9 @@ impl Gains {
             context: self.context.to_device(device)?,
             synthesis16: self.synthesis16.to_device(device)?,
             synthesis8: self.synthesis8.to_device(device)?,
+            synthesis_out: (self.synthesis_out.as_ref())
+                .map(|gain| gain.to_device(device))
+                .transpose()?,
         })
     }
 }
@@ -98,16 +104,8 @@ impl QualityTables {
     pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
         let mut tables = Vec::new();
         for LayerSpec { path, kind, .. } in config.layers() {
-            if let LayerKind::Table {
-                rows,
-                columns,
-                unit,
-            } = kind
-            {
-                let table = vb
-                    .pp(&path)
-                    .get(kind.len(), FLAT)?
-                    .reshape((rows, columns))?;
+            if let LayerKind::Table { unit, .. } = kind {
+                let table = vb.pp(&path).get(kind.len(), FLAT)?;
                 tables.push((path, unit, table));
             }
         }
@@ -131,6 +129,9 @@ impl QualityTables {
             context: table("quality.context")?,
             synthesis16: table("quality.synthesis16")?,
             synthesis8: table("quality.synthesis8")?,
+            synthesis_out: (self.find("quality.synthesis_out").is_ok())
+                .then(|| table("quality.synthesis_out"))
+                .transpose()?,
         })
     }
 
@@ -150,7 +151,10 @@ impl QualityTables {
         let weights = row_weights(positions, self.rows, device)?;
         self.gather(|path| {
             let (_, unit, table) = self.find(path)?;
-            weights.matmul(&from_trained(table, *unit)?)
+            through_candle([table], |[table]| {
+                let table = table.reshape((self.rows, ()))?;
+                weighted_rows(&weights, &from_trained(&table, *unit)?)
+            })
         })
     }
 
@@ -192,7 +196,7 @@ impl QualityTables {
         positions: &[RowPosition],
         device: &Device,
     ) -> Result<Tensor> {
-        let (_, _, table) = self.find(path)?;
+        let table = self.find(path)?.2.reshape((self.rows, ()))?;
         let columns = table.dim(1)?;
         let mut out = Vec::with_capacity(positions.len() * columns);
         for position in positions {
@@ -206,6 +210,13 @@ impl QualityTables {
         }
         Tensor::from_vec(out, (positions.len(), columns), device)
     }
+}
+
+/// `weights` `[batch, rows]` times `table` `[rows, columns]`, in binary32 on every device: a
+/// GPU's matrix product would take whatever precision the one before it asked for.
+fn weighted_rows(weights: &Tensor, table: &Tensor) -> Result<Tensor> {
+    let products = weights.unsqueeze(2)?.broadcast_mul(&table.unsqueeze(0)?)?;
+    products.sum(1)
 }
 
 /// `[batch, rows]` interpolation weights.

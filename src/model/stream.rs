@@ -88,7 +88,7 @@ impl Rows {
         self.first(self.range.len())
     }
 
-    /// All rows, to change.
+    /// All rows, to be changed.
     pub fn all_mut(&mut self) -> &mut [f32] {
         &mut self.values[..self.range.len() * self.stride]
     }

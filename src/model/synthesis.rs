@@ -9,7 +9,7 @@ use super::config::{ModelConfig, PATCH8, PATCH16};
 use super::grid::Grid;
 use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::depth_to_space;
-use super::ops::train::{Precision, ScaleChannels};
+use super::ops::train::{self, Precision};
 use super::quality::Gains;
 use super::stream::{BlockStream, Rows, Sink, bands, gain_values, scale_channels, space};
 use crate::kernels::{self, pointwise};
@@ -50,14 +50,16 @@ impl Synthesis {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, latent: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self
-            .conv_in
-            .forward(latent)?
-            .apply_op2(&gains.synthesis16, ScaleChannels)?;
+        let x = self.conv_in.forward(latent)?;
+        let x = train::scale_channels(&x, &gains.synthesis16)?;
         let x = self.stage16.forward(&x)?;
-        let x = depth_to_space(&self.up.forward(&x)?, 2)?
-            .apply_op2(&gains.synthesis8, ScaleChannels)?;
+        let x = depth_to_space(&self.up.forward(&x)?, 2)?;
+        let x = train::scale_channels(&x, &gains.synthesis8)?;
         let x = self.stage8.forward(&x)?;
+        let x = match &gains.synthesis_out {
+            Some(gain) => train::scale_channels(&x, gain)?,
+            None => x,
+        };
         self.conv_out
             .forward_add(&x, &depth_to_space(&self.linear.forward(latent)?, 2)?)
     }
@@ -72,6 +74,7 @@ impl Synthesis {
         let conv_in = self.conv_in.exact()?;
         let gain16 = gain_values(&gains.synthesis16)?;
         let gain8 = gain_values(&gains.synthesis8)?;
+        let gain_out = gains.synthesis_out.as_ref().map(gain_values).transpose()?;
         let (c16, c8) = (gain16.len(), gain8.len());
         let mut stage16 = BlockStream::new(self.stage16.exact()?, c16, height, width);
         let mut stage8 = BlockStream::new(self.stage8.exact()?, c8, 2 * height, 2 * width);
@@ -88,6 +91,9 @@ impl Synthesis {
             let done = stage8.output();
             let rows = done.range();
             if !rows.is_empty() {
+                if let Some(gain) = &gain_out {
+                    scale_channels(done.all_mut(), gain);
+                }
                 emit(rows.clone(), self.patches(latent, done, &mut buffers)?)?;
                 done.drop_above(rows.end);
             }

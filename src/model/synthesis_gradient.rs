@@ -68,6 +68,7 @@ impl SynthesisGradient {
         let (height, width) = (latent.height, latent.width);
         let gain16 = gain_values(&gains.synthesis16)?;
         let gain8 = gain_values(&gains.synthesis8)?;
+        let gain_out = gains.synthesis_out.as_ref().map(gain_values).transpose()?;
         let (c16, c8) = (gain16.len(), gain8.len());
         let blocks16 = synthesis.stage16.exact()?.iter().zip(&self.stage16);
         let blocks8 = synthesis.stage8.exact()?.iter().zip(&self.stage8);
@@ -95,6 +96,9 @@ impl SynthesisGradient {
             if rows.is_empty() {
                 continue;
             }
+            if let Some(gain) = &gain_out {
+                scale_channels(done.all_mut(), gain);
+            }
             let decoded = synthesis.patches(latent, done, &mut buffers)?;
             let gradient = patches_gradient.append(rows.len());
             patch_gradient(rows.clone(), decoded, gradient)?;
@@ -107,6 +111,9 @@ impl SynthesisGradient {
                 None,
                 back,
             );
+            if let Some(gain) = &gain_out {
+                scale_channels(back, gain);
+            }
             let done = stage8.gradient();
             // A row of latents needs two rows; the second may still be missing.
             let (start, rows) = (done.range().start, done.range().len() / 2);

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod crop;
 pub mod data;
 #[cfg(feature = "cuda")]
 mod gpu;
@@ -17,6 +18,7 @@ mod orthogonal;
 pub mod parameters;
 pub mod principal;
 pub mod run;
+pub mod tables;
 mod window;
 
 pub use config::TrainConfig;

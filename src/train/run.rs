@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -13,16 +12,19 @@ use super::batch::Batch;
 use super::checkpoint;
 use super::config::TrainConfig;
 use super::data::{CropSource, Pictures};
-use super::init::initial_weights;
+use super::init::{grow, initial_weights};
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, Report, StepOutcome};
-use super::parameters::{Parameters, Replica};
+use super::parameters::Parameters;
 use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
-use crate::model::{ComputeDevice, Weights};
+use crate::model::tape::{Gradients, recorded};
+use crate::model::{ComputeDevice, Network, Weights};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
 const MAX_SKIPPED_IN_A_ROW: u64 = 20;
+/// Crops of training pictures that a validation measures too.
+const SEEN_CROPS: usize = 64;
 /// Qualities (0.0..=1.0) at which a validation measures.
 const VALIDATION_QUALITIES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -39,6 +41,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// Start from these weights with a fresh optimizer.
     pub init: Option<Weights>,
+    /// Whether layers that `init` lacks are added to it, as the identity.
+    pub grow: bool,
     /// Where to train.
     pub device: ComputeDevice,
 }
@@ -69,6 +73,9 @@ pub enum Event {
         step: u64,
         /// Loss over all validation crops and qualities.
         loss: f64,
+        /// Loss over as many fixed crops of training pictures: less than the other by more than
+        /// at the start is what was memorized.
+        seen_loss: f64,
         /// Bits per pixel and PSNR at each quality.
         points: Vec<(f64, f64)>,
     },
@@ -98,11 +105,17 @@ impl Run {
     /// When the folder cannot be written, the checkpoint does not fit, or the backend fails.
     pub fn new(config: TrainConfig, pictures: &Pictures, options: RunOptions) -> Result<Self> {
         config.validate()?;
+        let large = config.large_crop;
+        if config.large_fraction > 0.0 && !pictures.have_room_for(large) {
+            let text = format!("no training picture has room for a crop of {large}x{large}");
+            return Err(Error::Image(text));
+        }
         std::fs::create_dir_all(&options.out)?;
         let weights = match options.init {
+            Some(weights) if options.grow => grow(weights, &config.model, config.seed)?,
             Some(weights) if weights.config != config.model => {
                 return Err(Error::Weights(
-                    "the initial model's sizes differ from the configuration's".into(),
+                    "the initial model's sizes differ from the configuration's (layers can be added with --grow)".into(),
                 ));
             }
             Some(weights) => weights,
@@ -202,7 +215,7 @@ impl Run {
             let last = self.step == self.config.steps;
             if self.step.is_multiple_of(self.config.checkpoint_every) || last || !go_on {
                 self.save()?;
-                go_on &= report(self.validate(validation)?);
+                go_on &= report(self.validate(pictures, validation)?);
             }
             if !go_on {
                 return Ok(());
@@ -222,8 +235,7 @@ impl Run {
             seconds: [forward, backward],
         } = self.forward_backward(&batch)?;
         clock.lap();
-        let gradients = self.parameters.gradients(&stores)?;
-        drop(stores);
+        let gradients = self.parameters.gradients(stores)?;
         let sums = clock.lap();
         let variables = &self.parameters.variables;
         let outcome = self
@@ -336,38 +348,54 @@ impl Run {
         checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)
     }
 
-    /// Measures the averaged weights on the middle crops of the validation pictures.
-    fn validate(&mut self, pictures: &Pictures) -> Result<Event> {
+    /// Measures the averaged weights on the middle crops of the validation pictures, and of some
+    /// of the training pictures.
+    fn validate(&mut self, training: &Pictures, validation: &Pictures) -> Result<Event> {
         let averaged = self.parameters.averaged(&self.optimizer)?;
         let parameters = Parameters::new(&averaged, &self.device, 1)?;
-        let network = &parameters.replicas[0].network;
-        let crops: Vec<Vec<u8>> = (0..pictures.len())
-            .map(|i| pictures.center_crop(i, self.config.crop))
-            .collect();
-        let (mut points, mut total) = (Vec::new(), 0.0);
-        for quality in VALIDATION_QUALITIES {
-            let point = validate_at(network, &self.config, &crops, quality, &self.device)?;
-            writeln!(
-                self.log,
-                "valid\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t",
-                self.step, point.loss, point.bpp, point.psnr
-            )?;
-            total += point.loss;
-            points.push((point.bpp, point.psnr));
-        }
-        #[allow(clippy::cast_precision_loss)]
-        let loss = total / VALIDATION_QUALITIES.len() as f64;
+        let network = &parameters.replicas[0];
+        let side = self.config.crop;
+        let crops = |pictures: &Pictures, step: usize| -> Vec<Vec<u8>> {
+            let numbers = (0..pictures.len()).step_by(step.max(1));
+            numbers.map(|i| pictures.center_crop(i, side)).collect()
+        };
+        let seen = crops(training, training.len() / SEEN_CROPS);
+        let (seen_loss, _) = self.measure(network, "seen", &seen)?;
+        let (loss, points) = self.measure(network, "valid", &crops(validation, 1))?;
         Ok(Event::Validation {
             step: self.step,
             loss,
-            points,
+            seen_loss,
+            points: points.iter().map(|point| (point.bpp, point.psnr)).collect(),
         })
+    }
+
+    /// Measures crops at every quality, a log line each; the mean loss too.
+    #[allow(clippy::cast_precision_loss)]
+    fn measure(
+        &self,
+        network: &Network,
+        kind: &str,
+        crops: &[Vec<u8>],
+    ) -> Result<(f64, Vec<Point>)> {
+        let mut points = Vec::new();
+        for quality in VALIDATION_QUALITIES {
+            let point = validate_at(network, &self.config, crops, quality, &self.device)?;
+            writeln!(
+                &self.log,
+                "{kind}\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t",
+                self.step, point.loss, point.bpp, point.psnr
+            )?;
+            points.push(point);
+        }
+        let total: f64 = points.iter().map(|point| point.loss).sum();
+        Ok((total / points.len() as f64, points))
     }
 }
 
 /// One worker's pass over its part of a batch.
 struct Pass {
-    store: GradStore,
+    store: Gradients,
     /// The part's share of the means of loss, bits per pixel and PSNR, `[3]`.
     means: Tensor,
     /// Of the forward and the backward pass.
@@ -376,7 +404,7 @@ struct Pass {
 
 /// The passes of all workers over a batch.
 struct Passes {
-    stores: Vec<GradStore>,
+    stores: Vec<Gradients>,
     /// Means of loss, bits per pixel and PSNR, `[3]`.
     means: Tensor,
     /// Of the forward and the backward pass, of the slowest worker.
@@ -385,19 +413,19 @@ struct Passes {
 
 /// Gradients of a part of a batch of `total` samples. Waits for no GPU.
 #[allow(clippy::cast_precision_loss)]
-fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<Pass> {
+fn part_gradients(network: &Network, part: &Batch, total: usize) -> Result<Pass> {
     let mut clock = Clock::start();
-    let losses = rate_distortion(&replica.network, part)?;
+    let (losses, tape) = recorded(|| rate_distortion(network, part))?;
     let share = part.len() as f64 / total as f64;
-    let loss = (&losses.loss * share)?;
     let forward = clock.lap();
-    let store = loss.backward()?;
+    let store = tape.backward(&losses.loss, share)?;
     let backward = clock.lap();
-    let psnr = (psnrs(&losses.mse.detach())?.mean_all()? * share)?;
-    let bpp = (losses.bpp.detach().mean_all()? * share)?;
+    let loss = (losses.loss.detach() * share)?;
+    let psnr = (psnrs(&losses.mse)?.mean_all()? * share)?;
+    let bpp = (losses.bpp.mean_all()? * share)?;
     Ok(Pass {
         store,
-        means: Tensor::stack(&[loss.detach(), bpp, psnr], 0)?,
+        means: Tensor::stack(&[loss, bpp, psnr], 0)?,
         seconds: [forward, backward],
     })
 }
@@ -412,7 +440,7 @@ fn psnrs(mse: &Tensor) -> candle_core::Result<Tensor> {
 /// Means over all crops at one quality.
 #[allow(clippy::cast_precision_loss)]
 fn validate_at(
-    network: &crate::model::Network,
+    network: &Network,
     config: &TrainConfig,
     crops: &[Vec<u8>],
     quality: f64,

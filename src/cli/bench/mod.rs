@@ -12,15 +12,16 @@ mod machine;
 pub(super) mod measure;
 mod options;
 mod output;
-mod page;
+pub(super) mod page;
 mod record;
 mod reference;
 pub(super) mod report;
 mod session;
 mod summary;
 mod table;
-mod viewer;
+pub(super) mod viewer;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -174,11 +175,20 @@ fn other_runs(args: &Args) -> anyhow::Result<Vec<Curve>> {
     let mut curves = Vec::new();
     for (name, path) in &args.with {
         let mut rows: Vec<measure::Measurement> = record::read(path)?;
-        rows.retain(|row| row.codec == "aec");
+        rows.retain(|row| row.codec.starts_with("aec"));
         if rows.is_empty() {
             bail!("there are no results of aec in '{}'", path.display());
         }
-        curves.push(Curve::of_other_run(name, &rows));
+        let codecs: BTreeSet<String> = rows.iter().map(|row| row.codec.clone()).collect();
+        for codec in &codecs {
+            let of_codec = rows.iter().filter(|row| row.codec == *codec);
+            let of_codec: Vec<measure::Measurement> = of_codec.cloned().collect();
+            let name = match codecs.len() {
+                1 => name.clone(),
+                _ => format!("{name} {codec}"),
+            };
+            curves.push(Curve::of_other_run(&name, &of_codec));
+        }
     }
     Ok(curves)
 }

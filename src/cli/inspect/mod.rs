@@ -1,0 +1,170 @@
+//! `aec inspect`: where the bits of a file went, and where its error is.
+
+mod exhibit;
+mod maps;
+mod output;
+mod page;
+mod report;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::messages::{Complaint, GlobalOptions};
+use super::models::ModelOption;
+use super::options::Resources;
+use super::rate::parse_quality;
+use super::stdio;
+use crate::bitstream::{Quality, SIGNATURE};
+use crate::codec::{self, EncodeOptions, NoProgress};
+use crate::image::{Image, io};
+use exhibit::Exhibit;
+
+/// Most files beside each other.
+const MAX_FILES: usize = 4;
+
+/// Arguments of `aec inspect`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A picture is encoded and compared with what comes back; several qualities, or several \
+                  .aec files, are shown side by side. Blocks are 16x16 pixels of the stored picture; \
+                  what side information costs is shared evenly by the 16 blocks that it is about."
+)]
+pub(super) struct Args {
+    /// A picture, or .aec files
+    #[arg(value_name = "PICTURE|FILE", required = true, num_args = 1..=MAX_FILES)]
+    inputs: Vec<PathBuf>,
+
+    /// Qualities to encode the picture at, separated by commas [default: 60]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality,
+          conflicts_with = "original")]
+    quality: Vec<Quality>,
+
+    /// What the .aec files were made from, for their error
+    #[arg(long, value_name = "PICTURE")]
+    original: Option<PathBuf>,
+
+    /// Folder for a page and maps, or a page alone (.html)
+    ///
+    /// The folder gets index.html, which needs no other file, overview.jpg, inspect.json, and the maps
+    /// of bits and of error as PNG.
+    #[arg(short, long, value_name = "DIR|PAGE.html")]
+    out: Option<PathBuf>,
+
+    /// Blocks to list, those that stand out most first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    blocks: usize,
+
+    /// Print JSON, one object per line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelOption,
+
+    #[command(flatten)]
+    resources: Resources,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When an input cannot be read, encoded or decoded, the sizes differ, or a result cannot be written.
+pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let exhibits = args.resources.install(|| exhibits(&args, global))?;
+    if let Some(out) = &args.out {
+        output::write(out, &exhibits, args.blocks)?;
+        global.say(&format!("wrote {}", output::page_path(out).display()));
+    }
+    let mut stdout = std::io::stdout().lock();
+    for exhibit in &exhibits {
+        let report = if args.json {
+            report::json(exhibit, args.blocks).to_string()
+        } else {
+            report::text(exhibit, args.blocks)
+        };
+        writeln!(stdout, "{report}")?;
+    }
+    Ok(())
+}
+
+/// Everything that is shown.
+fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>> {
+    let limits = args.resources.limits();
+    let mut files = Vec::new();
+    for path in &args.inputs {
+        files.push(stdio::read_input(path, &limits)?);
+    }
+    let are_aec = files.iter().all(|file| file.starts_with(&SIGNATURE));
+    check_usage(args, are_aec)?;
+    let read = |path: &Path, file: &[u8]| {
+        let name = stdio::input_name(path);
+        io::read(file, &limits).with_context(|| format!("cannot read {name}"))
+    };
+    let (original, named) = if are_aec {
+        let original = args.original.as_ref();
+        let original = original.map(|path| read(path, &stdio::read_input(path, &limits)?));
+        let names = args.inputs.iter().map(|path| bare_name(path));
+        (original.transpose()?, names.zip(files).collect())
+    } else {
+        let image = read(&args.inputs[0], &files[0])?;
+        let named = encode(args, &image)?;
+        (Some(image), named)
+    };
+    let models = args.model.for_files(args.resources.device, global)?;
+    let look = |(name, file): (String, Vec<u8>)| {
+        let model = models.of_file(&file);
+        Exhibit::new(name.clone(), &file, &model, original.as_ref(), &limits)
+            .with_context(|| format!("cannot inspect '{name}'"))
+    };
+    named.into_iter().map(look).collect()
+}
+
+/// An input's name without quotes.
+fn bare_name(path: &Path) -> String {
+    stdio::input_name(path).trim_matches('\'').into()
+}
+
+/// Refuses what contradicts the kind of the inputs.
+fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
+    if are_aec && !args.quality.is_empty() {
+        let message = "--quality is for pictures; an .aec file has its own";
+        return Err(Complaint::usage(message, "leave it out"));
+    }
+    if !are_aec && args.inputs.len() > 1 {
+        return Err(Complaint::usage(
+            "several inputs must all be .aec files",
+            "to compare qualities of a picture, list them with --quality",
+        ));
+    }
+    if !are_aec && args.original.is_some() {
+        let message = "--original is for .aec files; a picture is its own";
+        return Err(Complaint::usage(message, "leave it out"));
+    }
+    if args.quality.len() > MAX_FILES {
+        let message = format!("at most {MAX_FILES} qualities fit side by side");
+        return Err(Complaint::usage(message, "list fewer with --quality"));
+    }
+    Ok(())
+}
+
+/// The files of a picture at all qualities, with their names.
+fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let model = args.model.load(args.resources.device)?;
+    let name = bare_name(&args.inputs[0]);
+    let encode = |quality: Quality| {
+        let options = EncodeOptions {
+            quality,
+            limits: args.resources.limits(),
+            ..EncodeOptions::default()
+        };
+        let file = codec::encode(image, &model, &options, &NoProgress)
+            .with_context(|| format!("cannot encode '{name}'"))?;
+        Ok((format!("{name} at quality {quality}"), file))
+    };
+    match args.quality[..] {
+        [] => Ok(vec![encode(EncodeOptions::default().quality)?]),
+        _ => args.quality.iter().copied().map(encode).collect(),
+    }
+}
