@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Steps;
 use super::curvature::Curvature;
-use super::effort::Tune;
+use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
 use crate::error::Result;
 use crate::image::CHANNELS;
@@ -78,6 +78,7 @@ impl<'a> Distortion<'a> {
     pub fn gradient(
         &mut self,
         quantized: &Grid,
+        kind: Gradient,
         curvature: &mut Curvature,
         steps: &Steps<'_>,
         emit: &mut GradientSink<'_>,
@@ -88,6 +89,7 @@ impl<'a> Distortion<'a> {
             let structural = self.structural.as_ref();
             self.run(
                 quantized,
+                kind,
                 &mut |rows, _, gradient| {
                     structural.map(|structural| structural.gradient(rows, gradient));
                     Ok(())
@@ -102,6 +104,7 @@ impl<'a> Distortion<'a> {
         let mut error = SquaredError::new(encoder, quality.bits_per_squared_sample);
         self.run(
             quantized,
+            kind,
             &mut |rows, patches, gradient| {
                 error.add(rows, patches, Some(gradient));
                 Ok(())
@@ -151,15 +154,14 @@ impl<'a> Distortion<'a> {
     fn run(
         &self,
         quantized: &Grid,
+        kind: Gradient,
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        if self.encoder.options.effort.is_linear() {
-            self.quality
-                .linear_gradient(quantized, patch_gradient, emit)
-        } else {
-            self.quality
-                .synthesis_gradient(quantized, patch_gradient, emit)
+        let quality = self.quality;
+        match kind {
+            Gradient::Shortcut => quality.shortcut_gradient(quantized, patch_gradient, emit),
+            Gradient::Whole => quality.synthesis_gradient(quantized, patch_gradient, emit),
         }
     }
 }

@@ -38,15 +38,30 @@ impl Effort {
         self.0
     }
 
-    /// Most rounds of search.
-    pub(super) fn rounds(self) -> u32 {
-        [0, 1, 1, 2, 3, 5, 8, 14, 30][usize::from(self.0) - 1]
+    /// The rounds of search, at most.
+    pub(super) fn rounds(self) -> Vec<Gradient> {
+        use Gradient::{Shortcut, Whole};
+        match self.0 {
+            1 => vec![],
+            2 => vec![Shortcut],
+            3 => vec![Shortcut; 2],
+            4 => vec![Whole, Shortcut],
+            5 => vec![Whole; 3],
+            6 => vec![Whole; 5],
+            7 => vec![Whole; 8],
+            8 => vec![Whole; 14],
+            _ => vec![Whole; 30],
+        }
     }
+}
 
-    /// Whether the gradient goes through the linear path alone: less exact, half the time.
-    pub(super) fn is_linear(self) -> bool {
-        self.0 == 2
-    }
+/// How a round takes the gradient of the distortion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gradient {
+    /// Past the blocks of the network: nearly no time beside the forward pass.
+    Shortcut,
+    /// Through everything.
+    Whole,
 }
 
 impl Default for Effort {

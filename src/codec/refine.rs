@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Steps;
 use super::curvature::Curvature;
 use super::distortion::Distortion;
-use super::effort::Round;
+use super::effort::{Gradient, Round};
 use super::encode::{EncodedTile, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
@@ -44,7 +44,7 @@ pub(super) struct Refined {
 
 /// Steps that [`refine`] takes at most.
 pub(super) fn work(encoder: &PictureEncoder<'_>) -> usize {
-    let rounds = encoder.options.effort.rounds() as usize;
+    let rounds = encoder.options.effort.rounds().len();
     let passes = 2 * encoder.rows();
     match rounds {
         0 => encoder.coding_work(),
@@ -78,7 +78,7 @@ pub(super) fn refine(
     steps: &Steps<'_>,
 ) -> Result<Refined> {
     let rounds = encoder.options.effort.rounds();
-    if rounds == 0 {
+    if rounds.is_empty() {
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
     let mut curvature = Curvature::linear(quality);
@@ -91,14 +91,16 @@ pub(super) fn refine(
         wants_quantized,
         steps,
     };
-    for number in 0..=rounds {
+    for number in 0..=rounds.len() {
         let (tiles, quantized) = search.code(&latent, &curvature)?;
         if number == 0 {
             curvature.measure(quality, &quantized)?;
         }
-        let moves = (number < rounds).then_some((&mut latent, number));
+        let moves = rounds
+            .get(number)
+            .map(|kind| Move::new(&mut latent, *kind, number));
         let squared_error = search.distort(&quantized, moves, &mut curvature)?;
-        let gain = search.judge(number, tiles, quantized, squared_error);
+        let gain = search.judge(number as u32, tiles, quantized, squared_error);
         if number == 0 && search.flatten(&mut latent, &mut curvature)? {
             continue;
         }
@@ -108,6 +110,26 @@ pub(super) fn refine(
         }
     }
     Ok(search.best.expect("there is a first pass").1)
+}
+
+/// What a round does to the latent.
+struct Move<'a> {
+    latent: &'a mut Grid,
+    kind: Gradient,
+    /// Part of the way to the new targets.
+    stride: f32,
+}
+
+impl<'a> Move<'a> {
+    /// The move of round `number`.
+    fn new(latent: &'a mut Grid, kind: Gradient, number: usize) -> Self {
+        let stride = FIRST_STRIDE / (1.0 + SHORTENING * number as f32);
+        Self {
+            latent,
+            kind,
+            stride,
+        }
+    }
 }
 
 /// What the rounds share.
@@ -143,14 +165,18 @@ impl Search<'_> {
     fn distort(
         &mut self,
         quantized: &Grid,
-        moves: Option<(&mut Grid, u32)>,
+        moves: Option<Move<'_>>,
         curvature: &mut Curvature,
     ) -> Result<u64> {
-        let Some((latent, number)) = moves else {
+        let Some(moves) = moves else {
             return self.distortion.value(quantized, curvature, self.steps);
         };
         let (quality, factors) = (self.quality, &self.factors);
-        let stride = FIRST_STRIDE / (1.0 + SHORTENING * number as f32);
+        let Move {
+            latent,
+            kind,
+            stride,
+        } = moves;
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
             let mover = Mover {
                 quality,
@@ -161,7 +187,7 @@ impl Search<'_> {
             mover.advance(rows, latent, quantized, gradient);
         };
         self.distortion
-            .gradient(quantized, curvature, self.steps, &mut emit)
+            .gradient(quantized, kind, curvature, self.steps, &mut emit)
     }
 
     /// Keeps a round's tiles if none before cost less, and tells the caller; gives the part of
@@ -200,9 +226,13 @@ impl Search<'_> {
         let Some(marked) = self.distortion.hopeless_blocks() else {
             return Ok(false);
         };
+        let Some(kind) = self.encoder.options.effort.rounds().first().copied() else {
+            return Ok(false);
+        };
         let mut flat = self.encoder.analyze_flattened(self.quality, &marked)?;
         let (tiles, quantized) = self.code(&flat, curvature)?;
-        let squared_error = self.distort(&quantized, Some((&mut flat, 0)), curvature)?;
+        let moves = Move::new(&mut flat, kind, 0);
+        let squared_error = self.distort(&quantized, Some(moves), curvature)?;
         let is_better = self.judge(0, tiles, quantized, squared_error) > 0.0;
         if is_better {
             *latent = flat;

@@ -295,22 +295,22 @@ impl QualityModel<'_> {
         gradient.stream(synthesis, latent, &self.gains, patch_gradient, emit)
     }
 
-    /// [`synthesis_gradient`](Self::synthesis_gradient) through the linear path alone: an
-    /// approximation in half the time.
+    /// [`synthesis_gradient`](Self::synthesis_gradient) without what the network's blocks add:
+    /// an approximation in half the time.
     ///
     /// # Errors
     /// Those of `patch_gradient` and `emit`; [`Error::Compute`](crate::Error::Compute) when
     /// the backend fails.
-    pub fn linear_gradient(
+    pub fn shortcut_gradient(
         &self,
         latent: &Grid,
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
         let gradient = self.inference.transposed()?;
-        let mut linear = gradient.linear_stream(2 * latent.width);
+        let mut stream = gradient.shortcut_stream(latent.width, &self.gains)?;
         self.synthesis(latent, &mut |rows, patches| {
-            linear.add(rows, patches, patch_gradient, emit)
+            stream.add(rows, patches, patch_gradient, emit)
         })
     }
 

@@ -51,7 +51,7 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let (codecs, missing) = line_up(args)?;
     let codecs: Vec<&dyn Codec> = codecs.iter().map(AsRef::as_ref).collect();
     let references = chosen_references(args, &codecs);
-    let anchor = find_anchor(args, &codecs, &references)?;
+    let anchor = find_anchor(args, &codecs, &references, &other_runs)?;
     let session = Session {
         args,
         global,
@@ -198,9 +198,10 @@ fn find_anchor(
     args: &Args,
     codecs: &[&dyn Codec],
     references: &[Reference],
+    other_runs: &[Curve],
 ) -> anyhow::Result<String> {
     let measured = codecs.iter().map(|codec| codec.name().to_owned());
-    let others = args.with.iter().map(|(name, _)| name.clone());
+    let others = other_runs.iter().map(|curve| curve.name.clone());
     let published = references.iter().map(|reference| reference.name.clone());
     let known: Vec<String> = measured.chain(others).chain(published).collect();
     if !known.contains(&args.anchor) {
