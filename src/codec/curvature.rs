@@ -24,6 +24,8 @@ pub(super) struct Curvature {
     by_channel: Vec<f32>,
     /// How much more or less than the average at each latent, `[h, w, 1]`.
     pub by_position: Option<Grid>,
+    /// The positions whose latents are not to be moved, in raster order; none where empty.
+    pub frozen: Vec<bool>,
 }
 
 impl Curvature {
@@ -32,6 +34,7 @@ impl Curvature {
         Self {
             by_channel: quality.bits_per_squared_step.clone(),
             by_position: None,
+            frozen: Vec::new(),
         }
     }
 
@@ -40,8 +43,12 @@ impl Curvature {
         &self.by_channel
     }
 
-    /// Of a channel at a position of the picture's latents; none where it is next to nothing.
+    /// Of a channel at a position of the picture's latents; none where it is next to nothing or
+    /// the latent is not to be moved.
     pub fn at(&self, position: usize, channel: usize) -> Option<f32> {
+        if self.frozen.get(position).is_some_and(|frozen| *frozen) {
+            return None;
+        }
         let local = self
             .by_position
             .as_ref()

@@ -15,7 +15,7 @@ use crate::kernels::pixels::PATCH;
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::structure::{ALIGNMENT, MARGIN, structural_error};
 use crate::model::config::{LATENT_STRIDE, PATCH8};
-use crate::model::{Grid, PatchGradient, QualityModel, Sink};
+use crate::model::{Grid, QualityModel};
 
 /// The distortion of one picture at one quality after another choice of its latent.
 pub(super) struct Distortion<'a> {
@@ -87,33 +87,36 @@ impl<'a> Distortion<'a> {
         if self.structural.is_some() {
             let sum = self.value(quantized, curvature, steps)?;
             let structural = self.structural.as_ref();
-            self.run(
-                quantized,
-                kind,
-                &mut |rows, _, gradient| {
-                    structural.map(|structural| structural.gradient(rows, gradient));
-                    Ok(())
-                },
-                &mut |rows, gradient| {
-                    emit(rows, gradient, curvature);
-                    Ok(())
-                },
-            )?;
+            let known = &mut |rows: Range<usize>, _: &[f32], gradient: &mut [f32]| {
+                structural.map(|structural| structural.gradient(rows, gradient));
+                Ok(())
+            };
+            let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
+                emit(rows, gradient, curvature);
+                steps.advance(0)
+            };
+            match kind {
+                Gradient::Shortcut => {
+                    let size = (quantized.height, quantized.width);
+                    quality.shortcut_back(size, known, emit)?;
+                }
+                Gradient::Whole => quality.synthesis_gradient(quantized, known, emit)?,
+            }
             return Ok(sum);
         }
         let mut error = SquaredError::new(encoder, quality.bits_per_squared_sample);
-        self.run(
-            quantized,
-            kind,
-            &mut |rows, patches, gradient| {
-                error.add(rows, patches, Some(gradient));
-                Ok(())
-            },
-            &mut |rows, gradient| {
-                emit(rows.clone(), gradient, curvature);
-                steps.advance(2 * rows.len())
-            },
-        )?;
+        let slopes = &mut |rows: Range<usize>, patches: &[f32], gradient: &mut [f32]| {
+            error.add(rows, patches, Some(gradient));
+            Ok(())
+        };
+        let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
+            emit(rows.clone(), gradient, curvature);
+            steps.advance(2 * rows.len())
+        };
+        match kind {
+            Gradient::Shortcut => quality.shortcut_gradient(quantized, slopes, emit)?,
+            Gradient::Whole => quality.synthesis_gradient(quantized, slopes, emit)?,
+        }
         self.cost = error.cost();
         self.blocks = std::mem::take(&mut error.blocks);
         Ok(error.sum())
@@ -149,20 +152,6 @@ impl<'a> Distortion<'a> {
             .collect();
         let count = marked.iter().filter(|marked| **marked).count();
         (count * FEWEST_HOPELESS > marked.len()).then_some(marked)
-    }
-
-    fn run(
-        &self,
-        quantized: &Grid,
-        kind: Gradient,
-        patch_gradient: &mut PatchGradient<'_>,
-        emit: &mut Sink<'_>,
-    ) -> Result<()> {
-        let quality = self.quality;
-        match kind {
-            Gradient::Shortcut => quality.shortcut_gradient(quantized, patch_gradient, emit),
-            Gradient::Whole => quality.synthesis_gradient(quantized, patch_gradient, emit),
-        }
     }
 }
 

@@ -38,7 +38,7 @@ impl Effort {
         self.0
     }
 
-    /// The rounds of search, at most.
+    /// The rounds of search for squared error, at most.
     pub(super) fn rounds(self) -> Vec<Gradient> {
         use Gradient::{Shortcut, Whole};
         match self.0 {
@@ -52,6 +52,13 @@ impl Effort {
             8 => vec![Whole; 14],
             _ => vec![Whole; 30],
         }
+    }
+
+    /// The rounds for a structural measure: the way from the first pass, which knows of squared
+    /// error alone, is longer.
+    pub(super) fn structural_rounds(self) -> Vec<Gradient> {
+        let rounds = [0, 1, 3, 5, 6, 8, 10, 14, 30][usize::from(self.0) - 1];
+        vec![Gradient::Whole; rounds]
     }
 }
 

@@ -57,6 +57,16 @@ pub struct EncodeOptions {
     pub limits: Limits,
 }
 
+impl EncodeOptions {
+    /// The rounds of search, at most.
+    fn rounds(&self) -> Vec<effort::Gradient> {
+        match self.tune {
+            Tune::Psnr => self.effort.rounds(),
+            Tune::Ssim => self.effort.structural_rounds(),
+        }
+    }
+}
+
 impl Default for EncodeOptions {
     fn default() -> Self {
         let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
@@ -129,7 +139,8 @@ impl<'a> Steps<'a> {
     /// Reports `count` more units.
     fn advance(&self, count: usize) -> Result<()> {
         let done = self.done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-        if self.progress.report(done, self.total) {
+        // What a picture needs beyond the plan, such as another analysis, is not counted.
+        if self.progress.report(done.min(self.total), self.total) {
             Ok(())
         } else {
             Err(Error::Cancelled)

@@ -44,7 +44,7 @@ pub(super) struct Refined {
 
 /// Steps that [`refine`] takes at most.
 pub(super) fn work(encoder: &PictureEncoder<'_>) -> usize {
-    let rounds = encoder.options.effort.rounds().len();
+    let rounds = encoder.options.rounds().len();
     let passes = 2 * encoder.rows();
     match rounds {
         0 => encoder.coding_work(),
@@ -77,7 +77,7 @@ pub(super) fn refine(
     wants_quantized: bool,
     steps: &Steps<'_>,
 ) -> Result<Refined> {
-    let rounds = encoder.options.effort.rounds();
+    let rounds = encoder.options.rounds();
     if rounds.is_empty() {
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
@@ -226,16 +226,19 @@ impl Search<'_> {
         let Some(marked) = self.distortion.hopeless_blocks() else {
             return Ok(false);
         };
-        let Some(kind) = self.encoder.options.effort.rounds().first().copied() else {
+        let Some(kind) = self.encoder.options.rounds().first().copied() else {
             return Ok(false);
         };
         let mut flat = self.encoder.analyze_flattened(self.quality, &marked)?;
         let (tiles, quantized) = self.code(&flat, curvature)?;
+        curvature.frozen = marked;
         let moves = Move::new(&mut flat, kind, 0);
         let squared_error = self.distort(&quantized, Some(moves), curvature)?;
         let is_better = self.judge(0, tiles, quantized, squared_error) > 0.0;
         if is_better {
             *latent = flat;
+        } else {
+            curvature.frozen.clear();
         }
         Ok(is_better)
     }

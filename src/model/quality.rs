@@ -170,7 +170,10 @@ impl QualityTables {
         inverse: &str,
         position: RowPosition,
     ) -> Result<Vec<f32>> {
-        let row = |path: &str, row: usize| self.find(path)?.2.get(row)?.to_vec1::<f32>();
+        let row = |path: &str, row: usize| {
+            let table = self.find(path)?.2.reshape((self.rows, ()))?;
+            table.get(row)?.to_vec1::<f32>()
+        };
         let ends = [position.row, position.row + 1];
         let [gain_low, gain_high] = ends.map(|end| row(gain, end));
         let [inverse_low, inverse_high] = ends.map(|end| row(inverse, end));
