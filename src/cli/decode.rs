@@ -9,7 +9,8 @@ use clap::ValueEnum;
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
-use super::options::{Resources, StageClock};
+use super::options::{Resources, StageClock, named_format};
+use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::{stdio, text};
 use crate::bitstream::{Header, Reader};
@@ -64,9 +65,8 @@ pub(super) struct Args {
     #[command(flatten)]
     batch: BatchOptions,
 
-    /// Fail if OUTPUT exists; with --out-dir, skip the file
-    #[arg(long, help_heading = "Resources")]
-    no_clobber: bool,
+    #[command(flatten)]
+    overwrite: OverwriteOptions,
 
     #[command(flatten)]
     resources: Resources,
@@ -84,24 +84,29 @@ enum Format {
 impl Format {
     /// The format to write `path` in: as asked for, else by the extension.
     fn choose(asked: Option<Self>, path: &Path) -> Result<Self, Complaint> {
-        if let Some(format) = asked {
-            return Ok(format);
-        }
-        if stdio::is_standard_stream(path) {
-            return Ok(Self::Png);
-        }
         let extension = path.extension().unwrap_or_default().to_string_lossy();
-        match extension.to_lowercase().as_str() {
-            "png" => Ok(Self::Png),
-            "ppm" | "pgm" | "pnm" => Ok(Self::Ppm),
-            _ => Err(Complaint::usage(
-                format!(
-                    "cannot tell the picture format from {}",
-                    stdio::output_name(path)
-                ),
-                "name it .png or .ppm, or use --format",
-            )),
-        }
+        let name = stdio::output_name(path);
+        let by_name = match extension.to_lowercase().as_str() {
+            "png" => Some(Self::Png),
+            "ppm" | "pgm" | "pnm" => Some(Self::Ppm),
+            "aec" => {
+                return Err(Complaint::usage(
+                    format!(
+                        "cannot write {name}: it has the name of an .aec file, and decode writes pictures"
+                    ),
+                    "name it .png or .ppm, or give --out-dir to decode several files",
+                ));
+            }
+            _ if stdio::is_standard_stream(path) => Some(Self::Png),
+            _ => None,
+        };
+        asked.or(by_name).ok_or_else(|| {
+            let message = match named_format(path) {
+                Some(format) => format!("cannot write {name}: {format} is not written"),
+                None => format!("cannot tell the picture format from {name}"),
+            };
+            Complaint::usage(message, "name it .png or .ppm, or use --format")
+        })
     }
 }
 
@@ -171,7 +176,8 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let started = Instant::now();
     let mut clock = StageClock::start(global);
     let format = Format::choose(args.format, output)?;
-    let target = stdio::Output::prepare(output, args.no_clobber)?;
+    let existing = args.overwrite.existing(Kind::Picture);
+    let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
     format.check_alpha(&bytes)?;
     let (image, damage) = args.resources.install(|| {
@@ -201,9 +207,11 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             inputs: &["aec"],
             inputs_name: ".aec files",
             output: format.extension(),
+            keeps_extension: args.batch.keep_extension,
         },
         pixels,
-        no_clobber: args.no_clobber,
+        writes: Kind::Picture,
+        overwrite: args.overwrite,
         limits: args.resources.limits(),
         global,
     };

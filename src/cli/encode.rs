@@ -8,7 +8,8 @@ use anyhow::Context;
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
-use super::options::{PICTURE_EXTENSIONS, Resources, StageClock};
+use super::options::{PICTURE_EXTENSIONS, Resources, StageClock, named_format};
+use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::RateOptions;
 use super::{stdio, text};
@@ -48,9 +49,8 @@ pub(super) struct Args {
     #[command(flatten)]
     batch: BatchOptions,
 
-    /// Fail if OUTPUT exists; with --out-dir, skip the file
-    #[arg(long, help_heading = "Resources")]
-    no_clobber: bool,
+    #[command(flatten)]
+    overwrite: OverwriteOptions,
 
     /// Side of a tile in pixels: a multiple of 64
     ///
@@ -77,7 +77,9 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut clock = StageClock::start(global);
-    let target = stdio::Output::prepare(output, args.no_clobber)?;
+    refuse_picture_name(output)?;
+    let existing = args.overwrite.existing(Kind::Encoded);
+    let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
     let image = read_image(&args.input, &bytes, &limits)?;
@@ -106,6 +108,21 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     Ok(())
 }
 
+/// Refuses to write an `.aec` file under the name of a picture: two pictures that a shell pattern
+/// found look like INPUT and OUTPUT.
+fn refuse_picture_name(output: &Path) -> Result<(), Complaint> {
+    match named_format(output) {
+        Some(format) => Err(Complaint::usage(
+            format!(
+                "cannot write {}: it has the name of a {format} picture, and encode writes .aec files",
+                stdio::output_name(output)
+            ),
+            "name it .aec, or give --out-dir to encode several pictures",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Files and folders of pictures to a folder of files.
 fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
     let limits = args.resources.limits();
@@ -115,9 +132,11 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             inputs: &PICTURE_EXTENSIONS,
             inputs_name: "pictures (PNG, JPEG, WebP, PPM)",
             output: "aec",
+            keeps_extension: args.batch.keep_extension,
         },
         pixels: io::pixels,
-        no_clobber: args.no_clobber,
+        writes: Kind::Encoded,
+        overwrite: args.overwrite,
         limits,
         global,
     };

@@ -1,7 +1,12 @@
-//! Ctrl-C: the process ends with status 130 and leaves no unfinished file behind.
+//! Signals: at Ctrl-C the process ends with status 130 and leaves no unfinished file behind;
+//! a file over the system's size limit is an error of the write.
 
+use std::error::Error;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +29,9 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
 
 /// Installs the handler for Ctrl-C and requests to terminate.
 pub(super) fn install() {
+    // With a handler, `write` reports what by default would kill the process.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     // Without a handler the system's default action ends the process, which is good enough.
     let _ = ctrlc::set_handler(|| {
         if !STOP.swap(true, Ordering::Relaxed) && IS_GRACEFUL.load(Ordering::Relaxed) {
@@ -64,7 +72,7 @@ impl UnfinishedFile {
             // As for any new file: read and write for all, less the umask.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let temporary = builder.tempfile_in(folder)?;
+        let temporary = builder.tempfile_in(folder).map_err(without_path)?;
         let path = temporary.path().to_path_buf();
         registered.push(path.clone());
         Ok(Self {
@@ -74,14 +82,17 @@ impl UnfinishedFile {
     }
 
     /// The open file.
-    pub(super) fn file(&mut self) -> &mut NamedTempFile {
-        self.temporary
-            .as_mut()
-            .expect("taken only by persist, which consumes self")
+    pub(super) fn file(&mut self) -> &mut File {
+        let temporary = self.temporary.as_mut();
+        let temporary = temporary.expect("taken only by persist, which consumes self");
+        temporary.as_file_mut()
     }
 
     /// Renames the file to `target`; without `overwrite` an existing target is an error.
+    ///
+    /// The content is on the disk before it takes the old one's place, and the new name is when this returns.
     pub(super) fn persist(mut self, target: &Path, overwrite: bool) -> io::Result<()> {
+        self.file().sync_all()?;
         let registered = unfinished();
         let Some(temporary) = self.temporary.take() else {
             return Ok(());
@@ -93,8 +104,34 @@ impl UnfinishedFile {
         };
         // Dropping `self` takes the lock again.
         drop(registered);
-        result.map(drop).map_err(|error| error.error)
+        result.map_err(|error| without_path(error.error))?;
+        sync_folder(target);
+        Ok(())
     }
+}
+
+/// Brings a new name in the folder of `path` to the disk, where the file system can.
+fn sync_folder(path: &Path) {
+    if cfg!(unix)
+        && let Some(folder) = path.parent()
+        && let Ok(folder) = File::open(if folder == Path::new("") {
+            Path::new(".")
+        } else {
+            folder
+        })
+    {
+        // Some file systems refuse; the content is safe all the same.
+        let _ = folder.sync_all();
+    }
+}
+
+/// The system's own error: the path of a temporary file tells nobody anything.
+fn without_path(error: io::Error) -> io::Error {
+    let code = error
+        .source()
+        .and_then(|inner| inner.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 impl Drop for UnfinishedFile {

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use clap::ColorChoice;
 
+use super::text::printable;
 use crate::error::Error;
 
 /// Options that every command has.
@@ -84,18 +85,19 @@ impl GlobalOptions {
     /// Prints a line about the result, unless `--quiet`.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            write_line(text);
+            write_line(&printable(text));
         }
     }
 
     /// Prints a line that only `--verbose` asks for.
     pub fn detail(&self, text: impl FnOnce() -> String) {
         if self.verbose > 0 && !self.quiet {
-            write_line(&text());
+            write_line(&printable(&text()));
         }
     }
 
     fn print(&self, label: &str, style: &str, text: &str) {
+        let text = printable(text);
         if self.has_color() {
             write_line(&format!("{style}{label}\x1b[0m {text}"));
         } else {

@@ -13,6 +13,7 @@ mod interrupt;
 pub mod messages;
 mod models;
 pub mod options;
+pub mod output;
 mod plot;
 pub mod progress;
 mod rate;
@@ -83,8 +84,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done when even the terminal is gone.
-            let _ = error.print();
+            print_usage(&error);
             return exit_code(error.exit_code());
         }
     };
@@ -99,6 +99,19 @@ pub fn main() -> ExitCode {
             }
             exit_code(status)
         }
+    }
+}
+
+/// Prints what the parser says, which may repeat any argument.
+fn print_usage(error: &clap::Error) {
+    let text = error.to_string();
+    let is_safe = text.lines().all(|line| text::printable(line) == line);
+    if is_safe || !error.use_stderr() {
+        // Nothing can be done when even the terminal is gone.
+        let _ = error.print();
+    } else {
+        let lines: Vec<String> = text.lines().map(text::printable).collect();
+        let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
     }
 }
 

@@ -1,17 +1,15 @@
-//! Input and output named on the command line; the only place that knows `-`.
-//!
-//! Files are written beside their target and renamed at the end, so a failed run leaves the
-//! old file as it was and nothing new.
+//! Inputs named on the command line, and how inputs and outputs are called; the only place that
+//! knows `-`.
 
 use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
 
 use anyhow::Context;
 
-use super::interrupt::UnfinishedFile;
 use super::messages::Complaint;
-use crate::error::{Error, Result};
+use super::text;
+use crate::error::Error;
 use crate::limits::Limits;
 
 /// The argument that means stdin or stdout.
@@ -26,32 +24,41 @@ pub fn is_standard_stream(path: &Path) -> bool {
 /// How messages call an input: its path in quotes, or `stdin`.
 #[must_use]
 pub fn input_name(path: &Path) -> String {
-    if is_standard_stream(path) {
-        "stdin".into()
-    } else {
-        format!("'{}'", path.display())
-    }
+    name(path, "stdin")
 }
 
 /// How messages call an output: its path in quotes, or `stdout`.
 #[must_use]
 pub fn output_name(path: &Path) -> String {
+    name(path, "stdout")
+}
+
+fn name(path: &Path, stream: &str) -> String {
     if is_standard_stream(path) {
-        "stdout".into()
+        stream.into()
     } else {
-        format!("'{}'", path.display())
+        text::quoted(path)
     }
+}
+
+/// How results call an input: its path, or `stdin`.
+#[must_use]
+pub fn plain_name(path: &Path) -> String {
+    plain(path, "stdin")
 }
 
 /// `input → output`, for summary lines.
 #[must_use]
 pub fn route(input: &Path, output: &Path) -> String {
-    let [input, output] = [input_name(input), output_name(output)];
-    format!(
-        "{} → {}",
-        input.trim_matches('\''),
-        output.trim_matches('\'')
-    )
+    format!("{} → {}", plain(input, "stdin"), plain(output, "stdout"))
+}
+
+fn plain(path: &Path, stream: &str) -> String {
+    if is_standard_stream(path) {
+        stream.into()
+    } else {
+        text::printable(&path.to_string_lossy())
+    }
 }
 
 /// Reads a whole file, or stdin for `-`.
@@ -97,118 +104,4 @@ fn read_bounded(source: impl Read, limits: &Limits) -> anyhow::Result<Vec<u8>> {
         return Err(Error::LimitExceeded { what, found, limit }.into());
     }
     Ok(bytes)
-}
-
-/// A place to write one result to.
-#[derive(Debug)]
-pub struct Output {
-    path: PathBuf,
-    target: Target,
-    no_clobber: bool,
-}
-
-#[derive(Debug)]
-enum Target {
-    Stdout,
-    /// A file that is replaced in one step: its real path, links resolved.
-    File(PathBuf),
-    /// A device or pipe, written directly.
-    Special,
-}
-
-impl Output {
-    /// Checks that `path` can be written to, before any work is done. Creates nothing.
-    ///
-    /// # Errors
-    /// When it is a terminal, a folder, in a folder that does not exist, or exists already
-    /// and `no_clobber` is set.
-    pub fn prepare(path: &Path, no_clobber: bool) -> anyhow::Result<Self> {
-        let target = Self::target(path, no_clobber)
-            .with_context(|| format!("cannot write {}", output_name(path)))?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            target,
-            no_clobber,
-        })
-    }
-
-    fn target(path: &Path, no_clobber: bool) -> anyhow::Result<Target> {
-        if is_standard_stream(path) {
-            if io::stdout().is_terminal() {
-                return Err(Complaint::failure(
-                    "refusing to write binary data to a terminal",
-                    "use '-' with a pipe, or name a file",
-                )
-                .into());
-            }
-            return Ok(Target::Stdout);
-        }
-        if let Ok(existing) = fs::metadata(path) {
-            if existing.is_dir() {
-                anyhow::bail!("it is a folder");
-            }
-            if no_clobber {
-                return Err(exists());
-            }
-            if !existing.is_file() {
-                return Ok(Target::Special);
-            }
-            return Ok(Target::File(fs::canonicalize(path)?));
-        }
-        let folder = parent(path);
-        if !folder.is_dir() {
-            anyhow::bail!("there is no folder '{}'", folder.display());
-        }
-        Ok(Target::File(path.to_path_buf()))
-    }
-
-    /// Writes the result: all of it, or nothing.
-    ///
-    /// # Errors
-    /// When `fill` fails or the file cannot be written; then no file has changed.
-    pub fn commit(self, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> anyhow::Result<()> {
-        let write = || match &self.target {
-            Target::Stdout => {
-                let mut out = io::stdout().lock();
-                fill(&mut out)?;
-                Ok(out.flush()?)
-            }
-            Target::Special => {
-                let mut out = fs::OpenOptions::new().write(true).open(&self.path)?;
-                Ok(fill(&mut out)?)
-            }
-            Target::File(path) => replace(path, self.no_clobber, fill),
-        };
-        write().with_context(|| format!("cannot write {}", output_name(&self.path)))
-    }
-}
-
-/// Fills a temporary file beside `path` and renames it.
-fn replace(
-    path: &Path,
-    no_clobber: bool,
-    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
-) -> anyhow::Result<()> {
-    let mut unfinished = UnfinishedFile::create(parent(path))?;
-    let file = unfinished.file();
-    if let Ok(existing) = fs::metadata(path) {
-        fs::set_permissions(file.path(), existing.permissions())?;
-    }
-    fill(file)?;
-    match unfinished.persist(path, !no_clobber) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
-        other => Ok(other?),
-    }
-}
-
-fn exists() -> anyhow::Error {
-    Complaint::failure("it exists already", "leave out --no-clobber to replace it").into()
-}
-
-/// The folder that holds `path`; `.` for a bare name.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
 }

@@ -69,6 +69,12 @@ pub fn is_picture(bytes: &[u8]) -> bool {
     InputFormat::detect(bytes).is_some()
 }
 
+/// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`] wrote: it says so.
+#[must_use]
+pub fn is_own_png(start: &[u8]) -> bool {
+    super::png::is_own(start)
+}
+
 /// Whether the file was compressed with loss (JPEG, lossy WebP), so that coding it again
 /// adds a second loss.
 #[must_use]

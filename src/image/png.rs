@@ -16,6 +16,16 @@ const HEADER_BYTES: usize = 8 + 25;
 /// no language, no translated keyword (each of the two ends in a zero byte).
 const XMP_PREFIX: &[u8] = b"XML:com.adobe.xmp\0\0\0\0\0";
 
+/// A `tEXt` chunk "Software: aec", written first of all: it tells a PNG of ours from any other.
+const SOFTWARE: &[u8] = b"\0\0\0\x0ctEXtSoftware\0aec\x90\xb8\x3b\x50";
+
+/// Whether a file that starts with these bytes is a PNG that [`write`] wrote.
+pub(super) fn is_own(start: &[u8]) -> bool {
+    start
+        .get(HEADER_BYTES..)
+        .is_some_and(|rest| rest.starts_with(SOFTWARE))
+}
+
 /// Writes the samples of `image`, as they are, with the blocks of `metadata`.
 pub(super) fn write(
     image: &Image,
@@ -23,7 +33,8 @@ pub(super) fn write(
     out: impl Write,
 ) -> ::image::ImageResult<()> {
     let xmp = metadata.xmp.as_deref().filter(|xmp| is_plain_text(xmp));
-    let mut out = InsertAfterHeader::new(out, xmp.map(xmp_chunk).unwrap_or_default());
+    let xmp = xmp.map(xmp_chunk).unwrap_or_default();
+    let mut out = InsertAfterHeader::new(out, [SOFTWARE, &xmp].concat());
     // On photographs the fast level gives files up to a fifth larger than the default level and
     // takes 3 to 12 ms instead of 160 to 280 ms for 768x512, so that PNG does not dominate decoding.
     let mut encoder =
@@ -106,18 +117,18 @@ fn xmp_chunk(xmp: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// A writer that adds a chunk behind the `IHDR` chunk of the PNG passing through.
+/// A writer that adds chunks behind the `IHDR` chunk of the PNG passing through.
 struct InsertAfterHeader<W> {
     inner: W,
-    chunk: Vec<u8>,
+    chunks: Vec<u8>,
     header_left: usize,
 }
 
 impl<W: Write> InsertAfterHeader<W> {
-    fn new(inner: W, chunk: Vec<u8>) -> Self {
+    fn new(inner: W, chunks: Vec<u8>) -> Self {
         Self {
             inner,
-            chunk,
+            chunks,
             header_left: HEADER_BYTES,
         }
     }
@@ -132,7 +143,7 @@ impl<W: Write> Write for InsertAfterHeader<W> {
         let written = self.inner.write(&bytes[..part])?;
         self.header_left -= written;
         if self.header_left == 0 {
-            self.inner.write_all(&self.chunk)?;
+            self.inner.write_all(&self.chunks)?;
         }
         Ok(written)
     }

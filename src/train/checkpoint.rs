@@ -16,16 +16,23 @@ fn malformed(error: impl std::fmt::Display) -> Error {
 
 /// Writes bytes to a temporary file beside `path`, then renames it.
 ///
+/// The temporary file's name is `path` with `.tmp` added: what a killed run left is replaced by the next.
+///
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.persist(path).map_err(|error| error.error)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let write = || {
+        let mut file = std::fs::File::create(&temporary)?;
+        std::io::Write::write_all(&mut file, bytes)?;
+        // On the disk before it takes the old one's place.
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })?;
     Ok(())
 }
 

@@ -30,6 +30,9 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 pub const MODEL: &str = "model.safetensors";
 /// Name of the log in a run folder.
 pub const LOG: &str = "log.tsv";
+const CONFIG: &str = "config.toml";
+/// The files of a run.
+pub const RUN_FILES: [&str; 4] = [CHECKPOINT, MODEL, LOG, CONFIG];
 
 /// Where a run's weights come from and go to.
 pub struct RunOptions {
@@ -125,7 +128,7 @@ impl Run {
         }
         let text =
             toml::to_string(&config).map_err(|error| Error::InvalidOption(error.to_string()))?;
-        checkpoint::write_atomically(&options.out.join("config.toml"), text.as_bytes())?;
+        checkpoint::write_atomically(&options.out.join(CONFIG), text.as_bytes())?;
         let log = open_log(&options.out, options.resume)?;
         Ok(Self {
             config,

@@ -206,7 +206,17 @@ fn no_clobber_leaves_what_exists() {
         .assert()
         .success()
         .stderr("0 done, 4 skipped, 0 failed\n");
-    many(&here, "encode", &["pics"]).assert().success();
+    many(&here, "encode", &["pics"])
+        .assert()
+        .code(1)
+        .stderr(contains(
+            "cannot write 'out/sub/a.aec': it exists and is not an .aec file",
+        ))
+        .stderr(contains("3 done, 1 failed"));
+    assert_eq!(here.read("out/sub/a.aec"), b"old");
+    many(&here, "encode", &["pics", "--overwrite"])
+        .assert()
+        .success();
     assert!(here.read("out/sub/a.aec") != b"old");
 }
 

@@ -85,6 +85,15 @@ pub struct Args {
     #[arg(long, requires = "out", help_heading = "Output")]
     pub(super) resume: bool,
 
+    /// Start anew in --out, replacing the results that are there
+    #[arg(
+        long,
+        requires = "out",
+        conflicts_with = "resume",
+        help_heading = "Output"
+    )]
+    pub(super) overwrite: bool,
+
     /// Pictures in the page's viewer; 0 for none
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Output")]
     pub(super) viewer: usize,

@@ -146,7 +146,7 @@ fn describe_file(
     if let Some(model) = model.as_ref().filter(|_| args.verify) {
         verify(&bytes, model, args, global).with_context(|| format!("cannot decode {name}"))?;
     }
-    let mut report = Report::new(name.trim_matches('\''), &bytes, &container)?;
+    let mut report = Report::new(&stdio::plain_name(path), &bytes, &container)?;
     report.model_name = model
         .filter(|model| model_id(model) == container.header.model)
         .map(|model| model.name().into());
