@@ -421,7 +421,10 @@ fn headers_of_huge_pictures_are_refused_at_once() {
         (16_385, 16_384, true),
         // Within the limit: the tiles are missing.
         (16_384, 16_384, false),
-        (1, 1_048_560, false),
+        (1, 65_535, false),
+        // Memory follows the width: sides have a limit of their own.
+        (1, 1_048_560, true),
+        (65_536, 1, true),
     ] {
         let file = bomb(|layout| layout.set_size(width, height));
         let error = refused(64 << 10, || decode(&file));
@@ -446,7 +449,7 @@ fn thin_pictures_over_the_limit_are_refused_at_once() {
         limits,
         ..DecodeOptions::default()
     };
-    for (width, height) in [(1, 16_385), (16_385, 1), (1, 1_048_560)] {
+    for (width, height) in [(1, 16_385), (16_385, 1), (1, 65_535)] {
         let file = bomb(|layout| layout.set_size(width, height));
         let error = refused(64 << 10, || {
             aec::decode(&file, tiny::model(), &options, &NoProgress)

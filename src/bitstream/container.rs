@@ -107,8 +107,9 @@ impl<'a> Container<'a> {
         let (metadata, mut section) = read_metadata(&mut reader, limits)?;
         let index = if count > 1 {
             let index = expect(section, TAG_TILE_INDEX)?;
+            let lengths = read_index(index.payload, count * tags.len())?;
             section = Section::read(&mut reader)?;
-            Some(read_index(index.payload, count * tags.len())?)
+            Some(lengths)
         } else {
             None
         };

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
+use super::damage::report_damage;
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::{Resources, StageClock, named_format};
@@ -195,7 +196,7 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     clock.lap("write image");
     let route = stdio::route(&args.input, output);
     global.say(&summary(&route, &image, started));
-    report_damage(&damage, &stdio::input_name(&args.input), global)
+    refuse_damage(&damage, &stdio::input_name(&args.input), global)
 }
 
 /// Files and folders of files to a folder of pictures.
@@ -224,7 +225,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             args.decode(&task.input, bytes, &models.of_file(bytes), &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format.into(), out))?;
-        report_damage(&damage, &stdio::input_name(&task.input), global)?;
+        refuse_damage(&damage, &stdio::input_name(&task.input), global)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {
             pixels: image.pixels(),
@@ -258,8 +259,24 @@ impl Args {
             codec::decode(bytes, model, &options, progress).map(|image| (image, Vec::new()))
         };
         decoded
-            .map_err(|error| explain(error, bytes))
+            .map_err(|error| self.explain(error, bytes))
             .with_context(|| format!("cannot decode {}", stdio::input_name(input)))
+    }
+}
+
+impl Args {
+    /// Adds what the user can do about an error: the input is a picture, or damaged.
+    fn explain(&self, error: Error, bytes: &[u8]) -> anyhow::Error {
+        let hint = match error {
+            Error::NotAec if io::is_picture(bytes) => "use 'aec encode' to compress a picture",
+            Error::Corrupt(_) | Error::Truncated { .. }
+                if !self.keep_going && Header::read(&mut Reader::new(bytes)).is_ok() =>
+            {
+                "--keep-going writes what is left of a damaged file"
+            }
+            other => return other.into(),
+        };
+        Complaint::failure(error.to_string(), hint).into()
     }
 }
 
@@ -274,13 +291,11 @@ fn summary(route: &str, image: &Image, started: Instant) -> String {
 }
 
 /// Names what is damaged; an error if anything is.
-fn report_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyhow::Result<()> {
+fn refuse_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyhow::Result<()> {
     if damage.is_empty() {
         return Ok(());
     }
-    for part in damage {
-        global.error(&anyhow::anyhow!("{part}"));
-    }
+    report_damage(damage, global);
     let message = format!("{name} is damaged; what is left of the picture was written");
     Err(Complaint::failure(message, "").into())
 }
@@ -291,16 +306,6 @@ fn pixels(bytes: &[u8]) -> u64 {
         let grid = header.tile_grid();
         u64::from(grid.width) * u64::from(grid.height)
     })
-}
-
-/// Adds a hint when the input is a picture.
-fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
-    match error {
-        Error::NotAec if io::is_picture(bytes) => {
-            Complaint::failure(error.to_string(), "use 'aec encode' to compress a picture").into()
-        }
-        other => other.into(),
-    }
 }
 
 #[cfg(test)]

@@ -151,6 +151,10 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             Error::LimitExceeded { what, .. } if what.contains("pixels") => {
                 Some("raise it with --max-pixels")
             }
+            Error::LimitExceeded {
+                what: "width" | "height",
+                ..
+            } => Some("raise it with --max-side"),
             Error::UnknownModel(_) => {
                 Some("put the weights file in AEC_MODEL_DIR or pass --model PATH")
             }

@@ -6,6 +6,7 @@
 mod batch;
 mod bench;
 mod compare;
+mod damage;
 mod decode;
 mod encode;
 mod info;

@@ -59,6 +59,13 @@ pub struct Resources {
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_pixels: u64,
 
+    /// Refuse images with a longer side
+    ///
+    /// Memory follows the width as well as the pixels: about 9 kB for every column.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_side,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_side: u32,
+
     /// Force a kernel path: avx512, avx2, neon or portable
     ///
     /// Every path gives the same bits; this is for checking that, and for bug reports.
@@ -86,6 +93,7 @@ impl Resources {
     pub fn limits(&self) -> Limits {
         Limits {
             max_pixels: self.max_pixels,
+            max_side: self.max_side,
             ..Limits::default()
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct EncodedTile {
 /// fully transparent pixels have is not kept.
 ///
 /// # Errors
-/// [`Image`](crate::Error::Image) when the alpha channel is of another size than the picture,
+/// [`Image`](crate::Error::Image) when the picture's fields disagree ([`Image::check`]),
 /// [`LimitExceeded`](crate::Error::LimitExceeded) for pictures over the limits,
 /// [`InvalidOption`](crate::Error::InvalidOption) for a tile size out of range,
 /// [`Cancelled`](crate::Error::Cancelled) when `progress` says so.
@@ -68,10 +68,11 @@ pub(super) struct PictureEncoder<'a> {
 impl<'a> PictureEncoder<'a> {
     /// Checks the picture and the options.
     pub fn new(image: &'a Image, model: &'a Model, options: &EncodeOptions) -> Result<Self> {
+        image.check()?;
         options
             .limits
             .check_coded_pixels(image.width, image.height)?;
-        let alpha = checked_alpha(image)?;
+        let alpha = image.alpha.as_ref().filter(|alpha| !alpha.is_opaque());
         let header = Header::new(
             image.width,
             image.height,
@@ -172,15 +173,6 @@ impl<'a> PictureEncoder<'a> {
         };
         write_container(self.image, &self.options, header, tiles, &self.alpha)
     }
-}
-
-/// The alpha channel, unless it is opaque everywhere.
-fn checked_alpha(image: &Image) -> Result<Option<&Alpha>> {
-    let Some(alpha) = &image.alpha else {
-        return Ok(None);
-    };
-    alpha.check_size(image.width, image.height)?;
-    Ok(Some(alpha).filter(|alpha| !alpha.is_opaque()))
 }
 
 /// Rows of 8 x 8 patches; beyond the picture its edge is repeated.

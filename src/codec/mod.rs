@@ -19,7 +19,7 @@ mod source;
 mod tile;
 
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents};
+pub use decode::{decode, decode_damaged, decode_latents, verify};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};

@@ -102,6 +102,7 @@ pub fn pixels(bytes: &[u8]) -> u64 {
 /// [`Error::Io`] from `out`; [`Error::Image`] when the picture's sizes disagree;
 /// [`Error::Unsupported`] for a PPM of a picture with alpha.
 pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()> {
+    image.check()?;
     // Writing is buffered here, since encoders write many small pieces.
     let mut out = std::io::BufWriter::with_capacity(1 << 18, out);
     let turned;

@@ -297,6 +297,7 @@ fn gray_is_written_as_gray_png() {
 fn limits_hold_before_memory_is_asked_for() {
     let limits = Limits {
         max_pixels: u64::from(W * H) - 1,
+        max_side: u32::MAX,
         max_metadata_bytes: 10,
     };
     let files = [

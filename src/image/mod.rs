@@ -45,18 +45,7 @@ impl Image {
     /// # Errors
     /// [`Error::Image`] when a side is 0 or `rgb` does not hold `width * height * 3` bytes.
     pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
-        if width == 0 || height == 0 {
-            return Err(Error::Image(format!(
-                "the size is {width}x{height}, but neither side may be 0"
-            )));
-        }
-        let wanted = (u64::from(width) * u64::from(height)).saturating_mul(CHANNELS as u64);
-        if rgb.len() as u64 != wanted {
-            return Err(Error::Image(format!(
-                "{width}x{height} pixels need {wanted} bytes, found {}",
-                rgb.len()
-            )));
-        }
+        check_size(width, height, rgb.len())?;
         Ok(Self {
             width,
             height,
@@ -86,6 +75,19 @@ impl Image {
         alpha.check_size(self.width, self.height)?;
         let alpha = Some(alpha).filter(|alpha| !alpha.is_opaque());
         Ok(Self { alpha, ..self })
+    }
+
+    /// Checks what the public fields must keep to: that the samples and the alpha channel are those of a picture of
+    /// this size, and the orientation one that exists. What takes a picture calls it first.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when they disagree.
+    pub fn check(&self) -> Result<()> {
+        check_size(self.width, self.height, self.rgb.len())?;
+        if let Some(alpha) = &self.alpha {
+            alpha.check_size(self.width, self.height)?;
+        }
+        transform(self.metadata.orientation).map(drop)
     }
 
     /// Blends the picture over a uniform gray, which leaves it opaque.
@@ -132,6 +134,7 @@ impl Image {
     /// # Errors
     /// [`Error::Image`] when the fields were changed so that their sizes disagree.
     pub fn into_upright(self) -> Result<Self> {
+        self.check()?;
         let orientation = self.metadata.orientation;
         let mut metadata = self.metadata;
         metadata.reset_orientation();
@@ -149,6 +152,22 @@ impl Image {
         upright.metadata = metadata;
         Ok(upright)
     }
+}
+
+/// Checks that `samples` are those of a picture of this size.
+fn check_size(width: u32, height: u32, samples: usize) -> Result<()> {
+    if width == 0 || height == 0 {
+        return Err(Error::Image(format!(
+            "the size is {width}x{height}, but neither side may be 0"
+        )));
+    }
+    let wanted = (u64::from(width) * u64::from(height)).saturating_mul(CHANNELS as u64);
+    if samples as u64 != wanted {
+        return Err(Error::Image(format!(
+            "{width}x{height} pixels need {wanted} bytes, found {samples}"
+        )));
+    }
+    Ok(())
 }
 
 /// `round((r + g + b) / 3)`; equal samples stay as they are.
@@ -197,6 +216,40 @@ mod tests {
             Image::new(u32::MAX, u32::MAX, vec![]),
             Err(Error::Image(_))
         ));
+    }
+
+    #[test]
+    fn fields_that_disagree_are_found_wherever_a_picture_is_taken() {
+        let broken: [fn(&mut Image); 6] = [
+            |image| image.width = 0,
+            |image| image.width = 1 << 31,
+            |image| image.height += 1,
+            |image| image.rgb.truncate(17),
+            |image| image.alpha = Some(Alpha::new(Depth::Eight, vec![1; 5]).unwrap()),
+            |image| image.metadata.orientation = 9,
+        ];
+        assert!(numbered(3, 2).check().is_ok());
+        let model = crate::Model::embedded().unwrap();
+        for (i, break_it) in broken.iter().enumerate() {
+            let mut image = numbered(3, 2);
+            break_it(&mut image);
+            assert!(matches!(image.check(), Err(Error::Image(_))), "{i}");
+            for format in [io::OutputFormat::Png, io::OutputFormat::Ppm] {
+                let written = io::write(&image, format, std::io::sink());
+                assert!(matches!(written, Err(Error::Image(_))), "{i}");
+            }
+            let options = crate::EncodeOptions::default();
+            let encoded = crate::encode(&image, &model, &options, &crate::NoProgress);
+            assert!(matches!(encoded, Err(Error::Image(_))), "{i}");
+            let goal = crate::Target {
+                goal: crate::Goal::Bytes(1),
+                best_effort: true,
+            };
+            let encoded =
+                crate::encode_to_target(&image, &model, &goal, &options, &crate::NoProgress);
+            assert!(matches!(encoded, Err(Error::Image(_))), "{i}");
+            assert!(matches!(image.into_upright(), Err(Error::Image(_))), "{i}");
+        }
     }
 
     #[test]

@@ -34,3 +34,14 @@ pub use peak::fma_peak;
 pub use pixels::{patches_to_pixels, pixels_to_patches};
 pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};
+
+/// The product of sizes that a slice's length is held against.
+///
+/// # Panics
+/// When it does not fit: a product that wrapped could agree with a slice that is too short.
+fn product<const N: usize>(sizes: [usize; N]) -> usize {
+    sizes
+        .iter()
+        .try_fold(1, |product: usize, &size| product.checked_mul(size))
+        .expect("the number of values fits in memory")
+}
