@@ -13,7 +13,7 @@ use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::RateOptions;
 use super::{stdio, text};
-use crate::bitstream::Container;
+use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress};
 use crate::error::Error;
@@ -221,10 +221,9 @@ impl Encoding {
     /// One line: from where to where, how large, and how long it took.
     fn summary(&self, route: &str, image: &Image, model: &Model, started: Instant) -> String {
         let bytes = self.file.len() as u64;
+        let (width, height) = image.upright_size();
         format!(
-            "{route}: {}x{}, {} bytes, {}, {}model {}, {}",
-            image.width,
-            image.height,
+            "{route}: {width}x{height}, {} bytes, {}, {}model {}, {}",
             text::thousands(bytes),
             text::bits_per_pixel(bytes, image.pixels()),
             self.chosen,
@@ -237,18 +236,21 @@ impl Encoding {
 /// Reads the input picture.
 fn read_image(input: &Path, bytes: &[u8], limits: &Limits) -> anyhow::Result<Image> {
     io::read(bytes, limits)
-        .map_err(|error| explain(error, bytes, limits))
+        .map_err(|error| explain(error, bytes))
         .with_context(|| format!("cannot read {}", stdio::input_name(input)))
 }
 
 /// Adds a hint when the input is an `.aec` file already.
-fn explain(error: Error, bytes: &[u8], limits: &Limits) -> anyhow::Error {
-    match Container::parse(bytes, limits) {
-        Err(Error::NotAec) => error.into(),
-        _ => Complaint::failure(
+fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
+    if bytes.starts_with(&SIGNATURE) {
+        return Complaint::failure(
             "it is an .aec file already",
             "use 'aec decode' to get a picture",
         )
-        .into(),
+        .into();
     }
+    if bytes.is_empty() {
+        return anyhow::anyhow!("it is empty");
+    }
+    error.into()
 }

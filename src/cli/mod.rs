@@ -42,7 +42,6 @@ use crate::codec::{Model, model_id};
                   Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
     arg_required_else_help = true,
     subcommand_required = false,
-    disable_help_subcommand = true,
     infer_subcommands = false
 )]
 struct Cli {
@@ -72,10 +71,8 @@ enum Command {
     /// Train model weights
     Train(train::Args),
     /// Print a completion script for a shell
-    #[command(hide = true)]
     Completions(shell::CompletionsArgs),
     /// Print the manual page, or that of a command
-    #[command(hide = true)]
     Man(shell::ManArgs),
 }
 

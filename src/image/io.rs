@@ -116,8 +116,7 @@ pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()>
         OutputFormat::Png => {
             let mut metadata = image.metadata.clone();
             metadata.reset_orientation();
-            super::png::write(pixels, &metadata, &mut out)
-                .map_err(|error| from_image_error(InputFormat::Png, error))?;
+            super::png::write(pixels, &metadata, &mut out)?;
         }
         OutputFormat::Ppm => write_pnm(pixels, &mut out)?,
     }
@@ -264,9 +263,17 @@ fn from_image_error(format: InputFormat, error: ImageError) -> Error {
     }
 }
 
-/// `text` with every run of white space replaced by one space.
+/// `text` with every run of white space replaced by one space, and a chunk called by its name alone
+/// (`ChunkType { type: IHDR, ... }` is how the decoder shows it).
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    const DEBUG: &str = "ChunkType { type: ";
+    while let Some((start, rest)) = text.split_once(DEBUG) {
+        let (inside, rest) = rest.split_once('}').unwrap_or((rest, ""));
+        let name = inside.split(',').next().unwrap_or_default().trim();
+        text = format!("{start}{name}{rest}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -113,6 +113,16 @@ impl Image {
         u64::from(self.width) * u64::from(self.height)
     }
 
+    /// Width and height of the upright picture.
+    #[must_use]
+    pub fn upright_size(&self) -> (u32, u32) {
+        if self.metadata.orientation < 5 {
+            (self.width, self.height)
+        } else {
+            (self.height, self.width)
+        }
+    }
+
     /// Replaces every pixel by the rounded mean of its samples and marks the picture as gray.
     pub fn make_gray(&mut self) {
         for pixel in self.rgb.as_chunks_mut::<CHANNELS>().0 {

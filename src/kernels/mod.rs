@@ -16,7 +16,7 @@ pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
 mod lanes;
-#[cfg(feature = "cli")]
+#[cfg(feature = "mimalloc")]
 pub mod memory;
 mod peak;
 pub mod pixels;

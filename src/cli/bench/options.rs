@@ -18,7 +18,7 @@ pub struct Args {
     pub(super) images: Vec<PathBuf>,
 
     /// Qualities of aec to run, separated by commas
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality,
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality, allow_negative_numbers = true,
           default_values_t = [0.0, 10.0, 25.0, 40.0, 55.0, 70.0, 85.0, 100.0])]
     pub(super) quality: Vec<f64>,
 
