@@ -43,6 +43,7 @@ pub const BROKEN: &[(&str, Maker)] = &[
     ("x-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX")[0] ^= 1)),
     ("x-short-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").truncate(1))),
     ("x-long-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").push(1))),
+    ("x-long-tile-index-cut", long_index_and_cut_tile),
     ("x-swapped-tiles", || changed(tiled(), |layout| layout.sections[1..].swap(0, 1))),
     ("x-tile-flag", || with_tile(|tile| tile[0] = 2)),
     ("x-short-tile", || with_tile(|tile| tile.truncate(4))),
@@ -73,6 +74,14 @@ fn plain() -> Vec<u8> {
 /// A file of two unlike tiles.
 fn tiled() -> Vec<u8> {
     encode(&pictures::scene(90, 64), 60.0, 64)
+}
+
+/// Two faults: the first in the file is the one to report.
+fn long_index_and_cut_tile() -> Vec<u8> {
+    let mut file = changed(tiled(), |layout| layout.payload(b"TIDX").push(1));
+    let first_tile = file.windows(4).position(|tag| tag == b"TILE").unwrap();
+    file.truncate(first_tile + 40);
+    file
 }
 
 /// A file of one tile with an alpha channel.
