@@ -55,6 +55,8 @@ pub enum Kind {
     Encoded,
     /// Pictures.
     Picture,
+    /// Arrays, of which none says who wrote it.
+    Array,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
         match self {
             Self::Encoded => start.starts_with(&SIGNATURE),
             Self::Picture => is_own_png(start),
+            Self::Array => false,
         }
     }
 
@@ -73,6 +76,7 @@ impl Kind {
         match self {
             Self::Encoded => "it exists and is not an .aec file",
             Self::Picture => "it exists and is not a PNG that 'aec decode' wrote",
+            Self::Array => "it exists already",
         }
     }
 }
@@ -216,28 +220,27 @@ pub fn check_existing(path: &Path, existing: Existing) -> anyhow::Result<()> {
     check().with_context(|| format!("cannot write {}", output_name(path)))
 }
 
-/// Refuses to start anew in a folder that holds any of the files an earlier run left.
+/// What can be done where a run is not to be replaced.
+pub const RESUME_OR_OVERWRITE: &str =
+    "go on with it by --resume, name another folder, or replace it with --overwrite";
+
+/// Refuses a folder that holds any of these files, left by an earlier run.
 ///
 /// # Errors
-/// When it does, unless `overwrite` is set.
+/// When it does.
 pub fn check_folder(
     folder: &Path,
     files: &[&str],
     what: &str,
-    overwrite: bool,
+    hint: &'static str,
 ) -> anyhow::Result<()> {
     let holds = |name: &&&str| fs::symlink_metadata(folder.join(name)).is_ok();
-    let Some(name) = files.iter().find(holds).filter(|_| !overwrite) else {
+    let Some(name) = files.iter().find(holds) else {
         return Ok(());
     };
-    Err(Complaint::failure(
-        format!(
-            "the folder {} holds {what} already: {name}",
-            text::quoted(folder)
-        ),
-        "go on with it by --resume, name another folder, or replace it with --overwrite",
-    )
-    .into())
+    let folder = text::quoted(folder);
+    let message = format!("the folder {folder} holds {what} already: {name}");
+    Err(Complaint::failure(message, hint).into())
 }
 
 /// What stands at `path`, links followed; of a dangling link, the link.

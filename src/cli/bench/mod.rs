@@ -12,14 +12,14 @@ mod machine;
 pub(super) mod measure;
 mod options;
 mod output;
-mod page;
+pub(super) mod page;
 mod record;
 mod reference;
 pub(super) mod report;
 mod session;
 mod summary;
 mod table;
-mod viewer;
+pub(super) mod viewer;
 
 use std::io::Write;
 
@@ -27,7 +27,7 @@ use anyhow::bail;
 
 use super::messages::{Complaint, GlobalOptions};
 use super::options::Device;
-use super::output::check_folder;
+use super::output::{RESUME_OR_OVERWRITE, check_folder};
 use super::text;
 use crate::codec::EncodeOptions;
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
@@ -46,8 +46,11 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 }
 
 fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    if let Some(folder) = args.out.as_deref().filter(|_| !args.resume) {
-        check_folder(folder, &output::FILES, "results", args.overwrite)?;
+    if let Some(folder) = &args.out
+        && !args.resume
+        && !args.overwrite
+    {
+        check_folder(folder, &output::FILES, "results", RESUME_OR_OVERWRITE)?;
     }
     let inputs = inputs::collect(&args.images)?;
     let other_runs = other_runs(args)?;

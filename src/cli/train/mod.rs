@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::messages::GlobalOptions;
 use super::options::Device;
-use super::output::{Existing, Output, check_folder};
+use super::output::{Existing, Output, RESUME_OR_OVERWRITE, check_folder};
 use super::{interrupt, plot, text};
 use crate::codec::Model;
 use crate::image::io::{OutputFormat, write};
@@ -44,6 +44,13 @@ pub(super) struct Args {
     /// The optimizer starts afresh, with a warm-up.
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<PathBuf>,
+
+    /// Add the configuration's layers that --init lacks
+    ///
+    /// Blocks, states between context steps and gains start as the identity, so that the
+    /// grown model computes what the initial one did.
+    #[arg(long, requires = "init")]
+    grow: bool,
 
     /// Continue the run in --out
     #[arg(long)]
@@ -96,8 +103,8 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 
 fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     args.device.check()?;
-    if !args.resume {
-        check_folder(&args.out, &RUN_FILES, "a run", args.overwrite)?;
+    if !args.resume && !args.overwrite {
+        check_folder(&args.out, &RUN_FILES, "a run", RESUME_OR_OVERWRITE)?;
     }
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
@@ -111,6 +118,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
         out: args.out.clone(),
         resume: args.resume,
         init,
+        grow: args.grow,
         device: args.device.into(),
     };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
@@ -272,14 +280,19 @@ fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
             bar.set_position(*step);
             global.detail(|| format!("step {step}: {text}; {}", milliseconds(times)));
         }
-        Event::Validation { step, loss, points } => {
+        Event::Validation {
+            step,
+            loss,
+            seen_loss,
+            points,
+        } => {
             let points: Vec<String> = points
                 .iter()
                 .map(|(bpp, psnr)| format!("{bpp:.3} bpp {psnr:.2} dB"))
                 .collect();
             bar.suspend(|| {
                 global.say(&format!(
-                    "step {step}: validation loss {loss:.3}; {}",
+                    "step {step}: validation loss {loss:.3}, of training crops {seen_loss:.3}; {}",
                     points.join(", ")
                 ))
             });
