@@ -87,7 +87,9 @@ fn both_decoders_agree_on_pairs_of_damages() {
         |layout| layout.set_size(9000, 9000),
         |layout| layout.sections.insert(0, (*b"XTST", vec![])),
         |layout| layout.payload(b"TIDX").push(1),
-        |layout| drop(layout.payload(b"TIDX").pop()),
+        |layout| {
+            layout.payload(b"TIDX").pop();
+        },
         |layout| layout.payload(b"TIDX")[0] ^= 1,
         |layout| layout.payload(b"TILE").truncate(4),
         |layout| layout.payload(b"TILE")[0] = 2,

@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
+use super::messages::INTERRUPTED;
+
 /// The temporary files being written.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -19,9 +21,6 @@ static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static IS_GRACEFUL: AtomicBool = AtomicBool::new(false);
 /// Set at the first request to end.
 static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Exit status after Ctrl-C, as shells report it: 128 + SIGINT.
-const STATUS: i32 = 130;
 
 fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -42,7 +41,7 @@ pub(super) fn install() {
         for path in paths.iter() {
             let _ = std::fs::remove_file(path);
         }
-        std::process::exit(STATUS);
+        std::process::exit(INTERRUPTED);
     });
 }
 
@@ -51,6 +50,25 @@ pub(super) fn install() {
 pub(super) fn stop_at_request() -> &'static AtomicBool {
     IS_GRACEFUL.store(true, Ordering::Relaxed);
     &STOP
+}
+
+/// What the names of temporary files start and end with.
+const PREFIX: &str = ".aec-";
+const SUFFIX: &str = ".tmp";
+
+/// Removes the temporary files that a killed run left in a folder of its own.
+pub(super) fn remove_unfinished(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            // It is only in the way.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A temporary file that becomes the target in one step, or disappears.
@@ -65,7 +83,7 @@ impl UnfinishedFile {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         let mut registered = unfinished();
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".aec-").suffix(".tmp");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

@@ -120,6 +120,9 @@ fn write_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Exit status of a run that was ended by Ctrl-C, as shells report it: 128 + SIGINT.
+pub const INTERRUPTED: i32 = 130;
+
 /// The exit status for an error: 0 for a closed pipe, 130 for a cancelled run, else 1 or 2.
 #[must_use]
 pub fn status(error: &anyhow::Error) -> i32 {
@@ -133,7 +136,7 @@ pub fn status(error: &anyhow::Error) -> i32 {
             return 0;
         }
         match cause.downcast_ref::<Error>() {
-            Some(Error::Cancelled) => return 130,
+            Some(Error::Cancelled) => return INTERRUPTED,
             Some(Error::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return 0,
             _ => {}
         }

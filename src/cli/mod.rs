@@ -98,7 +98,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let status = messages::status(&error);
-            if status != 0 {
+            // Who ended the run knows.
+            if status != 0 && status != messages::INTERRUPTED {
                 global.error(&error);
             }
             exit_code(status)

@@ -12,9 +12,13 @@ use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::{Error, Result};
+use crate::image::CHANNELS;
 use crate::model::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
 use crate::model::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
 use crate::model::{ModelConfig, Weights};
+
+/// Least variance of the components that tell a picture from a single color.
+const MIN_VARIANCE: f64 = 1e-9;
 
 /// Crops of 64 x 64 pixels from which the components are measured.
 const SAMPLE_CROPS: usize = 4000;
@@ -160,6 +164,11 @@ fn linear_transform(
     rng: &mut ChaCha8Rng,
 ) -> Result<LinearTransform> {
     let (vectors, values) = eigenvectors(&covariance(pictures, rng)?, PATCH16);
+    // Patches of one color have as many components as a color.
+    if values[CHANNELS] < MIN_VARIANCE {
+        let text = "every training picture is of one color: there is nothing to learn from them";
+        return Err(Error::Image(text.into()));
+    }
     let m = model.latent_channels;
     let mut analysis = vec![0f32; m * PATCH16 + m];
     let mut synthesis = vec![0f32; PATCH16 * m + PATCH16];

@@ -14,6 +14,7 @@ use super::options::Device;
 use super::output::{Existing, Output, RESUME_OR_OVERWRITE, check_folder};
 use super::{interrupt, plot, text};
 use crate::codec::Model;
+use crate::error::Error;
 use crate::image::io::{OutputFormat, write};
 use crate::model::Weights;
 use crate::model::weights::read_file;
@@ -36,7 +37,9 @@ pub(super) struct Args {
     out: PathBuf,
 
     /// Model sizes and schedule in TOML; the flags below override it
-    #[arg(long, value_name = "FILE")]
+    ///
+    /// A run that is resumed goes on with the configuration in its folder.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
 
     /// Start from these weights ('base': the built-in ones)
@@ -80,6 +83,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// Leave out pictures beyond this many pixels in all
+    ///
+    /// All pictures are held in memory, 3 bytes for a pixel.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_pixels: u64,
+
     /// Where to train
     ///
     /// The pictures are copied to a GPU's memory.
@@ -106,6 +115,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     if !args.resume && !args.overwrite {
         check_folder(&args.out, &RUN_FILES, "a run", RESUME_OR_OVERWRITE)?;
     }
+    interrupt::remove_unfinished(&args.out);
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
@@ -145,6 +155,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     ));
     if step < steps {
         global.say("go on with --resume");
+        return Err(Error::Cancelled.into());
     }
     Ok(())
 }
@@ -223,13 +234,16 @@ fn load_pictures(
     let warn =
         |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
     let side = u32::try_from(config.crop).unwrap_or(u32::MAX);
-    let load = |folder: &Path| {
-        Pictures::load(folder, side, &warn)
+    let load = |folder: &Path, max_pixels: u64| {
+        Pictures::load(folder, side, max_pixels, &warn)
             .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))
     };
-    let pictures = load(&args.data)?;
+    let pictures = load(&args.data, args.max_pixels)?;
     match &args.validation {
-        Some(folder) => Ok((pictures, load(folder)?)),
+        Some(folder) => {
+            let left = args.max_pixels.saturating_sub(pictures.pixels());
+            Ok((pictures, load(folder, left)?))
+        }
         None => Ok(pictures.split_for_validation()),
     }
 }
