@@ -509,3 +509,20 @@ fn memory_is_in_proportion_to_pixels() {
     println!("bytes per pixel: {spent:.1?}");
     assert!(spent[1] < 1.2 * spent[0], "{spent:?}");
 }
+
+/// A PNG is written in bands: no copy of the samples is made, however many bits they have.
+#[test]
+fn writing_a_png_takes_no_second_copy() {
+    let _turn = turn();
+    let side = 1500;
+    let alpha = (0..side * side).map(|i| (i % 65_521) as u16).collect();
+    let alpha = aec::Alpha::new(aec::Depth::Sixteen, alpha).unwrap();
+    let picture = pictures::flat(side, side, [9, 99, 199])
+        .with_alpha(alpha)
+        .unwrap();
+    let write =
+        || aec::image::io::write(&picture, aec::image::io::OutputFormat::Png, std::io::sink());
+    let (written, peak) = peak_of(write);
+    written.unwrap();
+    assert!(peak < 10 << 20, "{peak} bytes for 18 MB of samples");
+}

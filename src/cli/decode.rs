@@ -13,7 +13,7 @@ use super::models::ModelOption;
 use super::options::{Resources, StageClock, named_format};
 use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::{stdio, text};
+use super::{memory, stdio, text};
 use crate::bitstream::{Header, Reader};
 use crate::codec::Model;
 use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
@@ -181,6 +181,10 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
     format.check_alpha(&bytes)?;
+    if args.region.is_none() {
+        memory::check(pixels(&bytes), &args.resources.limits())
+            .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
+    }
     let (image, damage) = args.resources.install(|| {
         let model = args
             .model

@@ -12,7 +12,7 @@ use super::options::{PICTURE_EXTENSIONS, Resources, StageClock, named_format};
 use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::RateOptions;
-use super::{stdio, text};
+use super::{memory, stdio, text};
 use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress};
@@ -82,6 +82,8 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
+    memory::check(io::pixels(&bytes), &limits)
+        .with_context(|| format!("cannot encode {}", stdio::input_name(&args.input)))?;
     let image = read_image(&args.input, &bytes, &limits)?;
     if io::is_lossy_source(&bytes) {
         global.warn(&format!(

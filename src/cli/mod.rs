@@ -13,6 +13,7 @@ mod info;
 mod inspect;
 mod interrupt;
 mod latent;
+mod memory;
 pub mod messages;
 mod models;
 pub mod options;

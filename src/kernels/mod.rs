@@ -24,7 +24,7 @@ pub mod pointwise;
 pub mod rearrange;
 #[cfg(test)]
 mod tests;
-pub mod train;
+pub(crate) mod train;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};

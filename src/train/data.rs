@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::crop::Crop;
 use crate::error::{Error, Result};
-use crate::image::{Image, io};
+use crate::image::{CHANNELS, Image, io};
 use crate::kernels::pixels_to_patches;
 use crate::limits::Limits;
 
@@ -241,6 +241,16 @@ impl Pictures {
     #[must_use]
     pub fn have_room_for(&self, side: usize) -> bool {
         self.pictures.iter().any(|picture| has_room(picture, side))
+    }
+
+    /// Whether every picture is of one color.
+    #[must_use]
+    pub fn are_plain(&self) -> bool {
+        let is_plain = |picture: &Image| {
+            let (pixels, _) = picture.rgb.as_chunks::<CHANNELS>();
+            pixels.iter().all(|pixel| *pixel == pixels[0])
+        };
+        self.pictures.iter().all(is_plain)
     }
 
     /// Draws a crop for a sample of `side` x `side` pixels (see [`Crop::draw`]) from a picture

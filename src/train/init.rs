@@ -12,13 +12,9 @@ use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::{Error, Result};
-use crate::image::CHANNELS;
 use crate::model::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
 use crate::model::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
 use crate::model::{ModelConfig, Weights};
-
-/// Least variance of the components that tell a picture from a single color.
-const MIN_VARIANCE: f64 = 1e-9;
 
 /// Crops of 64 x 64 pixels from which the components are measured.
 const SAMPLE_CROPS: usize = 4000;
@@ -27,8 +23,12 @@ const SAMPLE_CROPS: usize = 4000;
 /// 16 x 16 patches, gains from high-rate theory, networks drawn from `seed`.
 ///
 /// # Errors
-/// When a product of the backend fails.
+/// [`Error::Image`] when every picture is of one color; when a product of the backend fails.
 pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weights> {
+    if pictures.are_plain() {
+        let text = "every training picture is of one color: there is nothing to learn from them";
+        return Err(Error::Image(text.into()));
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     let mut layers: BTreeMap<String, Vec<f32>> = config
         .model
@@ -164,11 +164,6 @@ fn linear_transform(
     rng: &mut ChaCha8Rng,
 ) -> Result<LinearTransform> {
     let (vectors, values) = eigenvectors(&covariance(pictures, rng)?, PATCH16);
-    // Patches of one color have as many components as a color.
-    if values[CHANNELS] < MIN_VARIANCE {
-        let text = "every training picture is of one color: there is nothing to learn from them";
-        return Err(Error::Image(text.into()));
-    }
     let m = model.latent_channels;
     let mut analysis = vec![0f32; m * PATCH16 + m];
     let mut synthesis = vec![0f32; PATCH16 * m + PATCH16];

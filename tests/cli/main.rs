@@ -6,6 +6,7 @@ mod kept;
 #[path = "../common/layout.rs"]
 #[allow(dead_code)]
 mod layout;
+mod limits;
 mod matrix;
 #[path = "../common/model_file.rs"]
 mod model_file;
@@ -13,6 +14,7 @@ mod models;
 mod outputs;
 mod parts;
 mod round_trips;
+mod runs;
 mod talk;
 mod targets;
 

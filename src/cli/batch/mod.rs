@@ -19,7 +19,7 @@ use anyhow::Context;
 use super::messages::{Complaint, GlobalOptions};
 use super::output::{self, Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::{stdio, text};
+use super::{memory, stdio, text};
 use crate::codec::Progress;
 use crate::limits::Limits;
 use gate::Gate;
@@ -150,7 +150,16 @@ impl Batch<'_> {
         }
         output::check_existing(&task.output, self.overwrite.existing(self.writes))?;
         let bytes = stdio::read_input(&task.input, &self.limits)?;
-        let _place = gate.enter((self.pixels)(&bytes));
+        let pixels = (self.pixels)(&bytes);
+        let mut place = gate.enter(pixels);
+        if memory::check(pixels, &self.limits).is_err() {
+            // What the others take now may be enough for it later.
+            drop(place);
+            place = gate.enter(u64::MAX);
+            memory::check(pixels, &self.limits)
+                .with_context(|| format!("cannot work on {}", stdio::input_name(&task.input)))?;
+        }
+        let _place = place;
         pool.install(|| work(task, &bytes)).map(Some)
     }
 
