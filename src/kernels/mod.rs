@@ -24,6 +24,8 @@ pub mod pointwise;
 pub mod rearrange;
 #[cfg(test)]
 mod tests;
+// Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
+#[allow(dead_code, unused_imports)]
 pub(crate) mod train;
 
 pub use activation::{activate, activation};

@@ -174,6 +174,33 @@ fn nothing_is_written_when_outputs_would_collide() {
 }
 
 #[test]
+fn pictures_of_one_name_keep_their_extensions() {
+    let here = Workspace::new();
+    let picture = gradient(20, 20);
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
+        .encode(&picture.rgb, 20, 20, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    fs::create_dir(here.path("pics")).unwrap();
+    here.write("pics/a.png", &png(&picture));
+    here.write("pics/a.jfif", &jpeg);
+    here.write(
+        "pics/a.pam",
+        b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\nx",
+    );
+    many(&here, "encode", &["pics"])
+        .assert()
+        .code(1)
+        .stderr(contains("would both become 'out/a.aec'").and(contains("--keep-extension")));
+    many(&here, "encode", &["pics", "--keep-extension"])
+        .assert()
+        .success()
+        .stderr(contains("3 done"));
+    let names = ["a.jfif.aec", "a.pam.aec", "a.png.aec"];
+    assert_eq!(files_below(&here.path("out")), names);
+}
+
+#[test]
 fn outputs_do_not_replace_inputs() {
     let here = Workspace::new();
     fs::create_dir_all(here.path("out/sub")).unwrap();

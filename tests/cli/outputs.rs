@@ -69,14 +69,19 @@ fn links_devices_and_permissions_survive() {
 #[test]
 fn a_closed_pipe_is_success() {
     let here = Workspace::with_encoded(&gradient(600, 400));
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
-        .current_dir(here.folder.path())
-        .args(["decode", "--quiet", "--format", "ppm", "a.aec", "-"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for format in ["ppm", "png"] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+            .current_dir(here.folder.path())
+            .args(["decode", "--quiet", "--format", format, "a.aec", "-"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{format}");
+        assert!(output.stderr.is_empty(), "{format}");
+    }
 }
 
 #[cfg(unix)]
