@@ -7,7 +7,7 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use super::{Workspace, gradient, png};
+use super::{Workspace, gradient, jpeg, png};
 
 /// `aec encode` or `decode` of many with the tests' tiny model, which is quick.
 fn many(here: &Workspace, command: &str, args: &[&str]) -> Command {
@@ -177,10 +177,7 @@ fn nothing_is_written_when_outputs_would_collide() {
 fn pictures_of_one_name_keep_their_extensions() {
     let here = Workspace::new();
     let picture = gradient(20, 20);
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
-        .encode(&picture.rgb, 20, 20, image::ExtendedColorType::Rgb8)
-        .unwrap();
+    let jpeg = jpeg(&picture);
     fs::create_dir(here.path("pics")).unwrap();
     here.write("pics/a.png", &png(&picture));
     here.write("pics/a.jfif", &jpeg);
@@ -277,10 +274,7 @@ fn targets_hold_for_every_file() {
 fn lossy_inputs_are_warned_about_once() {
     let here = Workspace::new();
     let image = gradient(40, 30);
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
-        .encode(&image.rgb, 40, 30, image::ExtendedColorType::Rgb8)
-        .unwrap();
+    let jpeg = jpeg(&image);
     here.write("a.jpg", &jpeg);
     here.write("b.jpg", &jpeg);
     many(&here, "encode", &["a.jpg", "b.jpg"])

@@ -238,15 +238,7 @@ fn a_file_over_the_size_limit_is_an_error() {
     let here = pictures();
     here.write("large.png", &png(&gradient(400, 300)));
     let old = here.read("two.aec");
-    let script = format!(
-        "ulimit -f 1; exec {} encode large.png two.aec -q 100",
-        assert_cmd::cargo::cargo_bin("aec").display()
-    );
-    let output = std::process::Command::new("bash")
-        .current_dir(here.folder.path())
-        .args(["-c", &script])
-        .output()
-        .unwrap();
+    let output = here.bash("ulimit -f 1; exec $aec encode large.png two.aec -q 100");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("cannot write 'two.aec': "), "{stderr}");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use predicates::str::contains;
 
 use super::layout::Layout;
+use super::parts::with_tiles;
 use super::{TINY, Workspace, gradient, png};
 
 /// Work that is refused before it starts.
@@ -12,19 +13,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A file of one tile of 64 x 64 that says it has another size, in tiles of 64.
 fn file_of_size(width: u32, height: u32) -> Vec<u8> {
-    let here = Workspace::new();
-    here.write("a.png", &png(&gradient(64, 64)));
-    let args = [
-        "encode",
-        "a.png",
-        "a.aec",
-        "--tile-size",
-        "64",
-        "--model",
-        TINY,
-    ];
-    here.aec(&args).assert().success();
-    let mut layout = Layout::of(&here.read("a.aec"));
+    let mut layout = Layout::of(&with_tiles(&gradient(64, 64)).read("a.aec"));
     layout.set_size(width, height);
     layout.bytes()
 }
@@ -130,18 +119,7 @@ fn a_few_bytes_do_not_ask_for_a_large_picture() {
 
 #[test]
 fn damage_is_named_with_what_can_be_done() {
-    let here = Workspace::new();
-    here.write("a.png", &png(&gradient(150, 100)));
-    let args = [
-        "encode",
-        "a.png",
-        "a.aec",
-        "--tile-size",
-        "64",
-        "--model",
-        TINY,
-    ];
-    here.aec(&args).assert().success();
+    let here = with_tiles(&gradient(150, 100));
     let mut file = here.read("a.aec");
     let tiles: Vec<usize> = (0..file.len() - 4)
         .filter(|&i| &file[i..i + 4] == b"TILE")
@@ -206,15 +184,8 @@ fn a_picture_without_memory_does_not_end_the_batch() {
         &[&b"P4\n6400 6400\n"[..], &[0; 800 * 6400]].concat(),
     );
     here.write("small.png", &png(&gradient(40, 30)));
-    let script = format!(
-        "ulimit -v 1200000; exec {} encode --model {TINY} -j 1 --out-dir out large.pbm small.png",
-        assert_cmd::cargo::cargo_bin("aec").display()
-    );
-    let output = std::process::Command::new("bash")
-        .current_dir(here.folder.path())
-        .args(["-c", &script])
-        .output()
-        .unwrap();
+    let encode = format!("encode --model {TINY} -j 1 --out-dir out large.pbm small.png");
+    let output = here.bash(&format!("ulimit -v 1200000; exec $aec {encode}"));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(

@@ -71,6 +71,17 @@ impl Workspace {
         io::read(&self.read(name), &Limits::default()).unwrap()
     }
 
+    /// What `script` did, run by bash in the folder; `$aec` is the program.
+    #[cfg(unix)]
+    fn bash(&self, script: &str) -> std::process::Output {
+        std::process::Command::new("bash")
+            .current_dir(self.folder.path())
+            .env("aec", assert_cmd::cargo::cargo_bin("aec"))
+            .args(["-c", script])
+            .output()
+            .unwrap()
+    }
+
     /// Every name in the folder, hidden ones too, sorted.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
@@ -105,6 +116,19 @@ fn gradient(width: u32, height: u32) -> Image {
 fn png(image: &Image) -> Vec<u8> {
     let mut bytes = Vec::new();
     io::write(image, io::OutputFormat::Png, &mut bytes).unwrap();
+    bytes
+}
+
+fn jpeg(image: &Image) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new(&mut bytes)
+        .encode(
+            &image.rgb,
+            image.width,
+            image.height,
+            image::ExtendedColorType::Rgb8,
+        )
+        .unwrap();
     bytes
 }
 

@@ -103,17 +103,9 @@ fn runs_are_kept_resumed_and_refused() {
 fn files_follow_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     let here = trained();
-    let script = format!(
-        "umask 027; exec {} train --data pics --out run --config tiny.toml --init {TINY} --steps 1",
-        assert_cmd::cargo::cargo_bin("aec").display()
-    );
-    let status = std::process::Command::new("bash")
-        .current_dir(here.folder.path())
-        .args(["-c", &script])
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let train = format!("train --data pics --out run --config tiny.toml --init {TINY} --steps 1");
+    let output = here.bash(&format!("umask 027; exec $aec {train}"));
+    assert!(output.status.success());
     for entry in fs::read_dir(here.path("run")).unwrap() {
         let entry = entry.unwrap();
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;

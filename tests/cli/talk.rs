@@ -3,7 +3,7 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use super::{Workspace, gradient};
+use super::{Workspace, gradient, jpeg};
 
 #[test]
 fn failures_say_one_line_and_leave_no_file() {
@@ -131,10 +131,7 @@ fn quiet_verbose_and_color() {
 fn lossy_sources_are_warned_about() {
     let here = Workspace::new();
     let image = gradient(40, 30);
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
-        .encode(&image.rgb, 40, 30, image::ExtendedColorType::Rgb8)
-        .unwrap();
+    let jpeg = jpeg(&image);
     here.write("a.jpg", &jpeg);
     here.aec(&["encode", "a.jpg", "a.aec"])
         .assert()
