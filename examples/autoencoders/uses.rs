@@ -100,8 +100,8 @@ fn rebuilding(network: &Autoencoder, pixels: &Tensor, _: &mut ChaCha8Rng) -> Res
 }
 
 /// Compression of a picture to the 20 numbers of a dense or a convolutional network.
-pub fn compression(lab: &mut Lab, build: Build) -> anyhow::Result<Figures> {
-    let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, 128), rebuilding)?;
+pub fn compression(lab: &mut Lab, build: Build, batch: usize) -> anyhow::Result<Figures> {
+    let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, batch), rebuilding)?;
     lab.draw_rebuilt(&network)?;
     Ok(vec![figure("test loss", loss)])
 }

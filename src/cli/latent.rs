@@ -73,7 +73,7 @@ type Format = fn(&Header, &Grid) -> anyhow::Result<Vec<u8>>;
 
 fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
     let format = format_of(&args.output)?;
-    let target = Output::prepare(&args.output, args.overwrite.existing(Kind::Array))?;
+    let target = Output::prepare(&args.output, args.overwrite.existing(Kind::Data))?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.file, &limits)?;
     let options = DecodeOptions {

@@ -55,8 +55,8 @@ pub enum Kind {
     Encoded,
     /// Pictures.
     Picture,
-    /// Arrays, of which none says who wrote it.
-    Array,
+    /// Arrays and models, of which none says who wrote it.
+    Data,
 }
 
 impl Kind {
@@ -68,7 +68,7 @@ impl Kind {
         match self {
             Self::Encoded => start.starts_with(&SIGNATURE),
             Self::Picture => is_own_png(start),
-            Self::Array => false,
+            Self::Data => false,
         }
     }
 
@@ -76,7 +76,7 @@ impl Kind {
         match self {
             Self::Encoded => "it exists and is not an .aec file",
             Self::Picture => "it exists and is not a PNG that 'aec decode' wrote",
-            Self::Array => "it exists already",
+            Self::Data => "it exists already",
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::image::{CHANNELS, Image, io};
 use crate::kernels::pixels_to_patches;
 use crate::limits::Limits;
 
+/// Pixels that all pictures have together, at most, unless the user wants more: 3 GB.
+pub const MAX_PIXELS: u64 = 1_000_000_000;
+
 /// Pictures to draw crops from.
 pub struct Pictures {
     pictures: Vec<Image>,
@@ -198,6 +201,13 @@ impl Pictures {
             })
             .collect();
         Self { pictures, areas }
+    }
+
+    /// At most so many of the pictures, spread evenly.
+    #[must_use]
+    pub fn spread(self, most: usize) -> Vec<Image> {
+        let step = self.pictures.len().div_ceil(most.max(1));
+        self.pictures.into_iter().step_by(step.max(1)).collect()
     }
 
     /// Number of pictures.

@@ -185,7 +185,7 @@ fn a_picture_without_memory_does_not_end_the_batch() {
     );
     here.write("small.png", &png(&gradient(40, 30)));
     let encode = format!("encode --model {TINY} -j 1 --out-dir out large.pbm small.png");
-    let output = here.bash(&format!("ulimit -v 1200000; exec $aec {encode}"));
+    let output = here.bash(&format!("ulimit -v 1600000; exec $aec {encode}"));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::image::io::{OutputFormat, write};
 use crate::model::Weights;
 use crate::model::weights::read_file;
-use crate::train::data::Pictures;
+use crate::train::data::{MAX_PIXELS, Pictures};
 use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
 
 /// Arguments of `aec train`.
@@ -86,7 +86,7 @@ pub(super) struct Args {
     /// Leave out pictures beyond this many pixels in all
     ///
     /// All pictures are held in memory, 3 bytes for a pixel.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, value_parser = clap::value_parser!(u64).range(1..))]
     max_pixels: u64,
 
     /// Where to train
@@ -191,7 +191,8 @@ fn draw(
     Ok(())
 }
 
-fn load_initial(path: &Path) -> anyhow::Result<Weights> {
+/// The weights of a model file, or the built-in ones ('base').
+pub(super) fn load_initial(path: &Path) -> anyhow::Result<Weights> {
     if path == Path::new("base") {
         return Weights::embedded().context("cannot load the built-in model");
     }
