@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 
+use std::borrow::Cow;
+
 use super::*;
 use crate::depth::Depth;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::resolution::Resolution;
 
 const MODEL: ModelId = ModelId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
 
@@ -31,9 +34,9 @@ fn payload(stream: &[u8]) -> TilePayload<'_> {
 /// A file of two tiles with a zero map, an ICC profile and an XMP packet.
 fn small_file() -> Vec<u8> {
     let metadata = Metadata {
-        icc: Some(b"profile"),
-        exif: None,
-        xmp: Some(b"<x/>"),
+        icc: Some(b"profile"[..].into()),
+        xmp: Some(b"<x/>"[..].into()),
+        ..Metadata::default()
     };
     let second = TilePayload {
         zero_map: Some(&[0x0F, 0x01]),
@@ -508,7 +511,9 @@ proptest! {
         streams in prop::collection::vec(any::<Vec<u8>>(), 1..6),
         has_alpha: bool,
     ) {
-        let metadata = Metadata { icc: icc.as_deref(), exif: exif.as_deref(), xmp: None };
+        let (icc, exif) = (icc.as_deref().map(Cow::Borrowed), exif.as_deref().map(Cow::Borrowed));
+        let resolution = Some(Resolution { x: 2835, y: 1, is_per_meter: true });
+        let metadata = Metadata { icc, exif, xmp: None, resolution };
         let tiles: Vec<_> =
             streams.iter().map(|s| TilePayload { zero_map: map.as_deref(), ..payload(s) }).collect();
         let header = header(64 * tiles.len() as u32, 64, 64).with_alpha(has_alpha.then_some(Depth::Eight));

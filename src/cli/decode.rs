@@ -68,6 +68,10 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Resources")]
     no_clobber: bool,
 
+    /// Give OUTPUT the modification time of INPUT
+    #[arg(long, help_heading = "Resources")]
+    preserve: bool,
+
     #[command(flatten)]
     resources: Resources,
 }
@@ -94,6 +98,19 @@ impl Format {
         match extension.to_lowercase().as_str() {
             "png" => Ok(Self::Png),
             "ppm" | "pgm" | "pnm" => Ok(Self::Ppm),
+            "jpg" | "jpeg" | "jfif" => Err(Complaint::usage(
+                "JPEG is not written, only PNG and PPM",
+                "name it .png or .ppm, or use --format",
+            )),
+            "webp" | "avif" | "heic" | "jxl" | "tif" | "tiff" | "bmp" | "gif" => {
+                Err(Complaint::usage(
+                    format!(
+                        "{} is not written, only PNG and PPM",
+                        extension.to_uppercase()
+                    ),
+                    "name it .png or .ppm, or use --format",
+                ))
+            }
             _ => Err(Complaint::usage(
                 format!(
                     "cannot tell the picture format from {}",
@@ -185,8 +202,11 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         clock.lap("decode");
         Ok(image)
     })?;
+    let lost = io::not_kept(&image, format.into());
     target.commit(|out| io::write(&image, format.into(), out))?;
+    stdio::keep_time(args.preserve, &args.input, output)?;
     clock.lap("write image");
+    global.warn_about(&stdio::output_name(output), lost.as_slice());
     let route = stdio::route(&args.input, output);
     global.say(&summary(&route, &image, started));
     report_damage(&damage, &stdio::input_name(&args.input), global)
@@ -216,6 +236,9 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             args.decode(&task.input, bytes, &models.of_file(bytes), &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format.into(), out))?;
+        stdio::keep_time(args.preserve, &task.input, &task.output)?;
+        let lost = io::not_kept(&image, format.into());
+        global.warn_about(&stdio::output_name(&task.output), lost.as_slice());
         report_damage(&damage, &stdio::input_name(&task.input), global)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {

@@ -12,12 +12,12 @@ use super::options::{PICTURE_EXTENSIONS, Resources, StageClock};
 use super::progress::Bar;
 use super::rate::RateOptions;
 use super::{stdio, text};
-use crate::bitstream::Container;
+use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress};
 use crate::error::Error;
-use crate::image::{Image, io};
-use crate::limits::Limits;
+use crate::image::Image;
+use crate::image::io::{self, Warning};
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,10 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Resources")]
     no_clobber: bool,
 
+    /// Give OUTPUT the modification time of INPUT
+    #[arg(long, help_heading = "Resources")]
+    preserve: bool,
+
     /// Side of a tile in pixels: a multiple of 64
     ///
     /// Larger tiles make slightly smaller files; smaller ones need less memory and give more
@@ -80,7 +84,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let target = stdio::Output::prepare(output, args.no_clobber)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
-    let image = read_image(&args.input, &bytes, &limits)?;
+    let image = args.read_image(&args.input, &bytes, global)?;
     if io::is_lossy_source(&bytes) {
         global.warn(&format!(
             "{} is already lossy; encoding it again can only lower its quality",
@@ -101,6 +105,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         global.warn(&warning);
     }
     target.commit(|out| Ok(out.write_all(&result.file)?))?;
+    stdio::keep_time(args.preserve, &args.input, output)?;
     let route = stdio::route(&args.input, output);
     global.say(&result.summary(&route, &image, &model, started));
     Ok(())
@@ -125,10 +130,11 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
     let model = pool.install(|| args.model.load(args.resources.device))?;
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
-        let image = read_image(&task.input, bytes, &limits)?;
+        let image = args.read_image(&task.input, bytes, global)?;
         let result = args.encode(&task.input, &image, &model, &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| Ok(out.write_all(&result.file)?))?;
+        stdio::keep_time(args.preserve, &task.input, &task.output)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {
             pixels: image.pixels(),
@@ -143,6 +149,24 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
 }
 
 impl Args {
+    /// Reads a picture; says what is not kept of it.
+    fn read_image(
+        &self,
+        input: &Path,
+        bytes: &[u8],
+        global: &GlobalOptions,
+    ) -> anyhow::Result<Image> {
+        let name = stdio::input_name(input);
+        let (image, mut warnings) = io::read_with_warnings(bytes, &self.resources.limits())
+            .map_err(|error| explain(error, bytes))
+            .with_context(|| format!("cannot read {name}"))?;
+        if self.strip {
+            warnings.retain(|warning| !matches!(warning, Warning::NotKept(_)));
+        }
+        global.warn_about(&name, &warnings);
+        Ok(image)
+    }
+
     /// The file of one picture, at the quality or for the target that is asked for.
     fn encode(
         &self,
@@ -215,21 +239,14 @@ impl Encoding {
     }
 }
 
-/// Reads the input picture.
-fn read_image(input: &Path, bytes: &[u8], limits: &Limits) -> anyhow::Result<Image> {
-    io::read(bytes, limits)
-        .map_err(|error| explain(error, bytes, limits))
-        .with_context(|| format!("cannot read {}", stdio::input_name(input)))
-}
-
 /// Adds a hint when the input is an `.aec` file already.
-fn explain(error: Error, bytes: &[u8], limits: &Limits) -> anyhow::Error {
-    match Container::parse(bytes, limits) {
-        Err(Error::NotAec) => error.into(),
-        _ => Complaint::failure(
-            "it is an .aec file already",
-            "use 'aec decode' to get a picture",
-        )
-        .into(),
+fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
+    if !bytes.starts_with(&SIGNATURE) {
+        return error.into();
     }
+    Complaint::failure(
+        "it is an .aec file already",
+        "use 'aec decode' to get a picture",
+    )
+    .into()
 }

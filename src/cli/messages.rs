@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use clap::ColorChoice;
 
 use crate::error::Error;
+use crate::image::io::Warning;
 
 /// Options that every command has.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -78,6 +79,13 @@ impl GlobalOptions {
     pub fn warn(&self, text: &str) {
         if !self.quiet {
             self.print("warning:", "\x1b[1;33m", text);
+        }
+    }
+
+    /// Prints what there is to know about a picture, unless `--quiet`.
+    pub fn warn_about(&self, name: &str, warnings: &[Warning]) {
+        for warning in warnings {
+            self.warn(&format!("{name}: {warning}"));
         }
     }
 
