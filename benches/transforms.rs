@@ -118,7 +118,7 @@ fn transforms(criterion: &mut Criterion) {
         |grid| model.hyper_synthesis(grid),
     );
     transform(&mut group, "context-step", &inputs.latent, |grid| {
-        model.context_step(STEP, &inputs.features, &grid)
+        model.context_step(STEP, &inputs.features, &grid, &mut None)
     });
     transform(&mut group, "synthesis", &inputs.latent, |grid| {
         synthesis(&model, &grid)

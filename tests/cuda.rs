@@ -73,6 +73,7 @@ fn losses(device: ComputeDevice) -> aec::Result<Vec<f64>> {
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,
+        grow: false,
         device,
     };
     let pictures = Pictures::new(vec![pictures::scene(160, 120), pictures::scene(96, 128)]);

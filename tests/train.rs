@@ -48,6 +48,7 @@ fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run
         out: out.to_path_buf(),
         resume,
         init: None,
+        grow: false,
     };
     let mut run = Run::new(tiny_config(6), &pictures(), options).expect("the run starts");
     run.train(&pictures(), &pictures(), report)
@@ -96,6 +97,7 @@ fn the_loss_falls() {
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,
+        grow: false,
     };
     let mut run = Run::new(config, &pictures(), options).expect("the run starts");
     let mut losses = Vec::new();

@@ -200,7 +200,7 @@ mod tests {
         let mut longer = whole.clone();
         longer.push(0);
         let mut other_length = whole.clone();
-        other_length[0] ^= 1;
+        other_length[0] -= 1;
         for payload in [
             &[][..],
             &whole[..whole.len() - 1],

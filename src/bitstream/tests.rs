@@ -230,7 +230,7 @@ fn sections_must_come_in_order() {
     let tile = (b"TILE", EMPTY_TILE);
     let end = (b"END ", &b""[..]);
     let index = (b"TIDX", &[5_u8, 5][..]);
-    let icc = (b"iccP", &b"x"[..]);
+    let icc = (b"iccP", &b"\0x"[..]);
     assert!(parse(&assemble(&one, &[icc, tile, end])).is_ok());
     assert!(parse(&assemble(&two, &[index, tile, tile, end])).is_ok());
     assert!(
@@ -363,18 +363,18 @@ fn section_listing_gives_offsets_and_stops_at_damage() {
             .collect()
     };
     let wanted = [
-        ("iccP", 26, 7),
-        ("xmp ", 42, 4),
-        ("TIDX", 55, 2),
-        ("TILE", 66, 8),
-        ("TILE", 83, 8),
-        ("END ", 100, 0),
+        ("iccP", 26, 8),
+        ("xmp ", 43, 5),
+        ("TIDX", 57, 2),
+        ("TILE", 68, 8),
+        ("TILE", 85, 8),
+        ("END ", 102, 0),
     ];
     assert_eq!(
         names(&bytes),
         wanted.map(|(name, offset, length)| (name.to_string(), offset, length))
     );
-    bytes[60] ^= 1;
+    bytes[62] ^= 1;
     assert_eq!(names(&bytes).len(), 2);
     assert_eq!(
         Container::sections(&bytes)

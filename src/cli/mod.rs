@@ -9,7 +9,9 @@ mod compare;
 mod decode;
 mod encode;
 mod info;
+mod inspect;
 mod interrupt;
+mod latent;
 pub mod messages;
 mod models;
 pub mod options;
@@ -63,6 +65,10 @@ enum Command {
     Decode(decode::Args),
     /// Show what an .aec file contains
     Info(info::Args),
+    /// Show where the bits of a file went and where its error is
+    Inspect(inspect::Args),
+    /// Take the quantized latent out of a file
+    Latent(latent::Args),
     /// Measure rate and distortion between two images
     Compare(compare::Args),
     /// Run encode and decode over a folder and report rate-distortion and speed
@@ -115,6 +121,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Encode(args)) => encode::run(args, global),
         Some(Command::Decode(args)) => decode::run(args, global),
         Some(Command::Info(args)) => info::run(args, global),
+        Some(Command::Inspect(args)) => inspect::run(args, global),
+        Some(Command::Latent(args)) => latent::run(args, global),
         Some(Command::Compare(args)) => compare::run(args, global),
         Some(Command::Bench(args)) => bench::run(args, global),
         Some(Command::Train(args)) => train::run(args, global),

@@ -54,7 +54,7 @@ impl RateOptions {
 }
 
 /// Reads `--quality`: a number from 0 to 100.
-fn parse_quality(text: &str) -> Result<Quality, String> {
+pub(super) fn parse_quality(text: &str) -> Result<Quality, String> {
     let percent: f64 = text.parse().map_err(|_| "not a number".to_string())?;
     Quality::from_percent(percent).map_err(|error| error.to_string())
 }

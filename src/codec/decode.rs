@@ -10,7 +10,7 @@ use super::area::Area;
 use super::damage::{Damage, DamageList, DamagedPart};
 use super::region::Region;
 use super::source::Source;
-use super::tile::{CodedTile, Reader, code_tile};
+use super::tile::{CodedTile, Reader, SymbolCoder, code_tile};
 use super::{DecodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Salvage, TilePayload, TileRect};
 use crate::depth::Depth;
@@ -74,11 +74,25 @@ pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> R
     decoder.decode_alpha().map(drop)
 }
 
+/// The quantized latent ŷ of the whole padded picture, `[rows, columns, channels]`: one position per
+/// 16x16 pixels of the stored picture, in the unit of the networks (spec: "Terms", normalized).
+///
+/// # Errors
+/// As [`decode()`] of the whole picture.
+pub fn quantized_latent(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<Grid> {
+    let source = Source::intact(Container::parse(bytes, &options.limits)?);
+    let mut decoder = Decoder::new(source, model, None)?;
+    let grid = decoder.source.header.tile_grid();
+    decoder.needed = Area::whole(grid.width as usize, grid.height as usize).in_latents();
+    let steps = Steps::new(&super::NoProgress, decoder.tile_work());
+    decoder.decode_latents(&steps)
+}
+
 /// A file and what is wanted of it.
-struct Decoder<'a> {
-    source: Source<'a>,
-    quality: QualityModel<'a>,
-    tables: &'a ScaleTables,
+pub(super) struct Decoder<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) quality: QualityModel<'a>,
+    pub(super) tables: &'a ScaleTables,
     /// The wanted pixels of the stored picture.
     pixels: Area,
     /// The latents on which they depend.
@@ -88,7 +102,11 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(source: Source<'a>, model: &'a Model, region: Option<Region>) -> Result<Self> {
+    pub(super) fn new(
+        source: Source<'a>,
+        model: &'a Model,
+        region: Option<Region>,
+    ) -> Result<Self> {
         let header = &source.header;
         if header.model != model_id(model) {
             return Err(Error::UnknownModel(header.model.to_string()));
@@ -222,20 +240,24 @@ impl<'a> Decoder<'a> {
         let Some(payload) = &self.source.tiles[index] else {
             return Ok(None);
         };
-        let tile = self.decode_payload(payload, rect);
+        let tile = self.decode_payload(payload, |reader| self.code_tile(rect, reader));
         let tile = tile.map_err(|error| self.name_tile(error, &rect));
         self.note(DamagedPart::Tile(index), tile)
     }
 
-    fn decode_payload(&self, payload: &TilePayload, rect: TileRect) -> Result<CodedTile> {
+    /// Reads a tile's symbols by `code`, and checks that they are those that were meant.
+    pub(super) fn decode_payload(
+        &self,
+        payload: &TilePayload,
+        code: impl FnOnce(&mut Reader) -> Result<CodedTile>,
+    ) -> Result<CodedTile> {
         let channels = self.quality.config().latent_channels;
         let map = payload
             .zero_map
             .map(|bytes| ZeroMap::from_bytes(bytes, channels))
             .transpose()?;
         let mut reader = Reader::new(self.tables, payload.stream, map)?;
-        let Area { width, height, .. } = Area::from(rect).in_latents();
-        let tile = code_tile(&self.quality, height, width, &mut reader)?;
+        let tile = code(&mut reader)?;
         reader.finish()?;
         if tile.checksum != payload.checksum {
             return Err(Error::Corrupt(
@@ -245,8 +267,18 @@ impl<'a> Decoder<'a> {
         Ok(tile)
     }
 
+    /// Codes the symbols of the tile at `rect`, which come from `coder`.
+    pub(super) fn code_tile(
+        &self,
+        rect: TileRect,
+        coder: &mut impl SymbolCoder,
+    ) -> Result<CodedTile> {
+        let Area { width, height, .. } = Area::from(rect).in_latents();
+        code_tile(&self.quality, height, width, coder)
+    }
+
     /// Says which tile of several is damaged.
-    fn name_tile(&self, error: Error, rect: &TileRect) -> Error {
+    pub(super) fn name_tile(&self, error: Error, rect: &TileRect) -> Error {
         match error {
             // Where damage is listed, the list says which tile it is.
             Error::Corrupt(what) if self.source.tiles.len() > 1 && self.damage.is_none() => {

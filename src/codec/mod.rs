@@ -17,13 +17,15 @@ mod region;
 mod search;
 mod source;
 mod tile;
+mod usage;
 
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents};
+pub use decode::{decode, decode_damaged, decode_latents, quantized_latent};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
+pub use usage::{BitUsage, StepUsage, TileUsage, bit_usage};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -49,8 +49,9 @@ pub(super) fn code_tile(
         &mut checksum,
     )?;
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
+    let mut state = None;
     for step in 0..CONTEXT_STEPS {
-        let params = model.context_step(step, &features, &latent)?;
+        let params = model.context_step(step, &features, &latent, &mut state)?;
         let symbols = code_step(model, step, &params, &mut latent, coder)?;
         checksum.update(&symbols);
     }
@@ -243,6 +244,11 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Whether the symbols of a latent channel are part of the stream.
+    pub fn is_coded(&self, channel: usize) -> bool {
+        self.map.as_ref().is_none_or(|map| map.is_coded(channel))
+    }
+
     /// Checks that the stream is used up.
     pub fn finish(self) -> Result<()> {
         self.decoder.finish()
@@ -255,9 +261,10 @@ impl SymbolCoder for Reader<'_> {
     }
 
     fn latent(&mut self, _: usize, channel: usize, _: f32, table: u8) -> Result<i32> {
-        match &self.map {
-            Some(map) if !map.is_coded(channel) => Ok(0),
-            _ => self.decoder.pop(table),
+        if self.is_coded(channel) {
+            self.decoder.pop(table)
+        } else {
+            Ok(0)
         }
     }
 }

@@ -52,6 +52,18 @@ pub struct ModelConfig {
     pub lambda_max: f64,
     /// Symbols whose scale index is below this are zero and not coded.
     pub skip_below: u8,
+    /// Whether each context step gets what the step before it computed (`context.s.state`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub context_state: bool,
+    /// Whether a quality table scales the input of synthesis' last layer (`quality.synthesis_out`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub synthesis_out_gain: bool,
+}
+
+/// Absent members mean no: models from before they existed keep their text.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl ModelConfig {
@@ -72,6 +84,8 @@ impl ModelConfig {
             lambda_min: 0.0005,
             lambda_max: 0.6,
             skip_below: 2,
+            context_state: true,
+            synthesis_out_gain: true,
         }
     }
 
@@ -153,6 +167,12 @@ impl ModelConfig {
     #[must_use]
     pub fn group_channels(&self) -> usize {
         self.latent_channels / CONTEXT_STEPS
+    }
+
+    /// Whether a context step has a layer for the state that the step before it left.
+    #[must_use]
+    pub fn has_state(&self, step: usize) -> bool {
+        self.context_state && step > 0
     }
 
     /// Rows of latents around a band that its transforms depend on, from the
@@ -271,6 +291,9 @@ impl ModelConfig {
                 ))
             };
             add("conv_in", pointwise(f + m, f), 16);
+            if self.has_state(step) {
+                add("state", pointwise(f, f), 16);
+            }
             add("block", LayerKind::Block { channels: f }, 16);
             // Each position needs a quarter of the outputs, so that the cost is that
             // of a quarter of the positions.
@@ -379,7 +402,13 @@ impl ModelConfig {
                 Side::Decoder,
             ),
         ];
-        for (path, columns, unit, side) in tables {
+        let out_gain = self.synthesis_out_gain.then_some((
+            "quality.synthesis_out",
+            self.stage8_channels,
+            Gain,
+            Side::Decoder,
+        ));
+        for (path, columns, unit, side) in tables.into_iter().chain(out_gain) {
             let kind = LayerKind::Table {
                 rows: self.quality_rows,
                 columns,

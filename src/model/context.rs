@@ -49,6 +49,8 @@ pub fn channel_group(channels: usize) -> usize {
 /// One step's network.
 pub struct ContextStep {
     conv_in: Pointwise,
+    /// What the trunk adds of the step before, where the model has that.
+    state: Option<Pointwise>,
     block: Blocks,
     heads: Heads,
 }
@@ -64,6 +66,9 @@ enum Heads {
 
 /// Positions of the 2 x 2 pattern, in raster order.
 const PHASES: usize = 4;
+
+/// The trunk's output of a context step, `[b, h, w, F]`: what the next step starts from.
+pub struct ContextState(Tensor);
 
 /// Entropy parameters of the latents that one step codes.
 pub struct EntropyParams {
@@ -98,8 +103,14 @@ impl ContextStep {
                 scale: Pointwise::new(&vb.pp("scale"), f, m, mode)?,
             },
         };
+        let state = |()| Pointwise::new(&vb.pp("state"), f, f, mode);
         Ok(Self {
             conv_in: Pointwise::new(&vb.pp("conv_in"), f + m, f, mode)?,
+            state: config
+                .has_state(step)
+                .then_some(())
+                .map(state)
+                .transpose()?,
             block: Blocks::single(vb.pp("block"), f, mode)?,
             heads,
         })
@@ -107,15 +118,23 @@ impl ContextStep {
 
     /// Features `[b, h, w, F]` and the normalized latents so far `[b, h, w, M]`
     /// (zero where not yet decoded) to normalized means and raw scales, each `[b, h, w, M]`.
+    /// `state` is what the step before left, and becomes what this one leaves.
     ///
     /// # Errors
     /// When an operation fails, and when the layers were made for exact inference.
-    pub fn forward(&self, features: &Tensor, latent: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn forward(
+        &self,
+        features: &Tensor,
+        latent: &Tensor,
+        state: &mut Option<ContextState>,
+    ) -> Result<(Tensor, Tensor)> {
         let Heads::Whole { mean, scale } = &self.heads else {
             bail!("training with layers for exact inference");
         };
-        let x = self.trunk(&Tensor::cat(&[features, latent], 3)?)?;
-        Ok((mean.forward(&x)?, scale.forward(&x)?))
+        let x = self.trunk(&Tensor::cat(&[features, latent], 3)?, state.take())?;
+        let params = (mean.forward(&x)?, scale.forward(&x)?);
+        *state = Some(ContextState(x));
+        Ok(params)
     }
 
     /// [`ContextStep::forward`] of one picture with even sides, exactly and for the
@@ -123,26 +142,38 @@ impl ContextStep {
     ///
     /// # Errors
     /// When an operation fails, and when the layers were made for training.
-    pub fn coded(&self, features: &Tensor, latent: &Grid) -> Result<EntropyParams> {
+    pub fn coded(
+        &self,
+        features: &Tensor,
+        latent: &Grid,
+        state: &mut Option<ContextState>,
+    ) -> Result<EntropyParams> {
         let Heads::Coded(heads) = &self.heads else {
             bail!("exact inference with layers for training");
         };
-        let x = self.trunk(&joined(features, latent)?)?;
+        let x = self.trunk(&joined(features, latent)?, state.take())?;
         let mut phases = [const { Vec::new() }; PHASES];
         for (phase, (head, out)) in heads.iter().zip(&mut phases).enumerate() {
             let positions = gather_phase(&x, (phase / 2, phase % 2))?;
             let params = positions.apply_op1_no_bwd(head)?;
             *out = params.flatten_all()?.to_vec1()?;
         }
-        Ok(EntropyParams {
+        let params = EntropyParams {
             width: x.dim(2)?,
             group: heads[0].weights().outputs() / 2,
             phases,
-        })
+        };
+        *state = Some(ContextState(x));
+        Ok(params)
     }
 
-    fn trunk(&self, x: &Tensor) -> Result<Tensor> {
-        self.block.forward(&self.conv_in.forward(x)?)
+    fn trunk(&self, x: &Tensor, state: Option<ContextState>) -> Result<Tensor> {
+        let x = self.conv_in.forward(x)?;
+        let x = match (&self.state, state) {
+            (Some(layer), Some(ContextState(state))) => layer.forward_add(&state, &x)?,
+            _ => x,
+        };
+        self.block.forward(&x)
     }
 }
 

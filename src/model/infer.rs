@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, PATCH8, PATCH16};
-use super::context::EntropyParams;
+use super::context::{ContextState, EntropyParams};
 use super::device::ComputeDevice;
 use super::grid::Grid;
 use super::layers::Mode;
@@ -207,7 +207,8 @@ impl QualityModel<'_> {
 
     /// One step of the context model: entropy parameters of the latents that it codes.
     /// `latent` `[h, w, M]` (sides even) holds the normalized latents decoded so far and
-    /// zeros elsewhere.
+    /// zeros elsewhere. `state` is what the step before left (none at step 0), and becomes
+    /// what this one leaves.
     ///
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
@@ -216,8 +217,9 @@ impl QualityModel<'_> {
         step: usize,
         features: &Features,
         latent: &Grid,
+        state: &mut Option<ContextState>,
     ) -> Result<EntropyParams> {
-        Ok(self.inference.network.context[step].coded(&features.0, latent)?)
+        Ok(self.inference.network.context[step].coded(&features.0, latent, state)?)
     }
 
     /// Synthesis transform of a normalized latent `[h, w, M]`: `emit` gets rows of 8 x 8

@@ -22,7 +22,7 @@ mod synthesis;
 pub mod weights;
 
 pub use config::{ModelConfig, Side};
-pub use context::EntropyParams;
+pub use context::{ContextState, EntropyParams};
 pub use device::ComputeDevice;
 pub use grid::Grid;
 pub use infer::{Features, Inference, QualityModel};

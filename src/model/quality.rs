@@ -59,6 +59,8 @@ pub struct Gains {
     pub synthesis16: Tensor,
     /// After its first layer at 1/8.
     pub synthesis8: Tensor,
+    /// Before its last layer, where the model has that.
+    pub synthesis_out: Option<Tensor>,
 }
 
 impl Gains {
@@ -79,6 +81,9 @@ impl Gains {
             context: self.context.to_device(device)?,
             synthesis16: self.synthesis16.to_device(device)?,
             synthesis8: self.synthesis8.to_device(device)?,
+            synthesis_out: (self.synthesis_out.as_ref())
+                .map(|gain| gain.to_device(device))
+                .transpose()?,
         })
     }
 }
@@ -131,6 +136,9 @@ impl QualityTables {
             context: table("quality.context")?,
             synthesis16: table("quality.synthesis16")?,
             synthesis8: table("quality.synthesis8")?,
+            synthesis_out: (self.find("quality.synthesis_out").is_ok())
+                .then(|| table("quality.synthesis_out"))
+                .transpose()?,
         })
     }
 
@@ -150,7 +158,7 @@ impl QualityTables {
         let weights = row_weights(positions, self.rows, device)?;
         self.gather(|path| {
             let (_, unit, table) = self.find(path)?;
-            weights.matmul(&from_trained(table, *unit)?)
+            weighted_rows(&weights, &from_trained(table, *unit)?)
         })
     }
 
@@ -175,6 +183,13 @@ impl QualityTables {
         }
         Tensor::from_vec(out, (positions.len(), columns), device)
     }
+}
+
+/// `weights` `[batch, rows]` times `table` `[rows, columns]`, in binary32 on every device: a
+/// GPU's matrix product would take whatever precision the one before it asked for.
+fn weighted_rows(weights: &Tensor, table: &Tensor) -> Result<Tensor> {
+    let products = weights.unsqueeze(2)?.broadcast_mul(&table.unsqueeze(0)?)?;
+    products.sum(1)
 }
 
 /// `[batch, rows]` interpolation weights.

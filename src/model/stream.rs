@@ -87,6 +87,11 @@ impl Rows {
         self.first(self.range.len())
     }
 
+    /// All rows, to be changed.
+    pub fn all_mut(&mut self) -> &mut [f32] {
+        &mut self.values[..self.range.len() * self.stride]
+    }
+
     /// Adds `count` rows below, to be written.
     fn append(&mut self, count: usize) -> &mut [f32] {
         let held = self.range.len() * self.stride;

@@ -58,6 +58,10 @@ impl Synthesis {
         let x = depth_to_space(&self.up.forward(&x)?, 2)?
             .apply_op2(&gains.synthesis8, ScaleChannels)?;
         let x = self.stage8.forward(&x)?;
+        let x = match &gains.synthesis_out {
+            Some(gain) => x.apply_op2(gain, ScaleChannels)?,
+            None => x,
+        };
         self.conv_out
             .forward_add(&x, &depth_to_space(&self.linear.forward(latent)?, 2)?)
     }
@@ -72,6 +76,7 @@ impl Synthesis {
         let (conv_in, up) = (self.conv_in.exact()?, self.up.exact()?);
         let gain16 = gain_values(&gains.synthesis16)?;
         let gain8 = gain_values(&gains.synthesis8)?;
+        let gain_out = gains.synthesis_out.as_ref().map(gain_values).transpose()?;
         let (c16, c8) = (gain16.len(), gain8.len());
         let mut stage16 = BlockStream::new(self.stage16.exact()?, c16, height, width);
         let mut stage8 = BlockStream::new(self.stage8.exact()?, c8, 2 * height, 2 * width);
@@ -91,6 +96,9 @@ impl Synthesis {
             let done = stage8.output();
             let rows = done.range();
             if !rows.is_empty() {
+                if let Some(gain) = &gain_out {
+                    scale_channels(done.all_mut(), gain);
+                }
                 emit(rows.clone(), self.patches(latent, done, &mut buffers)?)?;
                 done.drop_above(rows.end);
             }

@@ -5,7 +5,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::config::TrainConfig;
-use super::data::{Crop, CropSource, patches};
+use super::crop::Crop;
+use super::data::{CropSource, patches};
 use crate::model::quality::{QUALITY_MAX, RowPosition};
 
 /// How symbols are quantized in the rate term.
@@ -52,20 +53,20 @@ impl Batch {
     pub fn random(config: &TrainConfig, source: &CropSource<'_>, step: u64) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(step + 1);
-        let b = config.batch;
+        let (b, side) = config.samples_at(step);
         let crops: Vec<Crop> = (0..b)
-            .map(|_| source.pictures().draw(config.crop, &mut rng))
+            .map(|_| source.pictures().draw(side, config.min_scale, &mut rng))
             .collect();
         #[allow(clippy::cast_precision_loss)]
         let qualities: Vec<f64> = (0..b)
             .map(|i| (i as f64 + rng.random::<f64>()) / b as f64)
             .collect();
-        let patches = source.patches(&crops, config.crop)?;
+        let patches = source.patches(&crops, side)?;
         let quantization = Quantization::Noise {
             seed: rng.random(),
             first: 0,
         };
-        Ok(Self::new(config, patches, &qualities, quantization))
+        Ok(Self::new(config, patches, side, &qualities, quantization))
     }
 
     /// A batch of given crops at given qualities (0.0..=1.0), quantized by rounding.
@@ -83,6 +84,7 @@ impl Batch {
         Ok(Self::new(
             config,
             patches,
+            config.crop,
             &qualities,
             Quantization::Rounding,
         ))
@@ -130,6 +132,7 @@ impl Batch {
     fn new(
         config: &TrainConfig,
         patches: Tensor,
+        side: usize,
         qualities: &[f64],
         quantization: Quantization,
     ) -> Self {
@@ -142,7 +145,7 @@ impl Batch {
                 .collect(),
             lambdas: qualities.iter().map(|q| config.model.lambda(*q)).collect(),
             quantization,
-            pixels: config.crop * config.crop,
+            pixels: side * side,
         }
     }
 }

@@ -15,6 +15,14 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Side of a crop in pixels (multiple of 64).
     pub crop: usize,
+    /// Half of the crops are scaled down, by a factor between 1 and this (1: none are).
+    pub min_scale: f64,
+    /// Fraction of the steps, at the end, that see larger crops (0: none do).
+    pub large_fraction: f64,
+    /// Crops per step there.
+    pub large_batch: usize,
+    /// Side of a crop there in pixels (multiple of 64).
+    pub large_crop: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Factor on the learning rate of the linear path, whose weights start right
@@ -48,6 +56,10 @@ impl Default for TrainConfig {
             steps: 20_000,
             batch: 8,
             crop: 256,
+            min_scale: 0.5,
+            large_fraction: 0.0,
+            large_batch: 4,
+            large_crop: 512,
             learning_rate: 8e-4,
             linear_rate: 0.01,
             matrix_rate: 1.0,
@@ -82,17 +94,24 @@ impl TrainConfig {
     /// [`Error::InvalidOption`] naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
         let fail = |text: String| Err(Error::InvalidOption(text));
-        if self.steps == 0 || !(1..=1024).contains(&self.batch) {
-            return fail(format!(
-                "steps {} and batch {} must be positive, batch at most 1024",
-                self.steps, self.batch
-            ));
+        if self.steps == 0 {
+            return fail("steps must be positive".into());
         }
-        if self.crop == 0 || !self.crop.is_multiple_of(64) || self.crop > 2048 {
-            return fail(format!(
-                "crop is {}, expected a multiple of 64 up to 2048",
-                self.crop
-            ));
+        for (name, batch) in [("batch", self.batch), ("large_batch", self.large_batch)] {
+            if !(1..=1024).contains(&batch) {
+                return fail(format!("{name} is {batch}, expected 1 to 1024"));
+            }
+        }
+        for (name, crop) in [("crop", self.crop), ("large_crop", self.large_crop)] {
+            if crop == 0 || !crop.is_multiple_of(64) || crop > 2048 {
+                return fail(format!(
+                    "{name} is {crop}, expected a multiple of 64 up to 2048"
+                ));
+            }
+        }
+        if !(0.1..=1.0).contains(&self.min_scale) {
+            let found = self.min_scale;
+            return fail(format!("min_scale is {found}, expected 0.1 to 1"));
         }
         let rates = [
             self.learning_rate,
@@ -104,8 +123,10 @@ impl TrainConfig {
             let names = "learning_rate, linear_rate, matrix_rate and clip_norm";
             return fail(format!("{names} must be positive"));
         }
-        if !(0.0..=1.0).contains(&self.decay_fraction) || !(0.0..1.0).contains(&self.ema_decay) {
-            return fail("decay_fraction and ema_decay must be between 0 and 1".into());
+        let fractions = [self.decay_fraction, self.large_fraction, self.ema_decay];
+        if !fractions.iter().all(|v| (0.0..=1.0).contains(v)) || self.ema_decay == 1.0 {
+            let names = "decay_fraction, large_fraction and ema_decay";
+            return fail(format!("{names} must be between 0 and 1, ema_decay below"));
         }
         if !(0.0..=1.0).contains(&self.weight_decay) {
             return fail(format!(
@@ -126,6 +147,18 @@ impl TrainConfig {
             self.linear_rate
         } else {
             1.0
+        }
+    }
+
+    /// Crops of a step, and their side in pixels.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn samples_at(&self, step: u64) -> (usize, usize) {
+        let left = self.steps.saturating_sub(step) as f64;
+        if left <= self.steps as f64 * self.large_fraction {
+            (self.large_batch, self.large_crop)
+        } else {
+            (self.batch, self.crop)
         }
     }
 
@@ -151,6 +184,22 @@ mod tests {
         assert_eq!(TrainConfig::from_toml(&text).expect("its own text"), config);
         assert!(TrainConfig::from_toml("stepz = 5").is_err());
         assert!(TrainConfig::from_toml("crop = 100").is_err());
+    }
+
+    #[test]
+    fn the_last_steps_see_larger_crops() {
+        let config = TrainConfig {
+            steps: 1000,
+            large_fraction: 0.2,
+            ..Default::default()
+        };
+        assert_eq!(config.samples_at(799), (8, 256));
+        assert_eq!(config.samples_at(800), (4, 512));
+        let none = TrainConfig {
+            large_fraction: 0.0,
+            ..config
+        };
+        assert_eq!(none.samples_at(999), (8, 256));
     }
 
     #[test]

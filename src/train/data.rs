@@ -1,4 +1,4 @@
-//! Pictures in memory as bytes, and random crops of them.
+//! Pictures in memory as bytes, to draw crops from.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 use rand::Rng;
 use rayon::prelude::*;
 
+use super::crop::Crop;
 use crate::error::{Error, Result};
 use crate::image::{Image, io};
 use crate::kernels::pixels_to_patches;
@@ -16,19 +17,6 @@ pub struct Pictures {
     pictures: Vec<Image>,
     /// Cumulative number of pixels, to draw pictures by area.
     areas: Vec<u64>,
-}
-
-/// Where a crop lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crop {
-    /// Number of the picture.
-    pub picture: usize,
-    /// First column.
-    pub x: usize,
-    /// First row.
-    pub y: usize,
-    /// Whether left and right change places.
-    pub mirrored: bool,
 }
 
 /// Where training crops are cut out.
@@ -109,10 +97,11 @@ impl<'a> GpuPictures<'a> {
             [
                 first + at.y as i64 * row + 3 * at.x as i64,
                 row,
-                at.mirrored.into(),
+                at.source as i64,
+                at.turn.into(),
             ]
         };
-        let table: Vec<[i64; 3]> = crops.iter().map(place).collect();
+        let table: Vec<[i64; 4]> = crops.iter().map(place).collect();
         let values = crate::kernels::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;
         let shape = (crops.len(), side / 8, side / 8, 192).into();
         Ok(crate::model::from_gpu(&self.device, values, &shape))
@@ -230,40 +219,53 @@ impl Pictures {
         (Self::new(parts.0), Self::new(parts.1))
     }
 
-    /// Draws a `side` x `side` crop, mirrored half of the time.
-    pub fn draw(&self, side: usize, rng: &mut impl Rng) -> Crop {
-        let pixel = rng.random_range(0..self.pixels());
-        let picture = self.areas.partition_point(|area| *area <= pixel);
-        let size = &self.pictures[picture];
-        Crop {
-            picture,
-            x: rng.random_range(0..=size.width as usize - side),
-            y: rng.random_range(0..=size.height as usize - side),
-            mirrored: rng.random(),
+    /// Whether a picture has room for a crop of `side` x `side` pixels.
+    #[must_use]
+    pub fn have_room_for(&self, side: usize) -> bool {
+        self.pictures.iter().any(|picture| has_room(picture, side))
+    }
+
+    /// Draws a crop for a sample of `side` x `side` pixels (see [`Crop::draw`]) from a picture
+    /// that has room for it, larger pictures more often.
+    ///
+    /// # Panics
+    /// When no picture has room (see [`have_room_for`](Self::have_room_for)).
+    pub fn draw(&self, side: usize, min_scale: f64, rng: &mut impl Rng) -> Crop {
+        loop {
+            let pixel = rng.random_range(0..self.pixels());
+            let index = self.areas.partition_point(|area| *area <= pixel);
+            let picture = &self.pictures[index];
+            if has_room(picture, side) {
+                let size = (picture.width as usize, picture.height as usize);
+                return Crop::draw(index, size, side, min_scale, rng);
+            }
+            assert!(self.have_room_for(side), "no picture of {side}x{side}");
         }
     }
 
     /// The pixels of a crop: interleaved RGB.
     #[must_use]
     pub fn crop(&self, at: &Crop, side: usize) -> Vec<u8> {
-        let mut pixels = crop(&self.pictures[at.picture], at.x, at.y, side);
-        if at.mirrored {
-            mirror(&mut pixels, side);
-        }
-        pixels
+        at.pixels(&self.pictures[at.picture], side)
     }
 
-    /// The crop in the middle of picture `i`.
+    /// The crop in the middle of picture `i`, as it is.
     #[must_use]
     pub fn center_crop(&self, i: usize, side: usize) -> Vec<u8> {
         let picture = &self.pictures[i];
-        crop(
-            picture,
-            (picture.width as usize - side) / 2,
-            (picture.height as usize - side) / 2,
-            side,
-        )
+        let middle = Crop {
+            picture: i,
+            x: (picture.width as usize - side) / 2,
+            y: (picture.height as usize - side) / 2,
+            source: side,
+            turn: 0,
+        };
+        middle.pixels(picture, side)
     }
+}
+
+fn has_room(picture: &Image, side: usize) -> bool {
+    picture.width.min(picture.height) as usize >= side
 }
 
 fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
@@ -282,24 +284,6 @@ fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
     Ok(picture)
 }
 
-fn crop(picture: &Image, x: usize, y: usize, side: usize) -> Vec<u8> {
-    let stride = picture.width as usize * 3;
-    let rows = picture.rgb.chunks_exact(stride).skip(y).take(side);
-    rows.flat_map(|row| &row[x * 3..(x + side) * 3])
-        .copied()
-        .collect()
-}
-
-fn mirror(crop: &mut [u8], side: usize) {
-    for row in crop.chunks_exact_mut(side * 3) {
-        row.reverse();
-        // Reversing the bytes reversed each pixel's channels too.
-        for pixel in row.chunks_exact_mut(3) {
-            pixel.reverse();
-        }
-    }
-}
-
 /// Interleaved RGB rows to patches of 8 x 8 pixels, `[side/8, side/8, 192]` in
 /// -0.5..=0.5, appended to `out`.
 pub fn append_patches(rgb: &[u8], side: usize, out: &mut Vec<f32>) {
@@ -313,10 +297,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mirroring_keeps_channels_in_order() {
-        let mut row = vec![1, 2, 3, 4, 5, 6];
-        mirror(&mut row, 2);
-        assert_eq!(row, [4, 5, 6, 1, 2, 3]);
+    fn large_crops_come_from_large_pictures() {
+        use rand::SeedableRng;
+        let picture =
+            |side: u32| Image::new(side, 80, vec![0; 3 * 80 * side as usize]).expect("sizes agree");
+        let pictures = Pictures::new(vec![picture(300), picture(70), picture(80)]);
+        assert!(pictures.have_room_for(80) && !pictures.have_room_for(81));
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(2);
+        let drawn: Vec<usize> = (0..100)
+            .map(|_| pictures.draw(80, 0.5, &mut rng).picture)
+            .collect();
+        assert!(drawn.contains(&0) && drawn.contains(&2) && !drawn.contains(&1));
     }
 
     #[test]

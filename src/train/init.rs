@@ -11,8 +11,8 @@ use super::config::TrainConfig;
 use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
-use crate::error::Result;
-use crate::model::config::{CONTEXT_STEPS, LayerSpec, PATCH16};
+use crate::error::{Error, Result};
+use crate::model::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
 use crate::model::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
 use crate::model::{ModelConfig, Weights};
 
@@ -41,6 +41,69 @@ pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weig
         layers,
         tables: ScaleTables::gaussian().to_words(),
     })
+}
+
+/// `weights` with the layers that `config` has beside theirs, each of which starts as the
+/// identity: the grown network computes exactly what `weights` did.
+///
+/// # Errors
+/// [`Error::Weights`] naming a layer that has another size, is gone, or cannot start so.
+pub fn grow(weights: Weights, config: &ModelConfig, seed: u64) -> Result<Weights> {
+    let refuse = |path: &str, why: &str| Err(Error::Weights(format!("layer {path} {why}")));
+    let old: BTreeMap<_, _> = weights
+        .config
+        .layers()
+        .into_iter()
+        .map(|layer| (layer.path, layer.kind))
+        .collect();
+    let specs = config.layers();
+    if let Some(path) = old
+        .keys()
+        .find(|path| specs.iter().all(|s| s.path != **path))
+    {
+        return refuse(path, "of the initial model is not in the configuration");
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut layers = weights.layers;
+    for layer in &specs {
+        match old.get(&layer.path) {
+            Some(kind) if *kind == layer.kind => {}
+            Some(_) => return refuse(&layer.path, "has another size in the initial model"),
+            None => match neutral_layer(layer, &mut rng) {
+                Some(values) => drop(layers.insert(layer.path.clone(), values)),
+                None => return refuse(&layer.path, "is new and cannot start as the identity"),
+            },
+        }
+    }
+    Ok(Weights {
+        config: config.clone(),
+        layers,
+        tables: weights.tables,
+    })
+}
+
+/// Parameters with which a layer changes nothing of what passes it, and can learn.
+fn neutral_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
+    let silent: &[&str] = match layer.kind {
+        LayerKind::Table {
+            unit: Unit::Gain, ..
+        } => &[],
+        // What both halves of a block add to its input.
+        LayerKind::Block { .. } => &["conv2.weight", "conv4.weight"],
+        // Added to the trunk's input.
+        LayerKind::Pointwise { .. } if layer.path.ends_with(".state") => &["weight"],
+        _ => return None,
+    };
+    let mut flat = random_layer(layer, rng);
+    let mut start = 0;
+    for (part, shape) in layer.kind.parts() {
+        let end = start + shape.iter().product::<usize>();
+        if silent.contains(&part) {
+            flat[start..end].fill(0.0);
+        }
+        start = end;
+    }
+    Some(flat)
 }
 
 /// Uniform values of standard deviation `gain / sqrt(inputs)`.
@@ -125,7 +188,7 @@ fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
     for _ in 0..SAMPLE_CROPS / per_round {
         let mut patches = Vec::new();
         for _ in 0..per_round {
-            let at = pictures.draw(64, rng);
+            let at = pictures.draw(64, 1.0, rng);
             append_patches(&pictures.crop(&at, 64), 64, &mut patches);
         }
         let x = Tensor::from_vec(patches, (per_round, 8, 8, 192), &Device::Cpu)?;
@@ -178,7 +241,123 @@ fn insert_quality_tables(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::LayerKind;
+    use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, decode, encode};
+    use crate::image::Image;
+    use crate::train::batch::Batch;
+    use crate::train::data::CropSource;
+    use crate::train::loss::rate_distortion;
+    use crate::train::parameters::Parameters;
+
+    /// Sizes with and without what grows, and a block more in each stage.
+    fn small_and_grown() -> (ModelConfig, ModelConfig) {
+        let grown = ModelConfig {
+            stage8_blocks: 2,
+            stage16_blocks: 2,
+            ..ModelConfig::tiny()
+        };
+        let small = ModelConfig {
+            context_state: false,
+            synthesis_out_gain: false,
+            ..ModelConfig::tiny()
+        };
+        (small, grown)
+    }
+
+    /// Initial weights but for the linear path, which is random too.
+    fn random_weights(config: &ModelConfig) -> Weights {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let specs = config.layers().into_iter();
+        let mut layers = specs
+            .map(|layer| (layer.path.clone(), random_layer(&layer, &mut rng)))
+            .collect();
+        let train = TrainConfig {
+            model: config.clone(),
+            ..TrainConfig::default()
+        };
+        insert_quality_tables(&train, &[0.5; 16], &mut layers);
+        Weights {
+            config: config.clone(),
+            layers,
+            tables: ScaleTables::gaussian().to_words(),
+        }
+    }
+
+    fn scene() -> Image {
+        let pixels = (0..3 * 150 * 70u32).map(|i| (i * i / 900 % 251) as u8);
+        Image::new(150, 70, pixels.collect()).expect("the sizes agree")
+    }
+
+    #[test]
+    fn a_grown_model_codes_the_same_pixels_in_the_same_number_of_bytes() -> Result<()> {
+        let (small, grown) = small_and_grown();
+        let weights = random_weights(&small);
+        let coded = |weights: Weights| {
+            let model = Model::from_bytes(&weights.to_bytes()?)?;
+            let options = EncodeOptions::default();
+            let file = encode(&scene(), &model, &options, &NoProgress)?;
+            let back = decode(&file, &model, &DecodeOptions::default(), &NoProgress)?;
+            Ok::<_, Error>((file.len(), back.rgb))
+        };
+        let (bytes, pixels) = coded(grow(weights.clone(), &grown, 5)?)?;
+        let (want_bytes, want_pixels) = coded(weights)?;
+        assert_eq!(bytes, want_bytes);
+        assert!(pixels == want_pixels);
+        Ok(())
+    }
+
+    #[test]
+    fn a_grown_model_trains_from_the_same_loss_and_every_new_layer_learns() -> Result<()> {
+        let (small, grown) = small_and_grown();
+        let weights = random_weights(&small);
+        let config = TrainConfig {
+            batch: 2,
+            crop: 64,
+            model: grown.clone(),
+            ..TrainConfig::default()
+        };
+        let pictures = Pictures::new(vec![scene()]);
+        let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
+        let loss = |weights: &Weights| {
+            let parameters = Parameters::new(weights, &Device::Cpu, 1)?;
+            let losses = rate_distortion(&parameters.replicas[0].network, &batch)?;
+            Ok::<_, Error>((losses.loss.to_scalar::<f32>()?, losses.loss, parameters))
+        };
+        let (want, ..) = loss(&weights)?;
+        let (found, graph, parameters) = loss(&grow(weights, &grown, 5)?)?;
+        assert!((found / want - 1.0).abs() < 1e-6, "{found} {want}");
+        let store = graph.backward()?;
+        for path in [
+            "context.1.state",
+            "context.3.state",
+            "quality.synthesis_out",
+            "synthesis.stage8.1",
+            "analysis.stage16.1",
+        ] {
+            let gradient = parameters.gradient_of(path, &store).expect("it has one");
+            let size = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
+            assert!(size > 0.0, "{path}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_start_as_the_identity_is_refused() {
+        let (small, grown) = small_and_grown();
+        let weights = random_weights(&small);
+        let with = |change: &dyn Fn(&mut ModelConfig)| {
+            let mut config = grown.clone();
+            change(&mut config);
+            grow(weights.clone(), &config, 5)
+        };
+        assert!(with(&|_| {}).is_ok());
+        for change in [
+            (&|c: &mut ModelConfig| c.latent_channels = 20) as &dyn Fn(&mut ModelConfig),
+            &|c| c.quality_rows = 8,
+            &|c| c.stage8_blocks = 0,
+        ] {
+            assert!(matches!(with(change), Err(Error::Weights(_))));
+        }
+    }
 
     #[test]
     fn every_layer_gets_its_size() {

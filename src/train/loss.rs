@@ -100,9 +100,10 @@ fn code_latent(
 ) -> Result<(Tensor, Tensor)> {
     let zeros = y.zeros_like()?;
     let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
+    let mut state = None;
     for (step, context) in network.context.iter().enumerate() {
         let so_far = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
-        let (mean, scale) = context.forward(features, &so_far)?;
+        let (mean, scale) = context.forward(features, &so_far, &mut state)?;
         let mean = mean.apply_op2(&gains.latent_gain, ScaleChannels)?;
         quantized = quantized.apply_op3(y, &mean, QuantizeStep(step))?;
         means = means.apply_op2(&mean, MergeStep(step))?;

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod crop;
 pub mod data;
 #[cfg(feature = "cuda")]
 mod gpu;

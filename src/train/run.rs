@@ -13,16 +13,18 @@ use super::batch::Batch;
 use super::checkpoint;
 use super::config::TrainConfig;
 use super::data::{CropSource, Pictures};
-use super::init::initial_weights;
+use super::init::{grow, initial_weights};
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, Report, StepOutcome};
 use super::parameters::{Parameters, Replica};
 use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
-use crate::model::{ComputeDevice, Weights};
+use crate::model::{ComputeDevice, Network, Weights};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
 const MAX_SKIPPED_IN_A_ROW: u64 = 20;
+/// Crops of training pictures that a validation measures too.
+const SEEN_CROPS: usize = 64;
 /// Qualities (0.0..=1.0) at which a validation measures.
 const VALIDATION_QUALITIES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -39,6 +41,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// Start from these weights with a fresh optimizer.
     pub init: Option<Weights>,
+    /// Whether layers that `init` lacks are added to it, as the identity.
+    pub grow: bool,
     /// Where to train.
     pub device: ComputeDevice,
 }
@@ -69,6 +73,9 @@ pub enum Event {
         step: u64,
         /// Loss over all validation crops and qualities.
         loss: f64,
+        /// Loss over as many fixed crops of training pictures: less than the other by more than
+        /// at the start is what was memorized.
+        seen_loss: f64,
         /// Bits per pixel and PSNR at each quality.
         points: Vec<(f64, f64)>,
     },
@@ -98,11 +105,17 @@ impl Run {
     /// When the folder cannot be written, the checkpoint does not fit, or the backend fails.
     pub fn new(config: TrainConfig, pictures: &Pictures, options: RunOptions) -> Result<Self> {
         config.validate()?;
+        let large = config.large_crop;
+        if config.large_fraction > 0.0 && !pictures.have_room_for(large) {
+            let text = format!("no training picture has room for a crop of {large}x{large}");
+            return Err(Error::Image(text));
+        }
         std::fs::create_dir_all(&options.out)?;
         let weights = match options.init {
+            Some(weights) if options.grow => grow(weights, &config.model, config.seed)?,
             Some(weights) if weights.config != config.model => {
                 return Err(Error::Weights(
-                    "the initial model's sizes differ from the configuration's".into(),
+                    "the initial model's sizes differ from the configuration's (layers can be added with --grow)".into(),
                 ));
             }
             Some(weights) => weights,
@@ -202,7 +215,7 @@ impl Run {
             let last = self.step == self.config.steps;
             if self.step.is_multiple_of(self.config.checkpoint_every) || last || !go_on {
                 self.save()?;
-                go_on &= report(self.validate(validation)?);
+                go_on &= report(self.validate(pictures, validation)?);
             }
             if !go_on {
                 return Ok(());
@@ -336,32 +349,48 @@ impl Run {
         checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)
     }
 
-    /// Measures the averaged weights on the middle crops of the validation pictures.
-    fn validate(&mut self, pictures: &Pictures) -> Result<Event> {
+    /// Measures the averaged weights on the middle crops of the validation pictures, and of some
+    /// of the training pictures.
+    fn validate(&mut self, training: &Pictures, validation: &Pictures) -> Result<Event> {
         let averaged = self.parameters.averaged(&self.optimizer)?;
         let parameters = Parameters::new(&averaged, &self.device, 1)?;
         let network = &parameters.replicas[0].network;
-        let crops: Vec<Vec<u8>> = (0..pictures.len())
-            .map(|i| pictures.center_crop(i, self.config.crop))
-            .collect();
-        let (mut points, mut total) = (Vec::new(), 0.0);
-        for quality in VALIDATION_QUALITIES {
-            let point = validate_at(network, &self.config, &crops, quality, &self.device)?;
-            writeln!(
-                self.log,
-                "valid\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t",
-                self.step, point.loss, point.bpp, point.psnr
-            )?;
-            total += point.loss;
-            points.push((point.bpp, point.psnr));
-        }
-        #[allow(clippy::cast_precision_loss)]
-        let loss = total / VALIDATION_QUALITIES.len() as f64;
+        let side = self.config.crop;
+        let crops = |pictures: &Pictures, step: usize| -> Vec<Vec<u8>> {
+            let numbers = (0..pictures.len()).step_by(step.max(1));
+            numbers.map(|i| pictures.center_crop(i, side)).collect()
+        };
+        let seen = crops(training, training.len() / SEEN_CROPS);
+        let (seen_loss, _) = self.measure(network, "seen", &seen)?;
+        let (loss, points) = self.measure(network, "valid", &crops(validation, 1))?;
         Ok(Event::Validation {
             step: self.step,
             loss,
-            points,
+            seen_loss,
+            points: points.iter().map(|point| (point.bpp, point.psnr)).collect(),
         })
+    }
+
+    /// Measures crops at every quality, a log line each; the mean loss too.
+    #[allow(clippy::cast_precision_loss)]
+    fn measure(
+        &self,
+        network: &Network,
+        kind: &str,
+        crops: &[Vec<u8>],
+    ) -> Result<(f64, Vec<Point>)> {
+        let mut points = Vec::new();
+        for quality in VALIDATION_QUALITIES {
+            let point = validate_at(network, &self.config, crops, quality, &self.device)?;
+            writeln!(
+                &self.log,
+                "{kind}\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t",
+                self.step, point.loss, point.bpp, point.psnr
+            )?;
+            points.push(point);
+        }
+        let total: f64 = points.iter().map(|point| point.loss).sum();
+        Ok((total / points.len() as f64, points))
     }
 }
 
@@ -412,7 +441,7 @@ fn psnrs(mse: &Tensor) -> candle_core::Result<Tensor> {
 /// Means over all crops at one quality.
 #[allow(clippy::cast_precision_loss)]
 fn validate_at(
-    network: &crate::model::Network,
+    network: &Network,
     config: &TrainConfig,
     crops: &[Vec<u8>],
     quality: f64,

@@ -56,8 +56,11 @@ fn tile(
         width / LATENT_STRIDE,
         model.config().latent_channels,
     );
+    let mut state = None;
     for step in 0..CONTEXT_STEPS {
-        let params = model.context_step(step, &features, &latent).unwrap();
+        let params = model
+            .context_step(step, &features, &latent, &mut state)
+            .unwrap();
         for (index, channel) in coded_in(step, &latent) {
             let position = index / latent.channels;
             let (means, scales) = params.at(position / latent.width, position % latent.width);

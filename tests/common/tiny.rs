@@ -86,6 +86,7 @@ fn network(layer: &LayerSpec, random: &mut Random) -> Vec<f32> {
 fn gain(path: &str, part: &str) -> f32 {
     match (path.rsplit('.').next(), part) {
         (Some("conv_out"), _) => 0.2,
+        (Some("state"), _) => 0.5,
         (_, "conv2.weight" | "conv4.weight") => 0.5,
         _ => 1.2,
     }

@@ -17,6 +17,8 @@ pub struct Sizes {
     pub stage16_blocks: usize,
     pub quality_rows: usize,
     pub skip_below: usize,
+    pub context_state: bool,
+    pub synthesis_out_gain: bool,
 }
 
 pub struct Model {
@@ -169,6 +171,7 @@ fn read_tensor<'a>(value: &Value, data: &'a [u8]) -> Option<Stored<'a>> {
 fn read_sizes(config: &str) -> Option<Sizes> {
     let config: Value = serde_json::from_str(config).ok()?;
     let size = |name: &str| Some(config.get(name)?.as_u64()? as usize);
+    let has = |name: &str| config.get(name).map_or(Some(false), Value::as_bool);
     Some(Sizes {
         latent: size("latent_channels")?,
         hyper: size("hyper_channels")?,
@@ -176,6 +179,8 @@ fn read_sizes(config: &str) -> Option<Sizes> {
         stage16_blocks: size("stage16_blocks")?,
         quality_rows: size("quality_rows")?,
         skip_below: size("skip_below")?,
+        context_state: has("context_state")?,
+        synthesis_out_gain: has("synthesis_out_gain")?,
     })
 }
 

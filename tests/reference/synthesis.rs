@@ -35,6 +35,9 @@ fn network(model: &Model, quality: &Quality, latent: &Array) -> Array {
     for i in 0..model.sizes.stage8_blocks {
         x = model.block(&format!("synthesis.stage8.{i}")).apply(&x);
     }
+    if model.sizes.synthesis_out_gain {
+        x = x.scale(vector(quality, "synthesis_out"));
+    }
     model.pointwise("synthesis.conv_out").apply(&x)
 }
 

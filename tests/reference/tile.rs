@@ -47,8 +47,9 @@ pub fn decode(
     };
     let features = tile.hyper_latent(h / 4, w / 4)?;
     let mut latent = Array::zeros(h, w, model.sizes.latent);
+    let mut state = None;
     for s in 0..4 {
-        tile.step(s, &features, &mut latent)?;
+        tile.step(s, &features, &mut state, &mut latent)?;
     }
     tile.stream.finish()?;
     let bytes: Vec<u8> = tile
@@ -133,10 +134,20 @@ impl Tile<'_> {
     }
 
     /// One step of the latents (§8.3).
-    fn step(&mut self, s: usize, features: &Array, latent: &mut Array) -> Result<()> {
+    fn step(
+        &mut self,
+        s: usize,
+        features: &Array,
+        state: &mut Option<Array>,
+        latent: &mut Array,
+    ) -> Result<()> {
         let (model, quality) = (self.model, self.quality);
         let x = features.beside(latent);
-        let x = model.pointwise(&format!("context.{s}.conv_in")).apply(&x);
+        let mut x = model.pointwise(&format!("context.{s}.conv_in")).apply(&x);
+        if let Some(state) = state.take().filter(|_| model.sizes.context_state) {
+            let added = model.pointwise(&format!("context.{s}.state")).apply(&state);
+            x = x.plus(&added);
+        }
         let x = model.block(&format!("context.{s}.block")).apply(&x);
         let means = model.pointwise(&format!("context.{s}.mean")).apply(&x);
         let scales = model.pointwise(&format!("context.{s}.scale")).apply(&x);

@@ -12,14 +12,14 @@ mod machine;
 pub(super) mod measure;
 mod options;
 mod output;
-mod page;
+pub(super) mod page;
 mod record;
 mod reference;
 pub(super) mod report;
 mod session;
 mod summary;
 mod table;
-mod viewer;
+pub(super) mod viewer;
 
 use std::io::Write;
 

@@ -71,7 +71,7 @@ fn list(title: &str, items: impl Iterator<Item = String>) -> String {
 }
 
 /// Replaces every `{{name}}` of the template; what is filled in is not looked at again.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub(in super::super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {

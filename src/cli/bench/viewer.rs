@@ -196,7 +196,7 @@ impl ViewerPicture {
 }
 
 /// A picture as lossless WebP in a data URI.
-fn data_uri(picture: &Image) -> Result<String> {
+pub(in super::super) fn data_uri(picture: &Image) -> Result<String> {
     let mut file = Vec::new();
     WebPEncoder::new_lossless(&mut file)
         .encode(

@@ -5,11 +5,12 @@ use crate::cli::plot::{Chart, Figure, Series, Style};
 /// Most points of the training curve: each is the mean of several log lines.
 const POINTS: usize = 200;
 
-/// Loss of the training batches and of the validation crops over the steps, from the
+/// Loss of the training batches, of fixed training crops and of the validation crops over the steps, from the
 /// text of a `log.tsv`. Lines of another form are left out.
 pub(super) fn figure(log: &str) -> Figure {
     let training = means(&losses(log, "train"));
     let validation = validation_means(&losses(log, "valid"));
+    let seen = validation_means(&losses(log, "seen"));
     let series = |name: &str, color, style, points| Series {
         name: name.to_owned(),
         color,
@@ -23,6 +24,7 @@ pub(super) fn figure(log: &str) -> Figure {
             label: "rate-distortion loss".to_owned(),
             series: vec![
                 series("training batches", [173, 181, 189], Style::Trace, training),
+                series("fixed training crops", [240, 140, 50], Style::Main, seen),
                 series("validation crops", [11, 107, 203], Style::Main, validation),
             ],
         }],
@@ -65,11 +67,12 @@ mod tests {
 
     #[test]
     fn curves_follow_the_log_and_leave_out_what_is_no_line_of_it() {
-        let log = "kind\tstep\tloss\ntrain\t20\t9.5\t1\ntrain\t40\t8.5\t1\n\
+        let log = "kind\tstep\tloss\ntrain\t20\t9.5\t1\ntrain\t40\t8.5\t1\nseen\t40\t6.0\t0.1\n\
                    valid\t40\t7.0\t0.1\nvalid\t40\t9.0\t0.5\ntrain\t60";
         let chart = &figure(log).charts[0];
         assert_eq!(chart.series[0].points, [(20.0, 9.5), (40.0, 8.5)]);
-        assert_eq!(chart.series[1].points, [(40.0, 8.0)]);
+        assert_eq!(chart.series[1].points, [(40.0, 6.0)]);
+        assert_eq!(chart.series[2].points, [(40.0, 8.0)]);
     }
 
     #[test]

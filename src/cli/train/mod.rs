@@ -45,6 +45,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<PathBuf>,
 
+    /// Add the configuration's layers that --init lacks
+    ///
+    /// Blocks, states between context steps and gains start as the identity, so that the
+    /// grown model computes what the initial one did.
+    #[arg(long, requires = "init")]
+    grow: bool,
+
     /// Continue the run in --out
     #[arg(long)]
     resume: bool,
@@ -104,6 +111,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
         out: args.out.clone(),
         resume: args.resume,
         init,
+        grow: args.grow,
         device: args.device.into(),
     };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
@@ -264,14 +272,19 @@ fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
             bar.set_position(*step);
             global.detail(|| format!("step {step}: {text}; {}", milliseconds(times)));
         }
-        Event::Validation { step, loss, points } => {
+        Event::Validation {
+            step,
+            loss,
+            seen_loss,
+            points,
+        } => {
             let points: Vec<String> = points
                 .iter()
                 .map(|(bpp, psnr)| format!("{bpp:.3} bpp {psnr:.2} dB"))
                 .collect();
             bar.suspend(|| {
                 global.say(&format!(
-                    "step {step}: validation loss {loss:.3}; {}",
+                    "step {step}: validation loss {loss:.3}, of training crops {seen_loss:.3}; {}",
                     points.join(", ")
                 ))
             });

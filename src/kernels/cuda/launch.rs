@@ -220,21 +220,22 @@ fn run(
 }
 
 /// Cuts crops of `side` x `side` pixels out of `pictures` (interleaved RGB, one after another) as patches
-/// `[crops, side / 8, side / 8, 192]`. Each of `crops` is the first byte, the bytes per row and 1 to mirror.
+/// `[crops, side / 8, side / 8, 192]`. Each of `crops` is the first byte, the bytes per row, the side of the
+/// square that is scaled down to `side`, and the turn (`train/crop.rs`).
 ///
 /// # Errors
 /// When a crop does not lie in the pictures or the launch fails.
 pub fn cut_patches(
     device: &CudaDevice,
     pictures: &CudaSlice<u8>,
-    crops: &[[i64; 3]],
+    crops: &[[i64; 4]],
     side: usize,
 ) -> Result<CudaSlice<f32>> {
-    let row = 3 * side as i64;
-    let lies_inside = |[start, stride, _]: &[i64; 3]| {
+    let lies_inside = |[start, stride, source, _]: &[i64; 4]| {
         *start >= 0
-            && *stride >= row
-            && start + stride * (side as i64 - 1) + row <= pictures.len() as i64
+            && *source >= side as i64
+            && *stride >= 3 * source
+            && start + stride * (source - 1) + 3 * source <= pictures.len() as i64
     };
     if !side.is_multiple_of(8) || side == 0 || !crops.iter().all(lies_inside) {
         bail!("a crop does not lie in its picture");

@@ -48,9 +48,18 @@ extern "C" __global__ void move_matrix(float *parameters, float *averages, const
         move(&parameters[i], &averages[i], rate * directions[i], decay, keep);
 }
 
+// How much of `start..start + length` lies in pixel `i`, where a pixel is `unit` long.
+__device__ inline unsigned long long covered(unsigned long long start, unsigned long long length,
+                                             unsigned unit, unsigned long long i)
+{
+    const unsigned long long first = i * unit, last = first + unit, end = start + length;
+    return (end < last ? end : last) - (start > first ? start : first);
+}
+
 // Cuts crops of `side` x `side` pixels out of pictures in memory as bytes, as patches of 8 x 8
 // pixels in -0.5..0.5: out [batch, side / 8, side / 8, 192]. `crops` has for each sample the first
-// byte, the bytes per row of the picture, and 1 to mirror. `n` values.
+// byte, the bytes per row of the picture, the side of the square that is scaled down, and the turn
+// (train/crop.rs: the mean of the area, exact in integers, rounded to a byte). `n` values.
 extern "C" __global__ void cut_patches(float *out, const unsigned char *pictures,
                                        const long long *crops, unsigned n, unsigned side)
 {
@@ -60,9 +69,24 @@ extern "C" __global__ void cut_patches(float *out, const unsigned char *pictures
     const unsigned width = side / 8;
     const unsigned sample = patch / (width * width);
     const unsigned y = patch / width % width * 8 + y_in, x = patch % width * 8 + x_in;
-    const long long *crop = crops + 3 * sample;
-    const unsigned column = crop[2] ? side - 1 - x : x;
-    const unsigned char byte = pictures[crop[0] + y * crop[1] + column * 3 + channel];
+    const long long *crop = crops + 4 * sample;
+    const unsigned long long source = crop[2];
+    const unsigned turn = crop[3];
+    unsigned row = turn & 2 ? side - 1 - y : y, column = turn & 1 ? side - 1 - x : x;
+    if (turn & 4) {
+        const unsigned kept = row;
+        row = column;
+        column = kept;
+    }
+    const unsigned long long top = row * source, left = column * source;
+    unsigned long long sum = 0;
+    for (unsigned long long v = top / side; v * side < top + source; v++) {
+        const unsigned long long height = covered(top, source, side, v);
+        for (unsigned long long u = left / side; u * side < left + source; u++)
+            sum += height * covered(left, source, side, u)
+                * pictures[crop[0] + v * crop[1] + u * 3 + channel];
+    }
+    const unsigned byte = (sum + source * source / 2) / (source * source);
     out[i] = __fmaf_rn((float)byte, 1.0f / 255.0f, -0.5f);
 }
 

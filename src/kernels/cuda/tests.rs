@@ -165,3 +165,38 @@ fn matrices_move_along_their_direction() {
     let after = optimizer("move_matrix", &arrays, f32::NAN, &scalars).expect("it was built");
     assert_eq!(after[0], p);
 }
+
+#[cfg(feature = "cli")]
+#[test]
+fn crops_are_cut_turned_and_scaled_like_on_the_cpu() {
+    use crate::image::Image;
+    use crate::train::crop::Crop;
+    use crate::train::data::append_patches;
+    let Some(emulator) = emulator() else { return };
+    let (width, height, side) = (37, 40, 16);
+    let bytes: Vec<u8> = (0..3 * width * height as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let picture = Image::new(width, height, bytes.clone()).expect("the sizes agree");
+    let (mut table, mut want) = (Vec::new(), Vec::new());
+    for turn in 0..8 {
+        let crop = Crop {
+            picture: 0,
+            x: 3,
+            y: 5 + usize::from(turn),
+            source: [16, 16, 17, 23, 24, 27, 16, 25][usize::from(turn)],
+            turn,
+        };
+        let first = 3 * (crop.y * width as usize + crop.x);
+        let numbers = [first, 3 * width as usize, crop.source, usize::from(turn)];
+        table.extend(numbers.iter().flat_map(|n| (*n as i64).to_le_bytes()));
+        append_patches(&crop.pixels(&picture, side), side, &mut want);
+    }
+    let launch = Launch {
+        kernel: "cut_patches",
+        blocks: Grid::PerOutput.blocks(want.len()),
+        arrays: vec![to_bytes(&vec![f32::NAN; want.len()]), bytes, table],
+        numbers: vec![want.len() as u64, side as u64],
+    };
+    assert_bits(&from_bytes(&emulator.launch(&launch)[0]), &want);
+}

@@ -1,0 +1,92 @@
+//! The files of `aec inspect --out`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+
+use super::exhibit::Exhibit;
+use super::{maps, page, report};
+use crate::cli::stdio::Output;
+use crate::error::Error;
+use crate::image::{Image, io};
+
+/// Longest side of a picture in the overview.
+const OVERVIEW_SIDE: u32 = 400;
+/// JPEG quality of the overview.
+const OVERVIEW_QUALITY: u8 = 88;
+
+/// Where the page of `--out` goes: `out` itself if it is one, else into the folder.
+pub(super) fn page_path(out: &Path) -> PathBuf {
+    let is_page = out.extension().is_some_and(|extension| extension == "html");
+    if is_page {
+        out.into()
+    } else {
+        out.join("index.html")
+    }
+}
+
+/// Writes the page, and with a folder the maps and numbers beside it; files of the same name are
+/// replaced.
+pub(super) fn write(out: &Path, exhibits: &[Exhibit], blocks: usize) -> anyhow::Result<()> {
+    let most = maps::most_bits(exhibits);
+    let page = page::html(exhibits, most, blocks)?;
+    let path = page_path(out);
+    if path != out {
+        std::fs::create_dir_all(out)
+            .with_context(|| format!("cannot create '{}'", out.display()))?;
+        write_folder(out, exhibits, most, blocks)?;
+    }
+    write_file(&path, page.as_bytes())
+}
+
+fn write_folder(out: &Path, exhibits: &[Exhibit], most: f64, blocks: usize) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for (i, exhibit) in exhibits.iter().enumerate() {
+        let suffix = if exhibits.len() > 1 {
+            format!("-{}", i + 1)
+        } else {
+            String::new()
+        };
+        let mut row = vec![maps::picture(exhibit)?, maps::bits(exhibit, most)?];
+        write_png(&out.join(format!("bits{suffix}.png")), &row[1])?;
+        if let Some(comparison) = &exhibit.comparison {
+            row.push(maps::error(exhibit, comparison)?);
+            write_png(&out.join(format!("error{suffix}.png")), &row[2])?;
+        }
+        let small = row
+            .into_iter()
+            .map(|image| maps::fitted(image, OVERVIEW_SIDE));
+        rows.push(small.collect::<crate::error::Result<_>>()?);
+    }
+    write_file(&out.join("overview.jpg"), &jpeg(&maps::arranged(&rows)?)?)?;
+    let lines = exhibits
+        .iter()
+        .map(|exhibit| format!("{}\n", report::json(exhibit, blocks)));
+    write_file(
+        &out.join("inspect.json"),
+        lines.collect::<String>().as_bytes(),
+    )
+}
+
+fn jpeg(image: &Image) -> crate::error::Result<Vec<u8>> {
+    let mut file = Vec::new();
+    JpegEncoder::new_with_quality(&mut file, OVERVIEW_QUALITY)
+        .encode(
+            &image.rgb,
+            image.width,
+            image.height,
+            ExtendedColorType::Rgb8,
+        )
+        .map_err(|error| Error::Image(error.to_string()))?;
+    Ok(file)
+}
+
+fn write_png(path: &Path, image: &Image) -> anyhow::Result<()> {
+    Output::prepare(path, false)?.commit(|out| io::write(image, io::OutputFormat::Png, out))
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    Output::prepare(path, false)?.commit(|out| Ok(out.write_all(bytes)?))
+}

@@ -1,0 +1,295 @@
+//! Where a file's bits went: an observer of the symbol coder, and its sums by block, channel,
+//! context step and tile.
+//!
+//! The observer stands between [`code_tile`](super::tile::code_tile) and the reader of a stream, so that it
+//! sees the very symbols and tables that are decoded.
+
+use std::ops::AddAssign;
+
+use rayon::prelude::*;
+
+use super::area::Area;
+use super::decode::Decoder;
+use super::source::Source;
+use super::tile::{Reader, SymbolCoder};
+use super::{DecodeOptions, Model, Progress, Steps};
+use crate::bitstream::{Container, Header, TileRect};
+use crate::entropy::ScaleTables;
+use crate::error::Result;
+use crate::model::ModelConfig;
+use crate::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::model::context::StepMask;
+
+/// Blocks that share a hyper-latent, by direction.
+const BLOCKS_PER_HYPER: usize = HYPER_STRIDE / LATENT_STRIDE;
+
+/// What the symbols of a file cost: `-log2` of the probability of each, in bits.
+///
+/// Blocks are 16x16 pixels of the stored picture, before its orientation is applied, and padding
+/// included: there is one per position of the latent. What the side information of 64x64 pixels
+/// costs is shared by their 16 blocks. Zeros at the end of a tile cost nothing, as in the stream.
+#[derive(Debug, Clone)]
+pub struct BitUsage {
+    /// The file's header.
+    pub header: Header,
+    /// Columns of blocks.
+    pub columns: usize,
+    /// Rows of blocks.
+    pub rows: usize,
+    /// Bits by block in raster order; they add up to all symbols' bits.
+    pub blocks: Vec<f64>,
+    /// Bits by channel of the latent.
+    pub channels: Vec<f64>,
+    /// Bits by channel of the hyper-latent, the side information.
+    pub hyper_channels: Vec<f64>,
+    /// The context steps in coding order.
+    pub steps: [StepUsage; CONTEXT_STEPS],
+    /// The tiles in coding order.
+    pub tiles: Vec<TileUsage>,
+}
+
+/// The latent symbols of one context step.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StepUsage {
+    /// Symbols in the stream.
+    pub symbols: u64,
+    /// Those that are not zero.
+    pub nonzero: u64,
+    /// Their bits.
+    pub bits: f64,
+}
+
+/// One tile: what its symbols cost, and what they take in the file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TileUsage {
+    /// Its place in the padded picture, in pixels.
+    pub rect: TileRect,
+    /// The bits of its symbols.
+    pub symbol_bits: f64,
+    /// Bytes of the stream that holds them: [`symbol_bits`](Self::symbol_bits) to within 64 bits.
+    pub stream_bytes: usize,
+    /// Bytes of the map of channels that are not coded.
+    pub zero_map_bytes: usize,
+}
+
+impl BitUsage {
+    /// The bits of the latent's symbols.
+    #[must_use]
+    pub fn latent_bits(&self) -> f64 {
+        self.channels.iter().sum()
+    }
+
+    /// The bits of the hyper-latent's symbols.
+    #[must_use]
+    pub fn hyper_bits(&self) -> f64 {
+        self.hyper_channels.iter().sum()
+    }
+}
+
+/// Decodes the latents of a file and tells what their symbols cost.
+///
+/// # Errors
+/// As [`decode()`](super::decode()) of the whole picture.
+pub fn bit_usage(
+    bytes: &[u8],
+    model: &Model,
+    options: &DecodeOptions,
+    progress: &dyn Progress,
+) -> Result<BitUsage> {
+    let container = Container::parse(bytes, &options.limits)?;
+    let (header, payloads) = (container.header, container.tiles.clone());
+    let decoder = Decoder::new(Source::intact(container), model, None)?;
+    let steps = Steps::new(progress, payloads.len());
+    let grid = header.tile_grid();
+    let one = |(payload, rect)| {
+        let mut ledger = Ledger::new(model.config(), Area::from(rect).in_latents());
+        let decoded = decoder.decode_payload(payload, |reader| {
+            decoder.code_tile(
+                rect,
+                &mut Observer::new(reader, decoder.tables, &mut ledger),
+            )
+        });
+        decoded.map_err(|error| decoder.name_tile(error, &rect))?;
+        let tile = TileUsage {
+            rect,
+            symbol_bits: ledger.blocks.iter().sum(),
+            stream_bytes: payload.stream.len(),
+            zero_map_bytes: payload.zero_map.map_or(0, <[u8]>::len),
+        };
+        steps.advance(1)?;
+        Ok((tile, ledger))
+    };
+    let rects: Vec<TileRect> = grid.tiles().collect();
+    let tiles = payloads.par_iter().zip(rects).map(one);
+    let tiles: Vec<(TileUsage, Ledger)> = tiles.collect::<Result<_>>()?;
+    Ok(add_up(header, model.config(), &tiles))
+}
+
+/// The sums over all tiles.
+fn add_up(header: Header, config: &ModelConfig, tiles: &[(TileUsage, Ledger)]) -> BitUsage {
+    let grid = header.tile_grid();
+    let whole = Area::whole(grid.width as usize, grid.height as usize).in_latents();
+    let mut sum = Ledger::new(config, whole);
+    for (_, tile) in tiles {
+        whole.copy_from(&mut sum.blocks, &tile.place, &tile.blocks, &tile.place, 1);
+        add_all(&mut sum.channels, &tile.channels);
+        add_all(&mut sum.hyper_channels, &tile.hyper_channels);
+        add_all(&mut sum.steps, &tile.steps);
+    }
+    BitUsage {
+        header,
+        columns: whole.width,
+        rows: whole.height,
+        blocks: sum.blocks,
+        channels: sum.channels,
+        hyper_channels: sum.hyper_channels,
+        steps: sum.steps,
+        tiles: tiles.iter().map(|(tile, _)| *tile).collect(),
+    }
+}
+
+fn add_all<T: AddAssign + Copy>(sums: &mut [T], values: &[T]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += *value;
+    }
+}
+
+impl AddAssign for StepUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.symbols += other.symbols;
+        self.nonzero += other.nonzero;
+        self.bits += other.bits;
+    }
+}
+
+/// The bits of a part of the picture.
+struct Ledger {
+    /// Where it lies, in blocks.
+    place: Area,
+    blocks: Vec<f64>,
+    channels: Vec<f64>,
+    hyper_channels: Vec<f64>,
+    steps: [StepUsage; CONTEXT_STEPS],
+    /// Channels coded at a position in one step.
+    group: usize,
+}
+
+impl Ledger {
+    fn new(config: &ModelConfig, place: Area) -> Self {
+        Self {
+            place,
+            blocks: vec![0.0; place.width * place.height],
+            channels: vec![0.0; config.latent_channels],
+            hyper_channels: vec![0.0; config.hyper_channels],
+            steps: [StepUsage::default(); CONTEXT_STEPS],
+            group: config.group_channels(),
+        }
+    }
+
+    /// Adds what a symbol cost.
+    fn add(&mut self, entry: Entry) {
+        match entry.symbol {
+            Symbol::Hyper { index } => self.add_hyper(index, entry.bits),
+            Symbol::Latent { index, channel } => {
+                let position = index / self.channels.len();
+                self.blocks[position] += entry.bits;
+                self.channels[channel] += entry.bits;
+                let step = self.step(position, channel);
+                self.steps[step].bits += entry.bits;
+            }
+        }
+    }
+
+    fn add_hyper(&mut self, index: usize, bits: f64) {
+        let (position, channel) = (
+            index / self.hyper_channels.len(),
+            index % self.hyper_channels.len(),
+        );
+        self.hyper_channels[channel] += bits;
+        let columns = self.place.width / BLOCKS_PER_HYPER;
+        let (top, left) = (
+            position / columns * BLOCKS_PER_HYPER,
+            position % columns * BLOCKS_PER_HYPER,
+        );
+        let share = bits / (BLOCKS_PER_HYPER * BLOCKS_PER_HYPER) as f64;
+        for row in top..top + BLOCKS_PER_HYPER {
+            let start = row * self.place.width + left;
+            for block in &mut self.blocks[start..start + BLOCKS_PER_HYPER] {
+                *block += share;
+            }
+        }
+    }
+
+    /// The step that codes a channel at a position.
+    fn step(&self, position: usize, channel: usize) -> usize {
+        let (y, x) = (position / self.place.width, position % self.place.width);
+        let is_in = |&step: &usize| StepMask::new(step).is_active(channel / self.group, y, x);
+        // Every group is coded in one of the steps.
+        (0..CONTEXT_STEPS).find(is_in).unwrap_or_default()
+    }
+}
+
+/// A symbol of a tile.
+#[derive(Clone, Copy)]
+enum Symbol {
+    Hyper { index: usize },
+    Latent { index: usize, channel: usize },
+}
+
+/// What a symbol cost.
+#[derive(Clone, Copy)]
+struct Entry {
+    symbol: Symbol,
+    bits: f64,
+}
+
+/// Passes on the symbols of a reader and notes what they cost.
+struct Observer<'a, 'r> {
+    reader: &'a mut Reader<'r>,
+    tables: &'a ScaleTables,
+    ledger: &'a mut Ledger,
+    /// The zeros since the last other symbol: free, if no other follows.
+    zeros: Vec<Entry>,
+}
+
+impl<'a, 'r> Observer<'a, 'r> {
+    fn new(reader: &'a mut Reader<'r>, tables: &'a ScaleTables, ledger: &'a mut Ledger) -> Self {
+        Self {
+            reader,
+            tables,
+            ledger,
+            zeros: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, symbol: Symbol, table: u8, value: i32) {
+        let bits = f64::from(self.tables.bits(table, value));
+        self.zeros.push(Entry { symbol, bits });
+        if value != 0 {
+            self.zeros
+                .drain(..)
+                .for_each(|entry| self.ledger.add(entry));
+        }
+    }
+}
+
+impl SymbolCoder for Observer<'_, '_> {
+    fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
+        let value = self.reader.hyper(index, table)?;
+        self.note(Symbol::Hyper { index }, table, value);
+        Ok(value)
+    }
+
+    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
+        let value = self.reader.latent(index, channel, mean, table)?;
+        if self.reader.is_coded(channel) {
+            let step = self
+                .ledger
+                .step(index / self.ledger.channels.len(), channel);
+            self.ledger.steps[step].symbols += 1;
+            self.ledger.steps[step].nonzero += u64::from(value != 0);
+            self.note(Symbol::Latent { index, channel }, table, value);
+        }
+        Ok(value)
+    }
+}
