@@ -171,12 +171,14 @@ fn from_code_points(points: [u8; 4], has_color: bool) -> Result<Carried> {
     let [primaries, curve, matrix, full_range] = points;
     let refuse = |what: &str| Err(Error::Unsupported(format!("a PNG of {what}")));
     match curve {
-        CURVE_PQ => return refuse("high dynamic range (PQ): convert it to SDR first"),
-        CURVE_HLG => return refuse("high dynamic range (HLG): convert it to SDR first"),
+        CURVE_PQ => return refuse("high dynamic range, by the PQ curve: convert it to SDR first"),
+        CURVE_HLG => {
+            return refuse("high dynamic range, by the HLG curve: convert it to SDR first");
+        }
         _ => {}
     }
     if matrix != 0 || full_range != 1 {
-        return refuse("YCbCr or of narrow range (cICP)");
+        return refuse("YCbCr or of narrow range");
     }
     // Gray is the same whatever the primaries are.
     let is_srgb = curve == CURVE_SRGB && (primaries == PRIMARIES_SRGB || !has_color);
@@ -209,7 +211,7 @@ fn from_code_points(points: [u8; 4], has_color: bool) -> Result<Carried> {
     }
     if profile.red_trc.is_none() {
         return refuse(&format!(
-            "color space {primaries}/{curve} (cICP), which is not known"
+            "color space {primaries}/{curve}, which is not known"
         ));
     }
     carried.profile = Some(encoded(profile, &format!("CICP {primaries}/{curve}"))?);

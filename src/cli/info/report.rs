@@ -111,6 +111,7 @@ impl Report {
                 "iccP" => "ICC",
                 "exif" => "Exif",
                 "xmp" => "XMP",
+                "phys" => "resolution",
                 "END" => "end",
                 _ => "other",
             };

@@ -1,5 +1,8 @@
 //! The frame of a JPEG picture: its size and how its components are sampled.
 
+/// More bits than a coefficient has.
+pub(super) const NOT_SENT: u8 = u8::MAX;
+
 /// One component.
 #[derive(Debug, Clone)]
 pub(super) struct Component {
@@ -13,8 +16,8 @@ pub(super) struct Component {
     pub stride: u64,
     /// Per block, which coefficients are known not to be zero; for progressive frames only.
     pub coded: Vec<u64>,
-    /// Whether a scan had it.
-    pub is_seen: bool,
+    /// Per coefficient, how many of its low bits are still missing; [`NOT_SENT`] before its first scan.
+    pub missing_bits: [u8; 64],
 }
 
 /// A frame header.
@@ -59,7 +62,7 @@ impl Frame {
                 blocks: (0, 0),
                 stride: 0,
                 coded: Vec::new(),
-                is_seen: false,
+                missing_bits: [NOT_SENT; 64],
             });
         }
         if components.len() != usize::from(count) || ![1, 3, 4].contains(&count) {
@@ -91,6 +94,18 @@ impl Frame {
             );
             component.stride = u64::from(self.units.0) * u64::from(component.h);
         }
+    }
+
+    /// Whether a scan had the mean of the blocks, for every component.
+    pub(super) fn has_all_components(&self) -> bool {
+        let mut components = self.components.iter();
+        components.all(|component| component.missing_bits[0] != NOT_SENT)
+    }
+
+    /// Whether the scans had every bit of every coefficient.
+    pub(super) fn is_precise(&self) -> bool {
+        let mut components = self.components.iter();
+        components.all(|component| component.missing_bits == [0; 64])
     }
 
     /// Makes room to note coefficients. The number of pixels is bounded before this is called.

@@ -241,13 +241,22 @@ impl<'a> SegmentReader<'a, '_> {
                 .iter()
                 .position(|component| component.id == id);
             let index = found.ok_or_else(damaged)?;
-            frame.components[index].is_seen = true;
             let table =
                 |kind: usize, number: u8| self.tables[kind][usize::from(number & 3)].as_ref();
             components.push((index, table(0, tables >> 4), table(1, tables)));
         }
         if components.is_empty() || components.len() > 4 || first > last || last > 63 {
             return Err(damaged());
+        }
+        let (band, missing_bits) = if frame.is_progressive {
+            (first..=last, approximation & 15)
+        } else {
+            (0..=63, 0)
+        };
+        for (index, ..) in &components {
+            for k in band.clone() {
+                frame.components[*index].missing_bits[usize::from(k)] = missing_bits;
+            }
         }
         let scan = Scan {
             components,
@@ -345,11 +354,14 @@ impl<'a> SegmentReader<'a, '_> {
         if self.has_second_picture {
             self.notes.not_kept(SECOND_PICTURE);
         }
-        let frame = self
-            .frame
-            .filter(|frame| frame.components.iter().all(|component| component.is_seen));
+        let frame = self.frame.filter(|frame| frame.has_all_components());
+        let frame = frame.ok_or_else(|| truncated(InputFormat::Jpeg))?;
+        if !frame.is_precise() {
+            self.notes
+                .damaged("the JPEG data ends before its last scans: the picture lacks details");
+        }
         Ok(Segments {
-            frame: frame.ok_or_else(|| truncated(InputFormat::Jpeg))?,
+            frame,
             blocks: self.blocks,
             end,
             is_jfif: self.is_jfif,
