@@ -506,3 +506,78 @@ fn what_ppm_cannot_hold_is_named() {
     let warning = io::not_kept(&image, OutputFormat::Ppm).unwrap().to_string();
     assert_eq!(warning, "not kept: the ICC profile, Exif");
 }
+
+#[test]
+fn other_formats_give_their_samples() {
+    let source = plain("small.png");
+    for name in [
+        "small.bmp",
+        "small.qoi",
+        "small.tga",
+        "small-rle.tga",
+        "small.tif",
+    ] {
+        assert_eq!(plain(name).rgb, source.rgb, "{name}");
+        assert_eq!(io::pixels(&file(name)), 300, "{name}");
+    }
+    for name in ["small.bmp", "small.tif"] {
+        assert_eq!(
+            plain(name).metadata.resolution,
+            Resolution::per_inch(300, 300),
+            "{name}"
+        );
+    }
+    assert!(plain("small.tif").metadata.icc.is_some());
+    assert_eq!(plain("small.gif").rgb, plain("small-64.png").rgb);
+    let turned = plain("turned.tif");
+    assert_eq!(
+        (turned.metadata.orientation, turned.rgb == source.rgb),
+        (6, true)
+    );
+}
+
+#[test]
+fn of_several_pictures_in_a_file_the_rest_is_refused_or_named() {
+    assert!(refused(&file("animated.gif")).contains("animation"));
+    assert_eq!(warned("pages.tif").1, "not kept: further pages");
+    assert_eq!(
+        warned("gray16.tif").1,
+        "colors of more than 8 bits are rounded to 8"
+    );
+    // As a camera marks a thumbnail in the first page of a raw file: 254 in place of the width's tag is 1.
+    let mut raw = file("turned.tif");
+    let at = raw
+        .windows(4)
+        .position(|entry| entry == [0, 1, 4, 0] || entry == [0, 1, 3, 0])
+        .unwrap();
+    raw[at..at + 2].copy_from_slice(&254_u16.to_le_bytes());
+    raw[at + 8] = 1;
+    assert!(refused(&raw).contains("camera raw"));
+}
+
+#[test]
+fn damaged_files_of_other_formats_never_panic() {
+    let limits = Limits {
+        max_pixels: 1 << 16,
+        max_metadata_bytes: 1 << 16,
+    };
+    for name in [
+        "small.bmp",
+        "small.qoi",
+        "small-rle.tga",
+        "small.tif",
+        "small.gif",
+        "small.png",
+        "layout-gray-22.jpg",
+    ] {
+        let mut bytes = file(name);
+        for at in 0..bytes.len() {
+            drop(io::read(&bytes[..at], &limits));
+            for flip in [0x01, 0x80, 0xff] {
+                bytes[at] ^= flip;
+                drop(io::read(&bytes, &limits));
+                bytes[at] ^= flip;
+            }
+        }
+    }
+}

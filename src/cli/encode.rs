@@ -24,7 +24,7 @@ use crate::image::io::{self, Warning};
 #[command(override_usage = "aec encode [OPTIONS] <INPUT> <OUTPUT>\n       \
                             aec encode [OPTIONS] --out-dir <DIR> <INPUT>...")]
 pub(super) struct Args {
-    /// Image to compress: PNG, JPEG, WebP or PPM ('-' for stdin)
+    /// Image to compress: PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA ('-' for stdin)
     input: PathBuf,
 
     /// File to write ('-' for stdout)
@@ -118,7 +118,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         label: "encoding",
         kinds: FileKinds {
             inputs: &PICTURE_EXTENSIONS,
-            inputs_name: "pictures (PNG, JPEG, WebP, PPM)",
+            inputs_name: "pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA)",
             output: "aec",
         },
         pixels: io::pixels,

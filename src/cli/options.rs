@@ -11,8 +11,10 @@ use crate::limits::Limits;
 use crate::model::ComputeDevice;
 
 /// Lower-case extensions of the pictures that are looked for in folders.
-pub(super) const PICTURE_EXTENSIONS: [&str; 8] =
-    ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pbm", "pnm"];
+pub(super) const PICTURE_EXTENSIONS: [&str; 16] = [
+    "png", "jpg", "jpeg", "jfif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "tif", "tiff", "bmp",
+    "gif", "qoi", "tga",
+];
 
 /// What a command may use of the machine.
 #[derive(Debug, Clone, clap::Args)]

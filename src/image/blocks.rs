@@ -19,6 +19,8 @@ pub(super) struct Blocks {
     pub exif: Option<Vec<u8>>,
     pub xmp: Option<Vec<u8>>,
     pub resolution: Option<Resolution>,
+    /// Orientation by other means than Exif and XMP.
+    pub orientation: Option<u8>,
 }
 
 impl Blocks {
@@ -79,6 +81,9 @@ impl Blocks {
         metadata.xmp = self.xmp;
         metadata.resolution = self.resolution;
         metadata.read_orientation();
+        if let Some(orientation) = self.orientation {
+            metadata.orientation = orientation;
+        }
         metadata
     }
 }

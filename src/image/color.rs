@@ -47,6 +47,11 @@ pub(super) struct ToneCurve {
 }
 
 impl ToneCurve {
+    /// The curve of samples that are light.
+    pub(super) fn linear() -> Self {
+        Self { exponent: 1.0 }
+    }
+
     /// The sample on the curve of sRGB, in 8 bits, for every sample up to `max`.
     pub(super) fn table(self, max: u16) -> Vec<u8> {
         let to_srgb = |sample: u16| {
@@ -191,7 +196,7 @@ fn from_code_points(points: [u8; 4], has_color: bool) -> Result<Carried> {
     }
     let mut curve = curve;
     if curve == CURVE_LINEAR {
-        carried.curve = Some(ToneCurve { exponent: 1.0 });
+        carried.curve = Some(ToneCurve::linear());
         curve = CURVE_SRGB;
     }
     let named = (

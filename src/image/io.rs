@@ -1,4 +1,4 @@
-//! Reading PNG, JPEG, WebP and PNM pictures, writing PNG and PPM/PGM.
+//! Reading pictures (PNG, JPEG, WebP, PNM, TIFF, BMP, GIF, QOI, TGA), writing PNG and PPM/PGM.
 //!
 //! Decoding is done by crates; this folder decides what is accepted, checks sizes before memory is
 //! asked for, keeps what a picture carries besides samples, and says what it does not keep.
@@ -13,7 +13,7 @@ use super::notes::Notes;
 pub use super::notes::Warning;
 use super::samples::Samples;
 use super::sniff::{InputFormat, name_of_other};
-use super::{Image, jpeg, png, webp};
+use super::{Image, jpeg, others, png, webp};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
@@ -57,6 +57,11 @@ pub fn read_with_warnings(bytes: &[u8], limits: &Limits) -> Result<(Image, Vec<W
             let decoder = decoder.map_err(|error| from_image_error(format, error))?;
             (decode(decoder, format, limits)?, None, Blocks::default())
         }
+        InputFormat::Bmp => others::read_bmp(bytes, limits, &mut notes)?,
+        InputFormat::Gif => others::read_gif(bytes, limits)?,
+        InputFormat::Qoi => others::read_qoi(bytes, limits)?,
+        InputFormat::Tga => others::read_tga(bytes, limits)?,
+        InputFormat::Tiff => others::read_tiff(bytes, limits, &mut notes)?,
     };
     let mut image = samples.into_image(curve, &mut notes)?;
     image.metadata = blocks.into_metadata(!image.is_gray, &mut notes);
@@ -76,7 +81,9 @@ fn unknown(bytes: &[u8]) -> Error {
         Some(name) => Error::Unsupported(format!(
             "{name} pictures are not read; convert it to PNG first"
         )),
-        None => Error::Image("not a PNG, JPEG, WebP or PPM picture".into()),
+        None => {
+            Error::Image("not a PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA picture".into())
+        }
     }
 }
 
@@ -106,7 +113,7 @@ pub fn is_lossy_source(bytes: &[u8]) -> bool {
     match InputFormat::detect(bytes) {
         Some(InputFormat::Jpeg) => true,
         Some(InputFormat::WebP) => webp::is_lossy(bytes),
-        Some(InputFormat::Png | InputFormat::Pnm) | None => false,
+        _ => false,
     }
 }
 
@@ -120,6 +127,7 @@ pub fn pixels(bytes: &[u8]) -> u64 {
         Some(InputFormat::Pnm) => PnmDecoder::new(Cursor::new(bytes))
             .ok()
             .map(|decoder| decoder.dimensions()),
+        Some(other) => others::size(bytes, other),
         None => None,
     };
     size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
@@ -212,7 +220,11 @@ pub(super) fn refuse_animation(is_animated: bool) -> Result<()> {
 }
 
 /// Reads the samples of an opened decoder.
-fn decode(mut decoder: impl ImageDecoder, format: InputFormat, limits: &Limits) -> Result<Samples> {
+pub(super) fn decode(
+    mut decoder: impl ImageDecoder,
+    format: InputFormat,
+    limits: &Limits,
+) -> Result<Samples> {
     let wrap = |error: ImageError| from_image_error(format, error);
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
@@ -223,7 +235,7 @@ fn decode(mut decoder: impl ImageDecoder, format: InputFormat, limits: &Limits) 
 }
 
 /// Our error for one of the `image` crate, on one line.
-fn from_image_error(format: InputFormat, error: ImageError) -> Error {
+pub(super) fn from_image_error(format: InputFormat, error: ImageError) -> Error {
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             truncated(format)

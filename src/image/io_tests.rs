@@ -369,12 +369,12 @@ fn damaged_files_give_one_line_and_never_a_panic() {
 
 #[test]
 fn other_files_are_refused() {
-    let unknown = "invalid image: not a PNG, JPEG, WebP or PPM picture";
+    let unknown = "invalid image: not a PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA picture";
     let cases: [(&[u8], &str); 4] = [
         (b"", "invalid image: the file is empty"),
         (
-            b"GIF89a",
-            "unsupported: GIF pictures are not read; convert it to PNG first",
+            b"\xff\x0a",
+            "unsupported: JPEG XL pictures are not read; convert it to PNG first",
         ),
         (b"\x8aAEC\r\n", unknown),
         (b"Once upon a time", unknown),

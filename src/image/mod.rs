@@ -10,9 +10,11 @@ pub mod io;
 mod jpeg;
 pub mod metadata;
 mod notes;
+mod others;
 mod png;
 mod samples;
 mod sniff;
+mod tiff;
 mod webp;
 
 pub use alpha::Alpha;

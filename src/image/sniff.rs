@@ -8,21 +8,19 @@ pub(super) enum InputFormat {
     WebP,
     /// PPM, PGM, PBM and PAM.
     Pnm,
+    Bmp,
+    Gif,
+    Qoi,
+    Tga,
+    Tiff,
 }
 
 /// First bytes of formats that are not read, at their place, and their names.
-const OTHERS: [(usize, &[u8], &str); 20] = [
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),
-    (0, b"MM\0+", "TIFF"),
+const OTHERS: [(usize, &[u8], &str); 13] = [
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a", "JPEG XL"),
     (0, b"\0\0\0\x0cjP  \x0d\x0a\x87\x0a", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"qoif", "QOI"),
     (0, b"8BPS", "Photoshop"),
     (0, b"%PDF", "PDF"),
     (0, b"\0\0\x01\0", "icon"),
@@ -55,9 +53,14 @@ impl InputFormat {
             [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(Self::Png),
             [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
             [b'P', b'1'..=b'7', b'\t' | b'\n' | b'\r' | b' ' | b'#', ..] => Some(Self::Pnm),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
+            [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => Some(Self::Tiff),
+            [b'q', b'o', b'i', b'f', ..] => Some(Self::Qoi),
             _ if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") => {
                 Some(Self::WebP)
             }
+            _ if is_bmp(bytes) => Some(Self::Bmp),
+            _ if is_tga(bytes) => Some(Self::Tga),
             _ => None,
         }
     }
@@ -69,6 +72,11 @@ impl InputFormat {
             Self::Jpeg => "JPEG",
             Self::WebP => "WebP",
             Self::Pnm => "PNM",
+            Self::Bmp => "BMP",
+            Self::Gif => "GIF",
+            Self::Qoi => "QOI",
+            Self::Tga => "TGA",
+            Self::Tiff => "TIFF",
         }
     }
 }
@@ -85,9 +93,6 @@ pub(super) fn name_of_other(bytes: &[u8]) -> Option<&'static str> {
     };
     if let Some((_, _, name)) = OTHERS.iter().find(is_start) {
         return Some(name);
-    }
-    if is_bmp(bytes) {
-        return Some("BMP");
     }
     is_svg(bytes).then_some("SVG")
 }
@@ -118,6 +123,43 @@ fn is_bmp(bytes: &[u8]) -> bool {
     bytes.starts_with(b"BM") && matches!(header, Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
+/// Whether the header is one that a Targa file may have, which has no signature: a known kind of picture, with a color map
+/// or without as that kind needs it, a depth that exists, and sides that are not 0.
+fn is_tga(bytes: &[u8]) -> bool {
+    let Some(
+        &[
+            _,
+            map,
+            kind,
+            _,
+            _,
+            _,
+            _,
+            map_depth,
+            _,
+            _,
+            _,
+            _,
+            w0,
+            w1,
+            h0,
+            h1,
+            depth,
+            flags,
+        ],
+    ) = bytes.first_chunk()
+    else {
+        return false;
+    };
+    let is_kind = match (map, kind) {
+        (1, 1 | 9) => [8, 16].contains(&depth) && [15, 16, 24, 32].contains(&map_depth),
+        (0, 2 | 10) => [15, 16, 24, 32].contains(&depth),
+        (0, 3 | 11) => [8, 16].contains(&depth),
+        _ => false,
+    };
+    is_kind && map <= 1 && (w0 | w1) != 0 && (h0 | h1) != 0 && flags & 0xc0 == 0
+}
+
 /// Whether the file is text whose first element, or first one behind an XML declaration, is SVG's.
 fn is_svg(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(1024)];
@@ -134,7 +176,18 @@ mod tests {
 
     #[test]
     fn formats_are_told_by_content() {
-        let cases: [(&[u8], Option<InputFormat>); 7] = [
+        let tga = b"\0\0\x02\0\0\0\0\0\0\0\0\0\x05\0\x05\0\x18\x20";
+        let cases: [(&[u8], Option<InputFormat>); 14] = [
+            (
+                b"BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0\0\0",
+                Some(InputFormat::Bmp),
+            ),
+            (b"BMW is a car maker", None),
+            (b"GIF89a", Some(InputFormat::Gif)),
+            (b"qoif", Some(InputFormat::Qoi)),
+            (b"MM\0*", Some(InputFormat::Tiff)),
+            (tga, Some(InputFormat::Tga)),
+            (&[0; 40], None),
             (b"\x89PNG\r\n\x1a\nxx", Some(InputFormat::Png)),
             (b"\xff\xd8\xff\xe0", Some(InputFormat::Jpeg)),
             (b"RIFF\0\0\0\0WEBPVP8 ", Some(InputFormat::WebP)),
@@ -150,16 +203,13 @@ mod tests {
 
     #[test]
     fn other_formats_are_named() {
-        let cases: [(&[u8], Option<&str>); 12] = [
+        let cases: [(&[u8], Option<&str>); 9] = [
             (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some("HEIC")),
             (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", Some("AVIF")),
             (b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf", Some("HEIF")),
             (b"\0\0\0\x18ftypisom\0\0\0\0mp41avc1", Some("video")),
             (b"\0\0\0\x0cftyp", Some("video")),
-            (b"GIF89a", Some("GIF")),
             (b"\xff\x0a\xfa", Some("JPEG XL")),
-            (b"BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0\0\0", Some("BMP")),
-            (b"BMW is a car maker", None),
             (b"<?xml version='1.0'?>\n<svg xmlns='", Some("SVG")),
             (b"<html>", None),
             (b"", None),

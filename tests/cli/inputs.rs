@@ -62,7 +62,7 @@ fn what_is_not_read_is_named() {
     let here = Workspace::new();
     let cases: [(&[u8], &str); 6] = [
         (b"", "the file is empty"),
-        (b"\x8aA", "not a PNG, JPEG, WebP or PPM picture"),
+        (b"\x8aA", "not a PNG, JPEG, WebP, PPM, TIFF"),
         (b"\x8aAEC\r\n\x01", "it is an .aec file already"),
         (
             b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
@@ -72,7 +72,7 @@ fn what_is_not_read_is_named() {
             b"<svg xmlns='http://www.w3.org/2000/svg'/>",
             "SVG pictures are not read",
         ),
-        (b"Once upon a time", "not a PNG, JPEG, WebP or PPM picture"),
+        (b"Once upon a time", "not a PNG, JPEG, WebP, PPM, TIFF"),
     ];
     for (bytes, message) in cases {
         here.write("x", bytes);
