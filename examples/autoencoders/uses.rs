@@ -100,8 +100,8 @@ fn rebuilding(network: &Autoencoder, pixels: &Tensor, _: &mut ChaCha8Rng) -> Res
 }
 
 /// Compression of a picture to the 20 numbers of a dense or a convolutional network.
-pub fn compression(lab: &mut Lab, build: Build) -> anyhow::Result<Figures> {
-    let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, 128), rebuilding)?;
+pub fn compression(lab: &mut Lab, build: Build, batch: usize) -> anyhow::Result<Figures> {
+    let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, batch), rebuilding)?;
     lab.draw_rebuilt(&network)?;
     Ok(vec![figure("test loss", loss)])
 }
@@ -188,7 +188,7 @@ pub fn variational(lab: &mut Lab) -> anyhow::Result<Figures> {
     lab.draw("samples.png", &samples)?;
     let steps: Vec<f32> = (0..ROW).map(|i| i as f32 / (ROW - 1) as f32).collect();
     let steps = Tensor::from_vec(steps, (ROW, 1), &Device::Cpu)?;
-    let walk = |pair| {
+    let walk = |pair: usize| {
         let (from, to) = (
             means.narrow(0, 2 * pair, 1)?,
             means.narrow(0, 2 * pair + 1, 1)?,

@@ -90,9 +90,9 @@ pub fn quantized_latent(bytes: &[u8], model: &Model, options: &DecodeOptions) ->
 
 /// A file and what is wanted of it.
 pub(super) struct Decoder<'a> {
-    pub(super) source: Source<'a>,
-    pub(super) quality: QualityModel<'a>,
-    pub(super) tables: &'a ScaleTables,
+    source: Source<'a>,
+    quality: QualityModel<'a>,
+    tables: &'a ScaleTables,
     /// The wanted pixels of the stored picture.
     pixels: Area,
     /// The latents on which they depend.
