@@ -111,6 +111,12 @@ fn put(
 
 /// Whether a profile applies to samples that are gray or of color; gray ones may have a profile of RGB.
 fn keeps_profile(icc: &[u8], has_color: bool, notes: &mut Notes) -> bool {
+    let stated = icc
+        .first_chunk()
+        .map_or(0, |&length| u32::from_be_bytes(length));
+    if stated as usize > icc.len() {
+        notes.damaged("the ICC profile is cut short; it is kept as it is");
+    }
     let space = super::color::profile_space(icc);
     match space {
         Some(b"CMYK") => {

@@ -6,6 +6,7 @@
 mod alpha;
 mod blocks;
 mod color;
+mod gif;
 pub mod io;
 mod jpeg;
 pub mod metadata;

@@ -7,10 +7,11 @@ use ::image::codecs::gif::GifDecoder;
 use ::image::codecs::qoi::QoiDecoder;
 use ::image::codecs::tga::TgaDecoder;
 use ::image::codecs::tiff::TiffDecoder;
-use ::image::{AnimationDecoder, ImageDecoder, ImageResult};
+use ::image::{ImageDecoder, ImageResult};
 
 use super::blocks::Blocks;
 use super::color::ToneCurve;
+use super::gif;
 use super::io::{decode, from_image_error, refuse_animation};
 use super::notes::Notes;
 use super::samples::Samples;
@@ -55,14 +56,18 @@ pub(super) fn read_bmp(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Resu
 
 /// Reads a GIF of one picture.
 pub(super) fn read_gif(bytes: &[u8], limits: &Limits) -> Result<Curved> {
-    let format = InputFormat::Gif;
-    let new =
-        || GifDecoder::new(Cursor::new(bytes)).map_err(|error| from_image_error(format, error));
-    let (width, height) = new()?.dimensions();
-    limits.check_pixels(width, height)?;
-    // A second picture that is damaged is one, too.
-    refuse_animation(new()?.into_frames().nth(1).is_some())?;
-    Ok((decode(new()?, format, limits)?, None, Blocks::default()))
+    let frames = gif::frame_sizes(bytes);
+    refuse_animation(frames.len() > 1)?;
+    // The decoder asks for a frame's memory before it compares this size with the picture's.
+    for (width, height) in frames {
+        limits.check_pixels(width, height)?;
+    }
+    let samples = open(
+        GifDecoder::new(Cursor::new(bytes)),
+        InputFormat::Gif,
+        limits,
+    )?;
+    Ok((samples, None, Blocks::default()))
 }
 
 /// Reads QOI. Its color space byte is informative, and writers do not agree on it.

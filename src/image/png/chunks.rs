@@ -25,7 +25,9 @@ struct Chunk<'a> {
 impl Chunk<'_> {
     /// The tag as text.
     fn name(&self) -> String {
-        self.tag.escape_ascii().to_string()
+        let is_name = self.tag.iter().all(u8::is_ascii_alphabetic);
+        let name = if is_name { &self.tag } else { b"????" };
+        String::from_utf8_lossy(name).into_owned()
     }
 
     fn is_critical(&self) -> bool {
