@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn blocks_are_compressed_where_that_is_shorter() {
-        let noise: Vec<u8> = (0..200_u32)
-            .map(|i| (i * i * 2_654_435 >> 8) as u8)
+        let noise: Vec<u8> = (0..200_u64)
+            .map(|i| (i * i * 2_654_435).to_le_bytes()[1])
             .collect();
         for (block, is_compressed) in [(vec![7; 1000], true), (noise, false), (vec![], false)] {
             let payload = write_block(&block);

@@ -45,12 +45,12 @@ impl<'a> Source<'a> {
     /// The metadata and the header's orientation.
     pub(super) fn metadata(&self) -> Metadata {
         let own = |block: &Option<Cow<[u8]>>| block.as_deref().map(<[u8]>::to_vec);
-        let mut metadata = Metadata::default();
-        metadata.icc = own(&self.metadata.icc);
-        metadata.exif = own(&self.metadata.exif);
-        metadata.xmp = own(&self.metadata.xmp);
-        metadata.resolution = self.metadata.resolution;
-        metadata.orientation = self.header.orientation;
-        metadata
+        Metadata {
+            icc: own(&self.metadata.icc),
+            exif: own(&self.metadata.exif),
+            xmp: own(&self.metadata.xmp),
+            resolution: self.metadata.resolution,
+            orientation: self.header.orientation,
+        }
     }
 }

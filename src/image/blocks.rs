@@ -75,11 +75,13 @@ impl Blocks {
 
     /// The metadata of a picture that is gray or of color. A profile of another kind of samples is left out.
     pub(super) fn into_metadata(self, has_color: bool, notes: &mut Notes) -> Metadata {
-        let mut metadata = Metadata::default();
-        metadata.icc = self.icc.filter(|icc| keeps_profile(icc, has_color, notes));
-        metadata.exif = self.exif;
-        metadata.xmp = self.xmp;
-        metadata.resolution = self.resolution;
+        let mut metadata = Metadata {
+            icc: self.icc.filter(|icc| keeps_profile(icc, has_color, notes)),
+            exif: self.exif,
+            xmp: self.xmp,
+            resolution: self.resolution,
+            orientation: 1,
+        };
         metadata.read_orientation();
         if let Some(orientation) = self.orientation {
             metadata.orientation = orientation;
