@@ -79,7 +79,13 @@ pub fn inflate(stream: &[u8], length: usize) -> Result<Vec<u8>> {
         let is_last = bits.take(1)? == 1;
         match bits.take(2)? {
             0 => stored(&mut bits, &mut out)?,
-            1 => coded(&mut bits, &mut out, &fixed(), &Code::new(&[5; 30]), length)?,
+            1 => coded(
+                &mut bits,
+                &mut out,
+                &fixed()?,
+                &Code::new(&[5; 32], false)?,
+                length,
+            )?,
             2 => {
                 let (literals, distances) = read_codes(&mut bits)?;
                 coded(&mut bits, &mut out, &literals, &distances, length)?;
@@ -122,15 +128,26 @@ struct Code {
 }
 
 impl Code {
-    fn new(lengths: &[usize]) -> Self {
+    /// The code with these lengths. It must use every pattern of bits, except that it may have a single symbol, of one
+    /// bit, or none, where `may_lack` says so.
+    fn new(lengths: &[usize], may_lack: bool) -> Result<Self> {
         let mut counts = [0; 16];
         let mut symbols = Vec::new();
+        let mut free = 1_i32;
         for length in 1..16 {
             let of_length = (0..lengths.len()).filter(|&symbol| lengths[symbol] == length);
             symbols.extend(of_length);
             counts[length] = lengths.iter().filter(|&&other| other == length).count();
+            free = 2 * free - counts[length] as i32;
+            if free < 0 {
+                return Err(Class::Corrupt);
+            }
         }
-        Self { counts, symbols }
+        let is_small = may_lack && symbols.len() == counts[1] && symbols.len() <= 1;
+        if free > 0 && !is_small {
+            return Err(Class::Corrupt);
+        }
+        Ok(Self { counts, symbols })
     }
 
     fn read(&self, bits: &mut Bits) -> Result<usize> {
@@ -153,13 +170,13 @@ impl Code {
     }
 }
 
-fn fixed() -> Code {
+fn fixed() -> Result<Code> {
     let lengths = [(144, 8), (112, 9), (24, 7), (8, 8)];
     let lengths: Vec<usize> = lengths
         .iter()
         .flat_map(|&(count, length)| vec![length; count])
         .collect();
-    Code::new(&lengths)
+    Code::new(&lengths, false)
 }
 
 /// The codes of a block that brings its own.
@@ -170,7 +187,7 @@ fn read_codes(bits: &mut Bits) -> Result<(Code, Code)> {
     for &place in ORDER.iter().take(bits.take(4)? + 4) {
         lengths[place] = bits.take(3)?;
     }
-    let code = Code::new(&lengths);
+    let code = Code::new(&lengths, false)?;
     let mut lengths = Vec::new();
     while lengths.len() < literals + distances {
         let (value, times) = match code.read(bits)? {
@@ -184,10 +201,12 @@ fn read_codes(bits: &mut Bits) -> Result<(Code, Code)> {
     if lengths.len() > literals + distances {
         return Err(Class::Corrupt);
     }
-    Ok((
-        Code::new(&lengths[..literals]),
-        Code::new(&lengths[literals..]),
-    ))
+    // Without a code for the end there is none.
+    if lengths[256] == 0 {
+        return Err(Class::Corrupt);
+    }
+    let literals_code = Code::new(&lengths[..literals], true)?;
+    Ok((literals_code, Code::new(&lengths[literals..], true)?))
 }
 
 fn stored(bits: &mut Bits, out: &mut Vec<u8>) -> Result<()> {
