@@ -95,9 +95,9 @@ fn run(args: Args) -> Result<Figures> {
         random: ChaCha8Rng::seed_from_u64(args.seed),
     };
     match args.kind {
-        Kind::Dense => uses::compression(&mut lab, networks::dense, 128),
+        Kind::Dense => uses::compression(&mut lab, networks::dense),
         Kind::Small => uses::small(&mut lab),
-        Kind::Convolutional => uses::compression(&mut lab, networks::convolutional, 64),
+        Kind::Convolutional => uses::compression(&mut lab, networks::convolutional),
         Kind::Denoising => uses::denoising(&mut lab),
         Kind::Sparse => uses::sparse(&mut lab),
         Kind::Variational => uses::variational(&mut lab),
