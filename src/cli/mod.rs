@@ -8,6 +8,7 @@ mod bench;
 mod compare;
 mod decode;
 mod encode;
+mod fit_tables;
 mod info;
 mod inspect;
 mod interrupt;
@@ -75,6 +76,8 @@ enum Command {
     Bench(bench::Args),
     /// Train model weights
     Train(train::Args),
+    /// Fit a model's entropy tables to what the encoder writes
+    FitTables(fit_tables::Args),
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions(shell::CompletionsArgs),
@@ -126,6 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Compare(args)) => compare::run(args, global),
         Some(Command::Bench(args)) => bench::run(args, global),
         Some(Command::Train(args)) => train::run(args, global),
+        Some(Command::FitTables(args)) => fit_tables::run(&args, global),
         Some(Command::Completions(args)) => shell::completions(&args, Cli::command()),
         Some(Command::Man(args)) => shell::man(&args, Cli::command()),
         None => Err(messages::Complaint::usage("a command is required", "see 'aec --help'").into()),

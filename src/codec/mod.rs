@@ -7,6 +7,7 @@
 
 mod alpha;
 mod area;
+mod count;
 mod damage;
 mod decode;
 mod encode;
@@ -19,6 +20,7 @@ mod source;
 mod tile;
 mod usage;
 
+pub use count::count_symbols;
 pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents, quantized_latent};
 pub use encode::encode;

@@ -25,7 +25,7 @@ const LN_SIGMA_RANGE: f64 = 7.195_437_351_433_918;
 /// Bits of precision: the frequencies of a table sum to `1 << PRECISION`.
 pub(super) const PRECISION: usize = 16;
 /// Largest reach (largest symbol with its own frequency) a stored table may have.
-const MAX_REACH: u16 = 4095;
+pub(super) const MAX_REACH: u16 = 4095;
 /// Reach of a table in standard deviations. At 4 a Gaussian source pays at most 0.005 bit per symbol over
 /// its entropy in every table (0.011 at 5, 0.008 at 3), and one that is 30 % Laplacian at most 0.015 (0.013
 /// at 5, 0.030 at 3).
@@ -58,7 +58,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Builds a table from the frequencies of magnitudes `0..=reach` (one sign) and of the escape.
-    fn new(magnitudes: &[u16], escape: u16) -> Result<Self> {
+    pub(super) fn new(magnitudes: &[u16], escape: u16) -> Result<Self> {
         let signed = magnitudes.iter().skip(1).flat_map(|&f| [f, f]);
         let frequencies = magnitudes
             .iter()
@@ -96,7 +96,7 @@ impl Table {
     ///
     /// Every interval gets 1, and the rest is shared in proportion to the probabilities by
     /// rounding the upper tail at each half-integer.
-    fn gaussian(sigma: f64) -> Self {
+    pub(super) fn gaussian(sigma: f64) -> Self {
         let reach = (REACH_IN_SIGMAS * sigma).round() as u16 + 1;
         let shared = f64::from(65536 - (2 * u32::from(reach) + 2));
         let tail = |k: u16| {
@@ -137,7 +137,7 @@ impl Table {
     }
 
     #[inline]
-    fn bits(&self, symbol: i32) -> f32 {
+    pub(super) fn bits(&self, symbol: i32) -> f32 {
         let magnitude = symbol.unsigned_abs();
         let escape = usize::from(self.reach) + 1;
         match self.cost.get(magnitude as usize) {
@@ -215,6 +215,12 @@ impl ScaleTables {
                 .map(|i| Table::gaussian(Self::sigma(i)))
                 .collect(),
         }
+    }
+
+    /// The given tables, one per scale.
+    pub(super) fn from_tables(tables: Vec<Table>) -> Self {
+        debug_assert_eq!(tables.len(), SCALE_LEVELS);
+        Self { tables }
     }
 
     /// Standard deviation of table `i`: log-spaced from [`SIGMA_MIN`] at 0 to [`SIGMA_MAX`] at 63.

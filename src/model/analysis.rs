@@ -11,7 +11,7 @@ use candle_nn::{Module, VarBuilder};
 use super::config::{ModelConfig, PATCH8, PATCH16};
 use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::space_to_depth;
-use super::ops::train::{Precision, ScaleChannels};
+use super::ops::train::{self, Precision};
 use super::quality::Gains;
 use super::stream::{BlockStream, Sink, Source, bands, gain_values, scale_channels, space};
 use crate::kernels::{self, pointwise};
@@ -54,15 +54,11 @@ impl Analysis {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, patches: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self
-            .conv_in
-            .forward(patches)?
-            .apply_op2(&gains.analysis8, ScaleChannels)?;
+        let x = self.conv_in.forward(patches)?;
+        let x = train::scale_channels(&x, &gains.analysis8)?;
         let x = self.stage8.forward(&x)?;
-        let x = self
-            .down
-            .forward(&space_to_depth(&x, 2)?)?
-            .apply_op2(&gains.analysis16, ScaleChannels)?;
+        let x = self.down.forward(&space_to_depth(&x, 2)?)?;
+        let x = train::scale_channels(&x, &gains.analysis16)?;
         let x = self.stage16.forward(&x)?;
         let linear = self.linear.forward(&space_to_depth(patches, 2)?)?;
         self.conv_out.forward_add(&x, &linear)

@@ -11,6 +11,7 @@ use super::grid::Grid;
 use super::layers::{Blocks, Mode, Pointwise, flat};
 use super::ops::exact::ExactPointwise;
 use super::ops::rearrange::gather_phase;
+use super::ops::train::join_channels;
 use super::ops::with_values;
 use crate::kernels::PackedPointwise;
 
@@ -98,7 +99,7 @@ impl ContextStep {
         let (m, f) = (config.latent_channels, config.context_channels);
         let heads = match mode {
             Mode::Exact => coded_heads(StepMask::new(step), f, m, vb)?,
-            Mode::Train(_) => Heads::Whole {
+            Mode::Train => Heads::Whole {
                 mean: Pointwise::new(&vb.pp("mean"), f, m, mode)?,
                 scale: Pointwise::new(&vb.pp("scale"), f, m, mode)?,
             },
@@ -131,7 +132,7 @@ impl ContextStep {
         let Heads::Whole { mean, scale } = &self.heads else {
             bail!("training with layers for exact inference");
         };
-        let x = self.trunk(&Tensor::cat(&[features, latent], 3)?, state.take())?;
+        let x = self.trunk(&join_channels(features, latent)?, state.take())?;
         let params = (mean.forward(&x)?, scale.forward(&x)?);
         *state = Some(ContextState(x));
         Ok(params)

@@ -8,7 +8,7 @@ use candle_nn::{Module, VarBuilder};
 use super::config::ModelConfig;
 use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::{depth_to_space, space_to_depth};
-use super::ops::train::ScaleChannels;
+use super::ops::train::scale_channels;
 use super::quality::Gains;
 
 /// Hyper-analysis h_a.
@@ -78,8 +78,7 @@ impl HyperSynthesis {
         let x = self
             .block1
             .forward(&depth_to_space(&self.up1.forward(hyper_latent)?, 2)?)?;
-        let x =
-            depth_to_space(&self.up2.forward(&x)?, 2)?.apply_op2(&gains.context, ScaleChannels)?;
-        self.block2.forward(&x)
+        let x = depth_to_space(&self.up2.forward(&x)?, 2)?;
+        self.block2.forward(&scale_channels(&x, &gains.context)?)
     }
 }

@@ -1,26 +1,24 @@
 //! The layers that the transforms are made of. The same definition trains and
 //! infers: [`Mode`] chooses between operations with gradients and exact kernels.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
 
 use super::config::LayerKind;
-use super::ops::composed;
 use super::ops::exact::{ExactBlocks, ExactPointwise, ExactPointwiseAdd};
-use super::ops::sink::GradientSink;
-use super::ops::train::{Precision, TrainBlocks, TrainPointwise};
+use super::ops::train::{self, Precision, TrainPointwise};
 use super::ops::with_values;
 use crate::kernels::{PackedBlock, PackedDepthwise, PackedPointwise};
 
 /// How the network is run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Exact kernels, no gradients (encoding and decoding).
     Exact,
-    /// Fast approximate products; gradients of the layers' parameters go to the sink.
-    Train(GradientSink),
+    /// Fast approximate products, with gradients.
+    Train,
 }
 
 /// Path component under which a layer's flat parameters are looked up.
@@ -60,13 +58,12 @@ impl Pointwise {
         precision: Precision,
     ) -> Result<Self> {
         let params = flat(vb, LayerKind::Pointwise { inputs, outputs })?;
-        if let Mode::Train(sink) = mode {
+        if *mode == Mode::Train {
             let op = TrainPointwise {
                 inputs,
                 outputs,
                 precision,
                 input_gradient: true,
-                sink: sink.clone(),
             };
             return Ok(Self(PointwiseExec::Train { params, op }));
         }
@@ -97,7 +94,7 @@ impl Pointwise {
             PointwiseExec::Exact(op) => {
                 x.apply_op2_no_bwd(residual, &ExactPointwiseAdd(op.clone()))
             }
-            PointwiseExec::Train { .. } => self.forward(x)? + residual,
+            PointwiseExec::Train { .. } => train::add(&self.forward(x)?, residual),
         }
     }
 
@@ -115,10 +112,7 @@ impl Module for Pointwise {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
             PointwiseExec::Exact(op) => x.apply_op1_no_bwd(op),
-            PointwiseExec::Train { params, op } if x.device().is_cuda() => {
-                composed::pointwise(x, params, op)
-            }
-            PointwiseExec::Train { params, op } => x.apply_op2(params, op.clone()),
+            PointwiseExec::Train { params, op } => op.forward(x, params),
         }
     }
 }
@@ -130,10 +124,7 @@ pub struct Blocks(BlocksExec);
 
 enum BlocksExec {
     Exact(ExactBlocks),
-    Train {
-        params: Vec<Tensor>,
-        sink: GradientSink,
-    },
+    Train(Vec<Tensor>),
 }
 
 impl Blocks {
@@ -160,7 +151,7 @@ impl Blocks {
     pub(super) fn exact(&self) -> Result<&[Arc<PackedBlock>]> {
         match &self.0 {
             BlocksExec::Exact(blocks) => Ok(blocks.weights()),
-            BlocksExec::Train { .. } => bail!("exact inference with layers for training"),
+            BlocksExec::Train(_) => bail!("exact inference with layers for training"),
         }
     }
 
@@ -171,11 +162,8 @@ impl Blocks {
     ) -> Result<Self> {
         let kind = LayerKind::Block { channels };
         let params = builders.map(|vb| flat(&vb, kind));
-        if let Mode::Train(sink) = mode {
-            return Ok(Self(BlocksExec::Train {
-                params: params.collect::<Result<_>>()?,
-                sink: sink.clone(),
-            }));
+        if *mode == Mode::Train {
+            return Ok(Self(BlocksExec::Train(params.collect::<Result<_>>()?)));
         }
         let pack = |params: Result<Tensor>| {
             let pack = |[values]: [&[f32]; 1]| Arc::new(pack_block(channels, kind, values));
@@ -207,16 +195,10 @@ impl Module for Blocks {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0 {
             BlocksExec::Exact(blocks) => x.apply_op1_no_bwd(blocks),
-            BlocksExec::Train { params, .. } if params.is_empty() => Ok(x.clone()),
-            BlocksExec::Train { params, sink } if x.device().is_cuda() => {
-                let block = |x: Tensor, params| composed::block(&x, params, sink);
+            BlocksExec::Train(params) => {
+                let block = |x: Tensor, params| train::block(&x, params);
                 params.iter().try_fold(x.clone(), block)
             }
-            BlocksExec::Train { params, sink } => x.apply_op1(TrainBlocks {
-                params: params.clone(),
-                sink: sink.clone(),
-                inputs: Mutex::default(),
-            }),
         }
     }
 }

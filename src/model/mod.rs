@@ -36,7 +36,7 @@ pub(crate) use ops::context as context_ops;
 #[cfg(feature = "cuda")]
 pub(crate) use ops::elementwise::square_sums;
 pub(crate) use ops::rearrange::space_to_depth;
-pub(crate) use ops::sink::GradientSink;
+pub(crate) use ops::tape;
 pub(crate) use ops::train as train_ops;
 pub(crate) use ops::with_values;
 pub use stream::{Sink, Source};

@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 
 use super::config::{LayerKind, LayerSpec, ModelConfig, Unit};
 use super::layers::{FLAT, Mode};
+use super::ops::tape::through_candle;
 
 /// A position between two rows of the quality tables.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,16 +104,8 @@ impl QualityTables {
     pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
         let mut tables = Vec::new();
         for LayerSpec { path, kind, .. } in config.layers() {
-            if let LayerKind::Table {
-                rows,
-                columns,
-                unit,
-            } = kind
-            {
-                let table = vb
-                    .pp(&path)
-                    .get(kind.len(), FLAT)?
-                    .reshape((rows, columns))?;
+            if let LayerKind::Table { unit, .. } = kind {
+                let table = vb.pp(&path).get(kind.len(), FLAT)?;
                 tables.push((path, unit, table));
             }
         }
@@ -158,7 +151,10 @@ impl QualityTables {
         let weights = row_weights(positions, self.rows, device)?;
         self.gather(|path| {
             let (_, unit, table) = self.find(path)?;
-            weighted_rows(&weights, &from_trained(table, *unit)?)
+            through_candle([table], |[table]| {
+                let table = table.reshape((self.rows, ()))?;
+                weighted_rows(&weights, &from_trained(&table, *unit)?)
+            })
         })
     }
 
@@ -169,7 +165,7 @@ impl QualityTables {
         positions: &[RowPosition],
         device: &Device,
     ) -> Result<Tensor> {
-        let (_, _, table) = self.find(path)?;
+        let table = self.find(path)?.2.reshape((self.rows, ()))?;
         let columns = table.dim(1)?;
         let mut out = Vec::with_capacity(positions.len() * columns);
         for position in positions {

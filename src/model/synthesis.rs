@@ -9,7 +9,7 @@ use super::config::{ModelConfig, PATCH8, PATCH16};
 use super::grid::Grid;
 use super::layers::{Blocks, Mode, Pointwise};
 use super::ops::rearrange::depth_to_space;
-use super::ops::train::{Precision, ScaleChannels};
+use super::ops::train::{self, Precision};
 use super::quality::Gains;
 use super::stream::{BlockStream, Rows, Sink, bands, gain_values, scale_channels, space};
 use crate::kernels::{self, pointwise};
@@ -50,16 +50,14 @@ impl Synthesis {
     /// # Errors
     /// When an operation fails.
     pub fn forward(&self, latent: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self
-            .conv_in
-            .forward(latent)?
-            .apply_op2(&gains.synthesis16, ScaleChannels)?;
+        let x = self.conv_in.forward(latent)?;
+        let x = train::scale_channels(&x, &gains.synthesis16)?;
         let x = self.stage16.forward(&x)?;
-        let x = depth_to_space(&self.up.forward(&x)?, 2)?
-            .apply_op2(&gains.synthesis8, ScaleChannels)?;
+        let x = depth_to_space(&self.up.forward(&x)?, 2)?;
+        let x = train::scale_channels(&x, &gains.synthesis8)?;
         let x = self.stage8.forward(&x)?;
         let x = match &gains.synthesis_out {
-            Some(gain) => x.apply_op2(gain, ScaleChannels)?,
+            Some(gain) => train::scale_channels(&x, gain)?,
             None => x,
         };
         self.conv_out

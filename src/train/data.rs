@@ -182,6 +182,13 @@ impl Pictures {
         Self { pictures, areas }
     }
 
+    /// At most so many of the pictures, spread evenly.
+    #[must_use]
+    pub fn spread(self, most: usize) -> Vec<Image> {
+        let step = self.pictures.len().div_ceil(most.max(1));
+        self.pictures.into_iter().step_by(step.max(1)).collect()
+    }
+
     /// Number of pictures.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -319,7 +319,7 @@ mod tests {
         let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
         let loss = |weights: &Weights| {
             let parameters = Parameters::new(weights, &Device::Cpu, 1)?;
-            let losses = rate_distortion(&parameters.replicas[0].network, &batch)?;
+            let losses = rate_distortion(&parameters.replicas[0], &batch)?;
             Ok::<_, Error>((losses.loss.to_scalar::<f32>()?, losses.loss, parameters))
         };
         let (want, ..) = loss(&weights)?;

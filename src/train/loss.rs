@@ -10,10 +10,11 @@ use candle_core::{Result, Tensor};
 use super::batch::{Batch, Quantization};
 use super::noise;
 use crate::model::Network;
-use crate::model::context_ops::{MergeStep, QuantizeStep};
+use crate::model::context_ops::{merge_step, quantize_step};
 use crate::model::quality::Gains;
+use crate::model::tape::through_candle;
 use crate::model::train_ops::{
-    Rate, RoundStraightThrough, ScaleChannels, ScaleIndex, SquaredError,
+    add, rate, round_straight_through, scale_channels, scale_index, squared_error, subtract,
 };
 
 /// What one pass over a batch gives.
@@ -35,23 +36,30 @@ pub struct Losses {
 pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     let gains = network.gains(&batch.positions)?;
     let latent = network.analysis.forward(&batch.patches, &gains)?;
-    let y = latent.apply_op2(&gains.latent_gain, ScaleChannels)?;
+    let y = scale_channels(&latent, &gains.latent_gain)?;
     let (features, hyper_bits) = code_hyper_latent(network, batch, &gains, &latent)?;
     let (quantized, latent_bits) = code_latent(network, batch, &gains, &y, &features)?;
-    let normalized = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
+    let normalized = scale_channels(&quantized, &gains.latent_inverse_gain)?;
     let reconstruction = network.synthesis.forward(&normalized, &gains)?;
+
+    let errors = squared_error(&reconstruction, &batch.patches)?;
 
     #[allow(clippy::cast_precision_loss)]
     let pixels = batch.pixels as f64;
-    let bpp = ((hyper_bits + latent_bits)? / pixels)?;
-    let mse = (reconstruction.apply_op2(&batch.patches, SquaredError)?
-        * (255.0 * 255.0 / (3.0 * pixels)))?;
-    let loss = weighted_sum(batch, &bpp, &mse)?;
+    let (mut bpp, mut mse) = (errors.detach(), errors.detach());
+    let loss = through_candle(
+        [&hyper_bits, &latent_bits, &errors],
+        |[hyper_bits, latent_bits, errors]| {
+            bpp = ((hyper_bits + latent_bits)? / pixels)?;
+            mse = (errors * (255.0 * 255.0 / (3.0 * pixels)))?;
+            weighted_sum(batch, &bpp, &mse)
+        },
+    )?;
     Ok(Losses {
         loss,
-        bpp,
-        mse,
-        reconstruction,
+        bpp: bpp.detach(),
+        mse: mse.detach(),
+        reconstruction: reconstruction.detach(),
     })
 }
 
@@ -73,20 +81,17 @@ fn code_hyper_latent(
     gains: &Gains,
     latent: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
-    let z = network
-        .hyper_analysis
-        .forward(latent)?
-        .apply_op2(&gains.hyper_gain, ScaleChannels)?;
-    let rounded = z.apply_op1(RoundStraightThrough)?;
-    let scale = z.zeros_like()?.apply_op2(&gains.hyper_scale, ScaleIndex)?;
+    let z = scale_channels(&network.hyper_analysis.forward(latent)?, &gains.hyper_gain)?;
+    let rounded = round_straight_through(&z)?;
+    let scale = scale_index(&z.zeros_like()?, &gains.hyper_scale)?;
     let symbols = match batch.quantization {
         Quantization::Noise { seed, first } => {
-            (&z + noise::like(&z, seed.wrapping_add(1), first)?)?
+            add(&z, &noise::like(&z, seed.wrapping_add(1), first)?)?
         }
         Quantization::Rounding => rounded.clone(),
     };
-    let bits = symbols.apply_op2(&scale, Rate)?;
-    let normalized = rounded.apply_op2(&gains.hyper_inverse_gain, ScaleChannels)?;
+    let bits = rate(&symbols, &scale)?;
+    let normalized = scale_channels(&rounded, &gains.hyper_inverse_gain)?;
     Ok((network.hyper_synthesis.forward(&normalized, gains)?, bits))
 }
 
@@ -102,20 +107,20 @@ fn code_latent(
     let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
     let mut state = None;
     for (step, context) in network.context.iter().enumerate() {
-        let so_far = quantized.apply_op2(&gains.latent_inverse_gain, ScaleChannels)?;
+        let so_far = scale_channels(&quantized, &gains.latent_inverse_gain)?;
         let (mean, scale) = context.forward(features, &so_far, &mut state)?;
-        let mean = mean.apply_op2(&gains.latent_gain, ScaleChannels)?;
-        quantized = quantized.apply_op3(y, &mean, QuantizeStep(step))?;
-        means = means.apply_op2(&mean, MergeStep(step))?;
-        scales = scales.apply_op2(&scale, MergeStep(step))?;
+        let mean = scale_channels(&mean, &gains.latent_gain)?;
+        quantized = quantize_step(step, [&quantized, y, &mean])?;
+        means = merge_step(step, &means, &mean)?;
+        scales = merge_step(step, &scales, &scale)?;
     }
-    let scales = scales.apply_op2(&gains.latent_scale, ScaleIndex)?;
-    let residual = (y - means)?;
+    let scales = scale_index(&scales, &gains.latent_scale)?;
+    let residual = subtract(y, &means)?;
     let residual = match batch.quantization {
-        Quantization::Noise { seed, first } => (&residual + noise::like(y, seed, first)?)?,
-        Quantization::Rounding => residual.apply_op1(RoundStraightThrough)?,
+        Quantization::Noise { seed, first } => add(&residual, &noise::like(y, seed, first)?)?,
+        Quantization::Rounding => round_straight_through(&residual)?,
     };
-    let bits = residual.apply_op2(&scales, Rate)?;
+    let bits = rate(&residual, &scales)?;
     Ok((quantized, bits))
 }
 
@@ -128,6 +133,7 @@ mod tests {
     use super::*;
     use crate::image::Image;
     use crate::model::ModelConfig;
+    use crate::model::tape::recorded;
     use crate::train::TrainConfig;
     use crate::train::data::{CropSource, Pictures};
     use crate::train::init::initial_weights;
@@ -150,16 +156,13 @@ mod tests {
         ])
     }
 
-    /// The continuous part of the loss: distortion without quantization.
+    /// The continuous part of the loss: distortion of each sample without quantization.
     fn distortion(parameters: &Parameters, batch: &Batch) -> Result<Tensor> {
-        let network = &parameters.replicas[0].network;
+        let network = &parameters.replicas[0];
         let gains = network.gains(&batch.positions)?;
         let latent = network.analysis.forward(&batch.patches, &gains)?;
-        network
-            .synthesis
-            .forward(&latent, &gains)?
-            .apply_op2(&batch.patches, SquaredError)?
-            .sum_all()
+        let reconstruction = network.synthesis.forward(&latent, &gains)?;
+        squared_error(&reconstruction, &batch.patches)
     }
 
     #[test]
@@ -168,10 +171,11 @@ mod tests {
         let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
         let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
         // Layers that the distortion does not depend on have no gradient.
-        let store = distortion(&parameters, &batch)?.backward()?;
+        let (errors, tape) = recorded(|| distortion(&parameters, &batch))?;
+        let mut store = tape.backward(&errors, 1.0)?;
         let mut gradients = BTreeMap::new();
         for path in parameters.variables.keys() {
-            if let Some(gradient) = parameters.gradient_of(path, &store) {
+            if let Some(gradient) = parameters.gradient_of(path, &mut store) {
                 gradients.insert(path.clone(), gradient.to_vec1::<f32>()?);
             }
         }
@@ -191,16 +195,19 @@ mod tests {
             let direction = Tensor::new(gradient.as_slice(), &Device::Cpu)?.reshape(var.shape())?;
             // A move that changes the loss by about two percent: above bf16 noise, below curvature.
             // Layers that hardly matter yet would have to move too far for that.
-            let loss = f64::from(distortion(&parameters, &batch)?.to_scalar::<f32>()?);
+            let total = || {
+                distortion(&parameters, &batch)?
+                    .sum_all()?
+                    .to_scalar::<f32>()
+            };
+            let loss = f64::from(total()?);
             let h = 2e-2 * loss / squared;
             if squared < 1e-3 * largest {
                 continue;
             }
             let at = |step: f64| -> crate::Result<f64> {
                 var.set(&(&origin + (&direction * step)?)?)?;
-                Ok(f64::from(
-                    distortion(&parameters, &batch)?.to_scalar::<f32>()?,
-                ))
+                Ok(f64::from(total()?))
             };
             let slope = (at(h)? - at(-h)?) / (2.0 * h);
             var.set(&origin)?;
@@ -217,10 +224,10 @@ mod tests {
         let (config, pictures) = (config(), pictures());
         let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
         let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
-        let store = rate_distortion(&parameters.replicas[0].network, &batch)?
-            .loss
-            .backward()?;
-        let gradients = parameters.gradients(&[store])?;
+        let network = &parameters.replicas[0];
+        let (losses, tape) = recorded(|| rate_distortion(network, &batch))?;
+        let store = tape.backward(&losses.loss, 1.0)?;
+        let gradients = parameters.gradients(vec![store])?;
         for (path, gradient) in gradients {
             assert!(
                 gradient.to_vec1::<f32>()?.iter().any(|g| *g != 0.0),

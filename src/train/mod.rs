@@ -18,6 +18,7 @@ mod orthogonal;
 pub mod parameters;
 pub mod principal;
 pub mod run;
+pub mod tables;
 mod window;
 
 pub use config::TrainConfig;

@@ -4,6 +4,7 @@
 //! else (Loshchilov and Hutter, "Decoupled weight decay regularization").
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -13,6 +14,7 @@ use rayon::prelude::*;
 
 use super::config::TrainConfig;
 use super::orthogonal::orthogonalize;
+use crate::kernels::train::{Descent, Engine, descend, momentum, square_sum};
 use crate::model::config::LayerSpec;
 use crate::model::with_values;
 
@@ -240,11 +242,7 @@ impl Optimizer {
 
 /// Euclidean norm of all gradients together; the same for every thread count.
 fn gradient_norm(gradients: &Gradients) -> Result<f64> {
-    let of_task = |task: &[f32]| {
-        task.iter()
-            .map(|g| f64::from(*g) * f64::from(*g))
-            .sum::<f64>()
-    };
+    let of_task = |task: &[f32]| square_sum(Engine::best(), task);
     let mut total = 0.0;
     for gradient in gradients.values() {
         total += with_values([gradient], |[gradient]| {
@@ -253,6 +251,11 @@ fn gradient_norm(gradients: &Gradients) -> Result<f64> {
         })?;
     }
     Ok(total.sqrt())
+}
+
+thread_local! {
+    /// Of the matrix that a thread moves.
+    static DIRECTION: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// One layer's scalars at one step.
@@ -317,19 +320,24 @@ impl Rule {
 
     /// Muon with Nesterov's momentum: all directions of the matrix at one pace.
     fn muon(&self, state: Slices<'_>, gradient_scale: f32, (rows, columns): (usize, usize)) {
-        let mut steps = Vec::with_capacity(state.gradient.len());
-        for (m, g) in state.first.iter_mut().zip(state.gradient) {
-            let g = g * gradient_scale;
-            *m = MATRIX_BETA * *m + (1.0 - MATRIX_BETA) * g;
-            steps.push(MATRIX_BETA * *m + (1.0 - MATRIX_BETA) * g);
-        }
-        orthogonalize(&mut steps, rows, columns);
-        let rate = self.matrix_rate(rows, columns);
-        let state = Slices {
-            gradient: &steps,
-            ..state
-        };
-        state.for_each(|p, step, _, _, average| self.step(p, rate * step, average));
+        DIRECTION.with_borrow_mut(|direction| {
+            direction.resize(state.gradient.len(), 0.0);
+            let Slices {
+                parameters,
+                gradient,
+                first,
+                average,
+                ..
+            } = state;
+            momentum(first, gradient, gradient_scale, MATRIX_BETA, direction);
+            orthogonalize(direction, rows, columns);
+            let by = Descent {
+                rate: self.matrix_rate(rows, columns),
+                decay: self.decay,
+                average: self.average,
+            };
+            descend(parameters, average, direction, by);
+        });
     }
 
     fn step(&self, p: &mut f32, step: f32, average: &mut f32) {

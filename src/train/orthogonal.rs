@@ -7,54 +7,11 @@
 #[cfg(any(feature = "cuda", test))]
 use candle_core::{Result, Tensor};
 
-use crate::kernels::train::{multiply, multiply_transposed};
+pub use crate::kernels::train::orthogonalize;
+#[cfg(any(feature = "cuda", test))]
+use crate::kernels::train::{POLYNOMIAL, STEPS};
 #[cfg(any(feature = "cuda", test))]
 use crate::model::{composed::product, train_ops::Precision};
-
-/// Coefficients of the odd polynomial that is iterated: singular values in (0, 1]
-/// come within about 0.7 to 1.2 after [`STEPS`] of them.
-const POLYNOMIAL: [f32; 3] = [3.4445, -4.775, 2.0315];
-const STEPS: usize = 5;
-
-/// Orthogonalizes `matrix` (`[rows, columns]`) in place: `U S V^T` becomes about `U V^T`.
-/// A matrix of zeros stays one.
-pub fn orthogonalize(matrix: &mut [f32], rows: usize, columns: usize) {
-    let norm = matrix
-        .iter()
-        .map(|v| f64::from(*v).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    #[allow(clippy::cast_possible_truncation)]
-    let scale = (1.0 / norm.max(1e-30)) as f32;
-    matrix.iter_mut().for_each(|v| *v *= scale);
-    // The smaller side first: the products of the matrix with itself are that size.
-    if rows <= columns {
-        newton_schulz(matrix, rows, columns);
-    } else {
-        let mut wide = transposed(matrix, rows, columns);
-        newton_schulz(&mut wide, columns, rows);
-        matrix.copy_from_slice(&transposed(&wide, columns, rows));
-    }
-}
-
-/// `X <- a X + (b G + c G G) X` with `G = X X^T`, a few times.
-fn newton_schulz(x: &mut [f32], rows: usize, columns: usize) {
-    let [a, b, c] = POLYNOMIAL;
-    let mut gram = vec![0.0; rows * rows];
-    let mut square = vec![0.0; rows * rows];
-    let mut next = vec![0.0; rows * columns];
-    for _ in 0..STEPS {
-        multiply_transposed(x, x, [rows, columns, rows], &mut gram);
-        multiply_transposed(&gram, &gram, [rows, rows, rows], &mut square);
-        for (square, gram) in square.iter_mut().zip(&gram) {
-            *square = b * gram + c * *square;
-        }
-        multiply(&square, x, [rows, rows, columns], &mut next);
-        for (x, next) in x.iter_mut().zip(&next) {
-            *x = a * *x + next;
-        }
-    }
-}
 
 /// [`orthogonalize`] of a stack of matrices `[count, rows, columns]`, `rows <= columns`,
 /// with tensors: for a GPU, where many small products are better done at once.
@@ -75,21 +32,21 @@ pub fn orthogonalize_stack(x: &Tensor) -> Result<Tensor> {
     Ok(x)
 }
 
-fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; matrix.len()];
-    for (row, values) in matrix.chunks_exact(columns).enumerate() {
-        for (column, value) in values.iter().enumerate() {
-            out[column * rows + row] = *value;
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
+
+    fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+        let mut out = vec![0.0; matrix.len()];
+        for (row, values) in matrix.chunks_exact(columns).enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                out[column * rows + row] = *value;
+            }
+        }
+        out
+    }
 
     /// Largest distance of the smaller Gram matrix from the identity.
     fn distance(matrix: &[f32], rows: usize, columns: usize) -> f32 {

@@ -2,32 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
 use super::optimizer::{Gradients, Optimizer};
 use crate::error::{Error, Result};
 use crate::model::config::LayerKind;
+use crate::model::tape::{self, add_in_place};
 use crate::model::weights::FlatTensors;
-use crate::model::{GradientSink, Mode, ModelConfig, Network, Weights};
+use crate::model::{Mode, ModelConfig, Network, Weights};
 
 /// Variables of every layer and the networks that read them.
 pub struct Parameters {
     /// Flat parameters by layer path.
     pub variables: BTreeMap<String, Var>,
     /// Replicas of the network over the same variables, one per worker.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<Network>,
     config: ModelConfig,
     tables: Vec<u16>,
-}
-
-/// A network and the place where its layers leave their gradients.
-pub struct Replica {
-    /// The network.
-    pub network: Network,
-    sink: GradientSink,
 }
 
 impl Parameters {
@@ -59,11 +52,7 @@ impl Parameters {
             .collect();
         let vb =
             VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, device.clone());
-        let replica = |_| {
-            let sink = GradientSink::default();
-            let network = Network::new(&weights.config, &vb, &Mode::Train(sink.clone()))?;
-            Ok(Replica { network, sink })
-        };
+        let replica = |_| Ok(Network::new(&weights.config, &vb, &Mode::Train)?);
         let replicas = (0..replicas).map(replica).collect::<Result<_>>()?;
         drop(vb);
         Ok(Self {
@@ -74,33 +63,32 @@ impl Parameters {
         })
     }
 
-    /// Every variable's gradient, summed over the replicas in their order.
+    /// Every variable's gradient, summed over `parts` of a batch in their order.
     ///
     /// # Errors
     /// When a variable has no gradient (a bug in an operation's backward).
-    pub fn gradients(&self, stores: &[GradStore]) -> Result<Gradients> {
-        let of_variable = |(path, var): (&String, &Var)| {
-            let mut parts = self
-                .replicas
-                .iter()
-                .zip(stores)
-                .map(|(replica, store)| replica.gradient(path, var, store));
-            let none = || Err(Error::Compute("no gradients".into()));
-            let sum = parts.next().unwrap_or_else(none)?;
-            for part in parts {
-                sum.inplace_op2(&part?, &AddTo)?;
-            }
-            Ok((path.clone(), sum))
+    pub fn gradients(&self, mut parts: Vec<tape::Gradients>) -> Result<Gradients> {
+        let mut of_parts = Vec::with_capacity(self.variables.len());
+        for (path, var) in &self.variables {
+            let missing = || Error::Compute(format!("layer {path} has no gradient"));
+            let of_part = |part: &mut tape::Gradients| part.take(var.id()).ok_or_else(missing);
+            let parts: Result<Vec<_>> = parts.iter_mut().map(of_part).collect();
+            of_parts.push((path.clone(), parts?));
+        }
+        let sum = |(path, parts): (String, Vec<Tensor>)| {
+            let mut parts = parts.into_iter();
+            let none = || Error::Compute("no gradients".into());
+            let sum = parts.next().ok_or_else(none)?;
+            parts.try_for_each(|part| add_in_place(&sum, &part))?;
+            Ok((path, sum))
         };
-        self.variables.par_iter().map(of_variable).collect()
+        of_parts.into_par_iter().map(sum).collect()
     }
 
-    /// One variable's gradient in the first replica, if it has one.
+    /// One variable's gradient, if it has one.
     #[cfg(test)]
-    pub fn gradient_of(&self, path: &str, store: &GradStore) -> Option<Tensor> {
-        self.replicas[0]
-            .gradient(path, self.variables.get(path)?, store)
-            .ok()
+    pub fn gradient_of(&self, path: &str, gradients: &mut tape::Gradients) -> Option<Tensor> {
+        gradients.take(self.variables.get(path)?.id())
     }
 
     /// The running average of the weights, in their stored form.
@@ -127,43 +115,5 @@ impl Parameters {
             layers,
             tables: self.tables.clone(),
         })
-    }
-}
-
-impl Replica {
-    /// A variable's gradient, from the layers' sink or from candle's store: flat.
-    fn gradient(&self, path: &str, var: &Var, store: &GradStore) -> Result<Tensor> {
-        match (self.sink.take(var.id()), store.get(var)) {
-            (Some(gradient), _) => Ok(gradient),
-            (None, Some(gradient)) => Ok(gradient.flatten_all()?.contiguous()?),
-            (None, None) => Err(Error::Compute(format!("layer {path} has no gradient"))),
-        }
-    }
-}
-
-/// `a += b` on the CPU, where there may be several replicas.
-struct AddTo;
-
-impl InplaceOp2 for AddTo {
-    fn name(&self) -> &'static str {
-        "add-to"
-    }
-
-    fn cpu_fwd(
-        &self,
-        a: &mut CpuStorage,
-        la: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> candle_core::Result<()> {
-        let (CpuStorage::F32(a), CpuStorage::F32(b)) = (a, b) else {
-            candle_core::bail!("gradients must be f32");
-        };
-        let (Some(to), Some(from)) = (la.contiguous_offsets(), lb.contiguous_offsets()) else {
-            candle_core::bail!("gradients must be contiguous");
-        };
-        let sums = a[to.0..to.1].iter_mut().zip(&b[from.0..from.1]);
-        sums.for_each(|(a, b)| *a += b);
-        Ok(())
     }
 }

@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -16,9 +15,10 @@ use super::data::{CropSource, Pictures};
 use super::init::{grow, initial_weights};
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, Report, StepOutcome};
-use super::parameters::{Parameters, Replica};
+use super::parameters::Parameters;
 use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
+use crate::model::tape::{Gradients, recorded};
 use crate::model::{ComputeDevice, Network, Weights};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
@@ -235,8 +235,7 @@ impl Run {
             seconds: [forward, backward],
         } = self.forward_backward(&batch)?;
         clock.lap();
-        let gradients = self.parameters.gradients(&stores)?;
-        drop(stores);
+        let gradients = self.parameters.gradients(stores)?;
         let sums = clock.lap();
         let variables = &self.parameters.variables;
         let outcome = self
@@ -354,7 +353,7 @@ impl Run {
     fn validate(&mut self, training: &Pictures, validation: &Pictures) -> Result<Event> {
         let averaged = self.parameters.averaged(&self.optimizer)?;
         let parameters = Parameters::new(&averaged, &self.device, 1)?;
-        let network = &parameters.replicas[0].network;
+        let network = &parameters.replicas[0];
         let side = self.config.crop;
         let crops = |pictures: &Pictures, step: usize| -> Vec<Vec<u8>> {
             let numbers = (0..pictures.len()).step_by(step.max(1));
@@ -396,7 +395,7 @@ impl Run {
 
 /// One worker's pass over its part of a batch.
 struct Pass {
-    store: GradStore,
+    store: Gradients,
     /// The part's share of the means of loss, bits per pixel and PSNR, `[3]`.
     means: Tensor,
     /// Of the forward and the backward pass.
@@ -405,7 +404,7 @@ struct Pass {
 
 /// The passes of all workers over a batch.
 struct Passes {
-    stores: Vec<GradStore>,
+    stores: Vec<Gradients>,
     /// Means of loss, bits per pixel and PSNR, `[3]`.
     means: Tensor,
     /// Of the forward and the backward pass, of the slowest worker.
@@ -414,19 +413,19 @@ struct Passes {
 
 /// Gradients of a part of a batch of `total` samples. Waits for no GPU.
 #[allow(clippy::cast_precision_loss)]
-fn part_gradients(replica: &Replica, part: &Batch, total: usize) -> Result<Pass> {
+fn part_gradients(network: &Network, part: &Batch, total: usize) -> Result<Pass> {
     let mut clock = Clock::start();
-    let losses = rate_distortion(&replica.network, part)?;
+    let (losses, tape) = recorded(|| rate_distortion(network, part))?;
     let share = part.len() as f64 / total as f64;
-    let loss = (&losses.loss * share)?;
     let forward = clock.lap();
-    let store = loss.backward()?;
+    let store = tape.backward(&losses.loss, share)?;
     let backward = clock.lap();
-    let psnr = (psnrs(&losses.mse.detach())?.mean_all()? * share)?;
-    let bpp = (losses.bpp.detach().mean_all()? * share)?;
+    let loss = (losses.loss.detach() * share)?;
+    let psnr = (psnrs(&losses.mse)?.mean_all()? * share)?;
+    let bpp = (losses.bpp.mean_all()? * share)?;
     Ok(Pass {
         store,
-        means: Tensor::stack(&[loss.detach(), bpp, psnr], 0)?,
+        means: Tensor::stack(&[loss, bpp, psnr], 0)?,
         seconds: [forward, backward],
     })
 }

@@ -172,7 +172,8 @@ fn draw(
     Ok(())
 }
 
-fn load_initial(path: &Path) -> anyhow::Result<Weights> {
+/// The weights of a model file, or the built-in ones ('base').
+pub(super) fn load_initial(path: &Path) -> anyhow::Result<Weights> {
     if path == Path::new("base") {
         return Weights::embedded().context("cannot load the built-in model");
     }

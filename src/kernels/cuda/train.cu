@@ -33,6 +33,13 @@ KERNEL(add_bias)
     if (i < n) out[i] = a[i] + b[i % p] + (q ? c[i] : 0.0f);
 }
 
+// `a + b`, or `a - b` where `p` is 1: `n` values.
+KERNEL(add)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = p ? a[i] - b[i] : a[i] + b[i];
+}
+
 // Depthwise 3x3 of a batch: `n` values, `p` rows, `q` columns, `r` channels; `b` taps [9, r] and
 // bias [r]. With `s` the taps are turned round and there is no bias: the gradient of the input.
 KERNEL(depthwise)

@@ -17,6 +17,23 @@ pub(super) struct Panels<'a> {
 pub(super) struct Stage([[f32; BLOCK]; BLOCK]);
 
 impl Stage {
+    #[inline(always)]
+    pub(super) fn zeros() -> Self {
+        Self([[0.0; BLOCK]; BLOCK])
+    }
+
+    /// All values, row by row.
+    #[inline(always)]
+    pub(super) fn values(&self) -> &[f32] {
+        self.0.as_flattened()
+    }
+
+    /// Sets half a row.
+    #[inline(always)]
+    pub(super) fn set_half<L: Lanes>(&mut self, lanes: L, row: usize, half: usize, value: L::F) {
+        lanes.store(&mut self.0[row][half * LANES..], value);
+    }
+
     /// Half a row.
     #[inline(always)]
     pub(super) fn half<L: Lanes>(&self, lanes: L, row: usize, half: usize) -> L::F {
@@ -58,18 +75,47 @@ pub(super) fn product<L: Lanes, E: Epilogue>(
     b: Panels<'_>,
     epilogue: &mut E,
 ) {
+    product_where(lanes, a, rows, b, epilogue, |_, _| true);
+}
+
+/// [`product`] in the blocks of the upper triangle alone.
+#[inline(always)]
+pub(super) fn product_upper<L: Lanes, E: Epilogue>(
+    lanes: L,
+    a: &[Bf16],
+    rows: usize,
+    b: Panels<'_>,
+    epilogue: &mut E,
+) {
+    product_where(lanes, a, rows, b, epilogue, |row, column| row <= column);
+}
+
+/// [`product`] in the blocks whose first row and column are `wanted`.
+#[inline(always)]
+fn product_where<L: Lanes, E: Epilogue>(
+    lanes: L,
+    a: &[Bf16],
+    rows: usize,
+    b: Panels<'_>,
+    epilogue: &mut E,
+    wanted: impl Fn(usize, usize) -> bool,
+) {
     assert!(
         b.depth > 0
             && b.depth.is_multiple_of(BLOCK)
             && a.len() >= rows.next_multiple_of(BLOCK) * b.depth
     );
     assert!(b.data.len() >= b.columns.next_multiple_of(BLOCK) * b.depth);
-    let mut stage = Stage([[0.0; BLOCK]; BLOCK]);
+    let (mut stage, mut last) = (&mut Stage::zeros(), &mut Stage::zeros());
+    let mut waiting = None;
     let step = rows_in_cache(b.depth);
     lanes.begin_products();
     for group in (0..rows).step_by(step) {
         for column in (0..b.columns).step_by(BLOCK) {
             for row in (group..rows.min(group + step)).step_by(BLOCK) {
+                if !wanted(row, column) {
+                    continue;
+                }
                 let block = BlockProduct {
                     steps: b.depth / BLOCK,
                     a: a[row * b.depth..].as_ptr(),
@@ -81,10 +127,18 @@ pub(super) fn product<L: Lanes, E: Epilogue>(
                 };
                 // SAFETY: the lengths are checked above, C is the stage, and products were begun.
                 unsafe { lanes.block_product(block) };
+                // The epilogue of the block before, whose sums are ready, fills the time that the products take.
+                if let Some(at) = waiting {
+                    epilogue.block(lanes, at, last);
+                }
                 let rows = BLOCK.min(rows - row);
-                epilogue.block(lanes, Place { row, rows, column }, &stage);
+                waiting = Some(Place { row, rows, column });
+                std::mem::swap(&mut stage, &mut last);
             }
         }
+    }
+    if let Some(at) = waiting {
+        epilogue.block(lanes, at, last);
     }
     lanes.end_products();
 }

@@ -16,10 +16,13 @@ mod engine;
 mod epilogue;
 mod gemm;
 mod lanes;
+mod orthogonal;
 mod pack;
 mod pointwise;
 mod portable;
+mod rate;
 mod scratch;
+mod update;
 #[cfg(target_arch = "x86_64")]
 mod zmm;
 
@@ -33,10 +36,14 @@ pub use depthwise::{
     depthwise_param_len,
 };
 pub use engine::Engine;
+pub use orthogonal::{POLYNOMIAL, STEPS, orthogonalize, orthogonalize_on};
 pub use pointwise::{
-    multiply, multiply_transposed, pointwise_backward, pointwise_backward_f32, pointwise_forward,
-    pointwise_forward_f32, pointwise_param_len,
+    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32,
+    pointwise_param_len,
 };
+pub use rate::{Scales, rate_bits, rate_gradients};
+pub use scratch::unwritten;
+pub use update::{Descent, descend, momentum, square_sum};
 
 #[cfg(test)]
 mod tests;

@@ -229,6 +229,16 @@ fn pack_adjacent_panel<L: Lanes, E: Element>(
     }
 }
 
+/// All panels of a right operand whose summed dimension is the columns of `from`.
+#[inline(always)]
+pub(super) fn pack_adjacent<L: Lanes, E: Element>(lanes: L, from: Matrix<'_, E>, to: &mut [Bf16]) {
+    let panel = padded(from.columns) * BLOCK;
+    let panels = to.chunks_exact_mut(panel).take(from.rows.div_ceil(BLOCK));
+    for (i, to) in panels.enumerate() {
+        pack_adjacent_panel(lanes, from, i * BLOCK, to);
+    }
+}
+
 /// Which product of a layer's weights `[outputs, inputs]` is wanted.
 #[derive(Clone, Copy)]
 pub(super) enum Direction {

@@ -333,61 +333,6 @@ pub(super) fn forward_on(
     }
 }
 
-/// `c = a b` with bf16 products: `a` is `[rows, depth]`, `b` is `[depth, columns]`; `sizes` is rows, depth, columns.
-///
-/// # Panics
-/// If a length does not fit the sizes.
-pub fn multiply(a: &[f32], b: &[f32], sizes: [usize; 3], c: &mut [f32]) {
-    let [rows, depth, columns] = sizes;
-    let layer = Layer {
-        k: columns,
-        n: depth,
-        precision: Precision::Bf16,
-    };
-    multiply_matrices(a, b, layer, Direction::Backward, [rows, depth, columns], c);
-}
-
-/// `c = a b^T` with bf16 products: `a` is `[rows, depth]`, `b` is `[columns, depth]`; `sizes` is rows, depth, columns.
-///
-/// # Panics
-/// If a length does not fit the sizes.
-pub fn multiply_transposed(a: &[f32], b: &[f32], sizes: [usize; 3], c: &mut [f32]) {
-    let [rows, depth, columns] = sizes;
-    let layer = Layer {
-        k: depth,
-        n: columns,
-        precision: Precision::Bf16,
-    };
-    multiply_matrices(a, b, layer, Direction::Forward, [rows, depth, columns], c);
-}
-
-fn multiply_matrices(
-    a: &[f32],
-    b: &[f32],
-    layer: Layer,
-    direction: Direction,
-    [rows, depth, columns]: [usize; 3],
-    c: &mut [f32],
-) {
-    assert!(
-        a.len() == rows * depth && b.len() == depth * columns && c.len() == rows * columns,
-        "multiply: matrices do not fit the sizes"
-    );
-    if !c.is_empty() {
-        with_kept(&SHARED, |shared| {
-            multiply_rows(
-                Engine::best(),
-                a,
-                layer,
-                direction,
-                b,
-                &mut shared.weights,
-                c,
-            );
-        });
-    }
-}
-
 /// Gradients of [`pointwise_forward`]: `gx` as `x` (left out when `None`), `gparams` as `params`; both are overwritten.
 ///
 /// # Panics

@@ -34,6 +34,23 @@ impl Buffer {
     }
 }
 
+/// `len` numbers that are yet to be written: what they are is unspecified.
+pub fn unwritten(len: usize) -> Vec<f32> {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut values: Vec<f32> = Vec::with_capacity(len);
+        // SAFETY: the capacity is `len`, and every bit pattern is a number. The memory counts as initialized: the
+        // assembly, which the compiler must believe to write it, stands for a write of the bytes that are there.
+        unsafe {
+            std::arch::asm!("/* {0} */", in(reg) values.as_mut_ptr(), options(nostack, preserves_flags));
+            values.set_len(len);
+        }
+        values
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    vec![0.0; len]
+}
+
 /// Runs `work` with this thread's instance of `T`, kept from call to call. Nested calls get a fresh one.
 pub(super) fn with_kept<T: Default, R>(
     slot: &'static std::thread::LocalKey<std::cell::Cell<T>>,

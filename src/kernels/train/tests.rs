@@ -91,6 +91,32 @@ mod plain {
         }
     }
 
+    /// Muon's direction of a matrix.
+    pub fn newton_schulz(matrix: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+        let norm = matrix.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let mut x: Vec<f64> = matrix.iter().map(|v| v / norm).collect();
+        let [a, b, c] = super::POLYNOMIAL.map(f64::from);
+        let identity = vec![0.0; rows.max(columns)];
+        for _ in 0..super::STEPS {
+            // Products with transposed right operands; the Gram matrix is symmetric.
+            let gram = pointwise(&x, columns, rows, &x, &identity);
+            let square = pointwise(&gram, rows, rows, &gram, &identity);
+            let polynomial: Vec<f64> = gram
+                .iter()
+                .zip(&square)
+                .map(|(g, s)| b * g + c * s)
+                .collect();
+            let transposed: Vec<f64> = (0..x.len())
+                .map(|i| x[i % rows * columns + i / rows])
+                .collect();
+            let step = pointwise(&polynomial, rows, columns, &transposed, &identity);
+            x.iter_mut()
+                .zip(step)
+                .for_each(|(x, step)| *x = a * *x + step);
+        }
+        x
+    }
+
     pub fn depthwise(x: &[f64], shape: [usize; 4], dw: &[f64], b: &[f64]) -> Vec<f64> {
         let c = shape[3];
         let mut y: Vec<f64> = b.iter().copied().cycle().take(x.len()).collect();
@@ -390,21 +416,52 @@ fn empty_tensors_are_fine() {
 }
 
 #[test]
-fn matrix_products_match_reference() {
-    for [rows, depth, columns] in [[1, 1, 1], [33, 70, 65], [160, 32, 40], [0, 3, 4]] {
-        let (a, b) = (numbers(rows * depth, 1), numbers(depth * columns, 2));
-        let mut transposed = vec![0.0; b.len()];
-        for (i, value) in b.iter().enumerate() {
-            transposed[i % columns * depth + i / columns] = *value;
+fn orthogonalize_matches_the_iterations_in_binary64() {
+    for [rows, columns] in [[1, 50], [17, 1], [33, 70], [96, 33], [64, 64], [40, 160]] {
+        // Singular values of very different sizes, as gradients have them.
+        let mut matrix = numbers(rows * columns, 1);
+        for (i, value) in matrix.iter_mut().enumerate() {
+            *value *= 1e-3 / (1 + i % columns) as f32;
         }
-        let zeros = vec![0.0; columns];
-        let want = plain::pointwise(&wide(&a), depth, columns, &wide(&transposed), &zeros);
-        let sizes = [rows, depth, columns];
-        let mut c = poison(rows * columns);
-        multiply(&a, &b, sizes, &mut c);
-        assert_close("a b", &c, &want, 0.01);
-        let mut c = poison(rows * columns);
-        multiply_transposed(&a, &transposed, sizes, &mut c);
-        assert_close("a b^T", &c, &want, 0.01);
+        let want = plain::newton_schulz(&wide(&matrix), rows, columns);
+        for engine in Engine::supported() {
+            let mut got = matrix.clone();
+            orthogonalize_on(engine, &mut got, rows, columns);
+            let what = format!("{rows}x{columns} on {}", engine.name());
+            assert_close(&what, &got, &want, 0.02);
+        }
+    }
+    let mut zeros = vec![0.0; 6];
+    orthogonalize(&mut zeros, 2, 3);
+    assert_eq!(zeros, [0.0; 6]);
+}
+
+#[test]
+fn momentum_and_descent_follow_their_formulas() {
+    let len = 37;
+    let (gradient, mut first) = (numbers(len, 1), numbers(len, 2));
+    let (mut parameters, mut average) = (numbers(len, 3), numbers(len, 4));
+    let [old_first, old, old_average] = [&first, &parameters, &average].map(|v| wide(v));
+    let mut direction = poison(len);
+    momentum(&mut first, &gradient, 0.5, 0.75, &mut direction);
+    let by = Descent {
+        rate: 0.25,
+        decay: 0.125,
+        average: 0.875,
+    };
+    descend(&mut parameters, &mut average, &direction, by);
+    let (mut want, mut want_average) = (Vec::new(), Vec::new());
+    for i in 0..len {
+        let g = 0.25 * 0.5 * f64::from(gradient[i]);
+        let mean = 0.75 * old_first[i] + g;
+        let moved = old[i] - 0.25 * (0.75 * mean + g) - 0.125 * old[i];
+        want.push(moved);
+        want_average.push(0.875 * old_average[i] + 0.125 * moved);
+    }
+    assert_close("parameters", &parameters, &want, 1e-6);
+    assert_close("average", &average, &want_average, 1e-6);
+    let squares: f64 = wide(&gradient).iter().map(|g| g * g).sum();
+    for engine in Engine::supported() {
+        assert!((square_sum(engine, &gradient) / squares - 1.0).abs() < 1e-6);
     }
 }

@@ -3,15 +3,16 @@
 
 #[cfg(feature = "cuda")]
 use candle_core::cuda::cudarc::driver::{CudaSlice, CudaView};
-use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage};
 
+use super::tape::Made;
 use super::values;
 use crate::kernels::cuda::Grid;
+use crate::kernels::train::unwritten;
 
-/// What a call computes on the CPU: inputs, sizes, output.
+/// What a call computes on the CPU: inputs, sizes, output (unspecified at first).
 pub(super) type OnCpu = fn(&[&[f32]], [usize; 5], &mut [f32]);
 
 /// A kernel with its sizes and the shape of what it makes.
@@ -41,28 +42,20 @@ impl Call {
         }
     }
 
-    /// The body of a custom operation's `cpu_fwd`.
-    pub fn cpu<const N: usize>(
-        self,
-        inputs: [(&CpuStorage, &Layout); N],
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu<const N: usize>(self, inputs: [(&CpuStorage, &Layout); N]) -> Result<Made> {
         let mut slices = [&[][..]; N];
         for (slice, (storage, layout)) in slices.iter_mut().zip(inputs) {
             *slice = values(storage, layout)?;
         }
-        let mut out = vec![0f32; self.shape.elem_count()];
+        let mut out = unwritten(self.shape.elem_count());
         (self.on_cpu)(&slices, self.sizes, &mut out);
         #[cfg(test)]
         emulation::check(&self, &slices, &out);
-        Ok((CpuStorage::F32(out), self.shape))
+        Ok(Made::on_cpu(out, self.shape))
     }
 
-    /// The body of a custom operation's `cuda_fwd`.
     #[cfg(feature = "cuda")]
-    pub fn cuda<const N: usize>(
-        self,
-        inputs: [(&CudaStorage, &Layout); N],
-    ) -> Result<(CudaStorage, Shape)> {
+    fn gpu<const N: usize>(self, inputs: [(&CudaStorage, &Layout); N]) -> Result<Made> {
         let Some((first, _)) = inputs.first() else {
             bail!("{} needs an input", self.kernel);
         };
@@ -71,37 +64,15 @@ impl Call {
         let outputs = self.shape.elem_count();
         let (grid, sizes) = (self.grid, self.sizes);
         let out = crate::kernels::cuda::launch(&device, self.kernel, grid, &views, sizes, outputs)?;
-        Ok((CudaStorage::wrap_cuda_slice(out, device), self.shape))
+        let storage = CudaStorage::wrap_cuda_slice(out, device);
+        Ok(Made::new(Storage::Cuda(storage), self.shape))
     }
 
-    /// [`Call::cpu`], and then the sum of each sample (first dimension of the output).
-    pub fn cpu_sums<const N: usize>(
-        self,
-        inputs: [(&CpuStorage, &Layout); N],
-    ) -> Result<(CpuStorage, Shape)> {
-        let [parts, sums] = sample_sums(&self.shape)?;
-        let (values, shape) = self.cpu(inputs)?;
-        let (values, parts) = parts.cpu([(&values, &Layout::contiguous(shape))])?;
-        sums.cpu([(&values, &Layout::contiguous(parts))])
-    }
-
-    /// [`Call::cuda`], and then the sum of each sample (first dimension of the output).
-    #[cfg(feature = "cuda")]
-    pub fn cuda_sums<const N: usize>(
-        self,
-        inputs: [(&CudaStorage, &Layout); N],
-    ) -> Result<(CudaStorage, Shape)> {
-        let [parts, sums] = sample_sums(&self.shape)?;
-        let (values, shape) = self.cuda(inputs)?;
-        let (values, parts) = parts.cuda([(&values, &Layout::contiguous(shape))])?;
-        sums.cuda([(&values, &Layout::contiguous(parts))])
-    }
-
-    /// Runs the call on tensors, without a gradient.
-    pub fn run<const N: usize>(self, tensors: [&Tensor; N]) -> Result<Tensor> {
+    /// Runs the call on tensors.
+    pub fn make<const N: usize>(self, tensors: [&Tensor; N]) -> Result<Made> {
         let mut contiguous = Vec::with_capacity(N);
         for tensor in tensors {
-            contiguous.push(tensor.contiguous()?);
+            contiguous.push(tensor.detach().contiguous()?);
         }
         let guards: Vec<_> = contiguous.iter().map(Tensor::storage_and_layout).collect();
         let mut cpu = Vec::with_capacity(N);
@@ -117,14 +88,23 @@ impl Call {
         }
         #[cfg(feature = "cuda")]
         if let Ok(inputs) = <[_; N]>::try_from(cuda) {
-            let (out, shape) = self.cuda(inputs)?;
-            return Ok(from_storage(Storage::Cuda(out), shape));
+            return self.gpu(inputs);
         }
         let Ok(inputs) = <[_; N]>::try_from(cpu) else {
             bail!("{} of tensors on different devices", self.kernel);
         };
-        let (out, shape) = self.cpu(inputs)?;
-        Ok(from_storage(Storage::Cpu(out), shape))
+        self.cpu(inputs)
+    }
+
+    /// Runs the call on tensors, without a gradient.
+    pub fn run<const N: usize>(self, tensors: [&Tensor; N]) -> Result<Tensor> {
+        Ok(self.make(tensors)?.plain())
+    }
+
+    /// The sums of each sample (first dimension) of what the call makes.
+    pub fn sums<const N: usize>(self, tensors: [&Tensor; N]) -> Result<Made> {
+        let [parts, sums] = sample_sums(&self.shape)?;
+        sums.make([&parts.run([&self.run(tensors)?])?])
     }
 }
 
@@ -134,11 +114,6 @@ fn sample_sums(shape: &Shape) -> Result<[Call; 2]> {
         bail!("a scalar has no samples");
     };
     Ok(super::elementwise::row_sums(*samples, shape.elem_count()))
-}
-
-/// A tensor of its own, without a gradient.
-pub(super) fn from_storage(storage: Storage, shape: Shape) -> Tensor {
-    Tensor::from_storage(storage, shape, BackpropOp::none(), false)
 }
 
 /// The f32 values behind a contiguous storage on a GPU.
@@ -154,62 +129,8 @@ pub fn view<'a>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaVie
 #[cfg(feature = "cuda")]
 pub fn from_gpu(device: &CudaDevice, values: CudaSlice<f32>, shape: &Shape) -> Tensor {
     let storage = CudaStorage::wrap_cuda_slice(values, device.clone());
-    from_storage(Storage::Cuda(storage), shape.clone())
+    Made::new(Storage::Cuda(storage), shape.clone()).plain()
 }
-
-/// The forward passes of a custom operation of two arguments whose `call` makes the [`Call`]:
-/// its output, or with `forward2!(cpu_sums, cuda_sums)` the sum of each sample of it.
-macro_rules! forward2 {
-    () => {
-        forward2!(cpu, cuda);
-    };
-    ($cpu:ident, $cuda:ident) => {
-        fn cpu_fwd(
-            &self,
-            a: &candle_core::CpuStorage,
-            la: &candle_core::Layout,
-            b: &candle_core::CpuStorage,
-            lb: &candle_core::Layout,
-        ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
-            self.call(la.shape())?.$cpu([(a, la), (b, lb)])
-        }
-
-        #[cfg(feature = "cuda")]
-        fn cuda_fwd(
-            &self,
-            a: &candle_core::CudaStorage,
-            la: &candle_core::Layout,
-            b: &candle_core::CudaStorage,
-            lb: &candle_core::Layout,
-        ) -> candle_core::Result<(candle_core::CudaStorage, candle_core::Shape)> {
-            self.call(la.shape())?.$cuda([(a, la), (b, lb)])
-        }
-    };
-}
-
-/// As [`forward2`], of one argument.
-macro_rules! forward1 {
-    () => {
-        fn cpu_fwd(
-            &self,
-            a: &candle_core::CpuStorage,
-            la: &candle_core::Layout,
-        ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
-            self.call(la.shape())?.cpu([(a, la)])
-        }
-
-        #[cfg(feature = "cuda")]
-        fn cuda_fwd(
-            &self,
-            a: &candle_core::CudaStorage,
-            la: &candle_core::Layout,
-        ) -> candle_core::Result<(candle_core::CudaStorage, candle_core::Shape)> {
-            self.call(la.shape())?.cuda([(a, la)])
-        }
-    };
-}
-
-pub(super) use {forward1, forward2};
 
 #[cfg(test)]
 pub(super) use emulation::emulated;

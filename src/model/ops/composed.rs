@@ -3,67 +3,15 @@
 //!
 //! Everything is written with tensors, so the tests hold it against those kernels on the CPU.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 
 use super::elementwise::{
     add_bias, bias_activate, bias_activate_gradient, depthwise, depthwise_input_gradient,
     depthwise_parameter_gradient, sum_rows,
 };
-use super::sink::GradientSink;
+use super::tape::{Made, record};
 use super::train::{Precision, TrainPointwise};
-use super::with_values;
 use crate::kernels::train::BlockLayout;
-
-/// An output that is there already, and how its gradient becomes that of the first
-/// argument. The second argument is a layer's parameters, which make candle keep track.
-struct Composed<B> {
-    output: Tensor,
-    backward: B,
-}
-
-impl<B: Fn(&Tensor) -> Result<Option<Tensor>>> CustomOp2 for Composed<B> {
-    fn name(&self) -> &'static str {
-        "composed"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let values = with_values([&self.output], |[values]| values.to_vec())?;
-        Ok((CpuStorage::F32(values), self.output.shape().clone()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        _: &candle_core::CudaStorage,
-        _: &Layout,
-        _: &candle_core::CudaStorage,
-        _: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        use candle_core::backend::BackendStorage;
-        use candle_core::{Storage, bail};
-        let (storage, layout) = self.output.storage_and_layout();
-        match &*storage {
-            Storage::Cuda(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),
-            _ => bail!("expected a tensor on the GPU"),
-        }
-    }
-
-    fn bwd(
-        &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok(((self.backward)(grad)?, None))
-    }
-}
 
 /// `a b` in a precision: on a GPU TF32 operands, or binary32 throughout.
 pub fn product(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -97,26 +45,24 @@ fn pixels(x: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// When an operation fails.
-pub fn pointwise(x: &Tensor, params: &Tensor, op: &TrainPointwise) -> Result<Tensor> {
+pub fn pointwise(x: &Tensor, params: &Tensor, op: TrainPointwise) -> Result<Tensor> {
     let (b, h, w, inputs) = x.dims4()?;
-    let (op, id) = (op.clone(), params.id());
     let (outputs, precision) = (op.outputs, op.precision);
     let rows = pixels(x)?;
     let weight = Parts(params).matrix(0..outputs * inputs, inputs)?;
     let bias = Parts(params).vector(outputs * inputs..params.elem_count())?;
     let output = add_bias(&product(precision, &rows, &weight.t()?)?, &bias, None)?;
-    let backward = move |grad: &Tensor| {
-        let grad = pixels(grad)?;
+    let output = Made::copy_of(&output.reshape((b, h, w, outputs))?)?;
+    record([x, params], output, move |grad| {
+        let grad = pixels(&grad)?;
         let gw = product(precision, &grad.t()?, &rows)?.flatten_all()?;
-        op.sink.add(id, Tensor::cat(&[gw, sum_rows(&grad)?], 0)?)?;
+        let gp = Tensor::cat(&[gw, sum_rows(&grad)?], 0)?;
         if !op.input_gradient {
-            return Ok(None);
+            return Ok([None, Some(gp)]);
         }
         let gx = product(precision, &grad, &weight)?;
-        Ok(Some(gx.reshape((b, h, w, inputs))?))
-    };
-    let output = output.reshape((b, h, w, outputs))?;
-    x.apply_op2(params, Composed { output, backward })
+        Ok([Some(gx.reshape((b, h, w, inputs))?), Some(gp)])
+    })
 }
 
 /// A depth-conv block's weights and what its forward pass leaves for the backward pass.
@@ -216,28 +162,26 @@ impl Block {
     }
 }
 
-/// A depth-conv block (see [`super::train::TrainBlocks`]).
+/// A depth-conv block (see [`super::train::block`]).
 ///
 /// # Errors
 /// When an operation fails.
-pub fn block(x: &Tensor, params: &Tensor, sink: &GradientSink) -> Result<Tensor> {
+pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
     let block = Block::new(params, x.shape())?;
     let (output, inner) = block.forward(pixels(x)?)?;
-    let output = output.reshape(x.shape())?;
-    let (sink, id) = (sink.clone(), params.id());
-    let backward = move |grad: &Tensor| {
-        let (gx, gp) = block.backward(&inner, &pixels(grad)?)?;
-        sink.add(id, gp)?;
-        Ok(Some(gx.reshape(&block.shape)?))
-    };
-    x.apply_op2(params, Composed { output, backward })
+    let output = Made::copy_of(&output.reshape(x.shape())?)?;
+    record([x, params], output, move |grad| {
+        let (gx, gp) = block.backward(&inner, &pixels(&grad)?)?;
+        Ok([Some(gx.reshape(&block.shape)?), Some(gp)])
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Var};
 
-    use super::super::train::TrainBlocks;
+    use super::super::tape::recorded;
+    use super::super::train;
     use super::*;
 
     /// Numbers in -1..1.
@@ -261,20 +205,22 @@ mod tests {
         Ok(norm(&(a - b)?)? / norm(b)?.max(1e-20))
     }
 
-    /// Output and gradients of input and parameters, with a loss of random weights.
+    /// Output and gradients of input and parameters, of the distance to a random tensor.
     fn run(
         x: &Tensor,
         params: &Tensor,
-        layer: impl Fn(&Tensor, &Tensor, &GradientSink) -> Result<Tensor>,
+        layer: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<[Tensor; 3]> {
         let (x, params) = (Var::from_tensor(x)?, Var::from_tensor(params)?);
-        let sink = GradientSink::default();
-        let y = layer(x.as_tensor(), params.as_tensor(), &sink)?;
-        let weights = tensor(y.dims4()?, 99)?;
-        let store = (&y * weights)?.sum_all()?.backward()?;
-        let gx = store.get(&x).expect("the loss depends on it").clone();
-        let gp = sink.take(params.id()).expect("left by the layer");
-        Ok([y, gx, gp])
+        let (y, tape) = recorded(|| {
+            let y = layer(x.as_tensor(), params.as_tensor())?;
+            train::squared_error(&y, &tensor(y.dims4()?, 99)?).map(|loss| [y, loss])
+        })?;
+        let [y, loss] = y;
+        let mut gradients = tape.backward(&loss, 1.0)?;
+        let [gx, gp] = [x.id(), params.id()].map(|id| gradients.take(id));
+        let depends = "the loss depends on it";
+        Ok([y.detach(), gx.expect(depends), gp.expect(depends)])
     }
 
     fn assert_same(composed: [Tensor; 3], fused: [Tensor; 3]) -> Result<()> {
@@ -294,16 +240,15 @@ mod tests {
         let (k, n) = (24, 40);
         let x = tensor((2, 5, 7, k), 1)?;
         let params = Tensor::new(numbers(n * k + n, 2), &Device::Cpu)?;
-        let op = |sink: &GradientSink| TrainPointwise {
+        let op = TrainPointwise {
             inputs: k,
             outputs: n,
             precision: Precision::Bf16,
             input_gradient: true,
-            sink: sink.clone(),
         };
         assert_same(
-            run(&x, &params, |x, p, sink| pointwise(x, p, &op(sink)))?,
-            run(&x, &params, |x, p, sink| x.apply_op2(p, op(sink)))?,
+            run(&x, &params, |x, p| pointwise(x, p, op))?,
+            run(&x, &params, |x, p| op.forward(x, p))?,
         )
     }
 
@@ -313,15 +258,6 @@ mod tests {
         let x = tensor((3, 6, 5, c), 3)?;
         let params = numbers(crate::kernels::train::block_param_len(c), 4);
         let params = (Tensor::new(params, &Device::Cpu)? * 0.3)?;
-        assert_same(
-            run(&x, &params, block)?,
-            run(&x, &params, |x, p, sink| {
-                x.apply_op1(TrainBlocks {
-                    params: vec![p.clone()],
-                    sink: sink.clone(),
-                    inputs: Default::default(),
-                })
-            })?,
-        )
+        assert_same(run(&x, &params, block)?, run(&x, &params, train::block)?)
     }
 }

@@ -1,22 +1,12 @@
 //! Training forms of the context model's steps: which latents a step codes,
 //! their quantization, and the merging of the steps' entropy parameters.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::super::context::{StepMask, channel_group};
-use super::call::{Call, OnCpu, forward2};
-
-/// `merged[active] = step[active]`, elsewhere `merged` stays: `(merged, step's output) -> merged`.
-#[derive(Debug, Clone, Copy)]
-pub struct MergeStep(pub usize);
-
-/// Quantizes the latents that a step codes: `(ŷ so far, y, means) -> ŷ`,
-/// `ŷ = round(y - mean) + mean`, all in quantization steps.
-///
-/// Straight-through: the gradient of an active ŷ goes to y, none to the mean.
-#[derive(Debug, Clone, Copy)]
-pub struct QuantizeStep(pub usize);
+use super::call::{Call, OnCpu};
+use super::tape::record;
 
 /// Sizes of a call over latents of the given shape in a step: n, columns, rows, channels, step.
 fn sizes(latent: &Shape, step: usize) -> Result<[usize; 5]> {
@@ -49,8 +39,9 @@ pub(super) fn keep(gradient: &Tensor, step: usize, active: bool) -> Result<Tenso
     let on_cpu: OnCpu = |inputs, sizes, out| {
         let [.., step] = sizes;
         for_runs(out, sizes, |is_active, start, run| {
-            if is_active == (step < OTHERS) {
-                run.copy_from_slice(&inputs[0][start..start + run.len()]);
+            match is_active == (step < OTHERS) {
+                true => run.copy_from_slice(&inputs[0][start..start + run.len()]),
+                false => run.fill(0.0),
             }
         });
     };
@@ -59,103 +50,52 @@ pub(super) fn keep(gradient: &Tensor, step: usize, active: bool) -> Result<Tenso
     Call::new("keep_step", on_cpu, sizes(shape, step)?, shape).run([gradient])
 }
 
-impl MergeStep {
-    fn call(&self, merged: &Shape) -> Result<Call> {
-        let on_cpu: OnCpu = |inputs, sizes, out| {
-            for_runs(out, sizes, |is_active, start, run| {
-                let from = inputs[usize::from(is_active)];
-                run.copy_from_slice(&from[start..start + run.len()]);
-            });
-        };
-        Ok(Call::new(
-            "merge_step",
-            on_cpu,
-            sizes(merged, self.0)?,
-            merged,
-        ))
-    }
+/// `merged[active] = new[active]`, elsewhere `merged` stays.
+///
+/// # Errors
+/// When an operation fails.
+pub fn merge_step(step: usize, merged: &Tensor, new: &Tensor) -> Result<Tensor> {
+    let on_cpu: OnCpu = |inputs, sizes, out| {
+        for_runs(out, sizes, |is_active, start, run| {
+            let from = inputs[usize::from(is_active)];
+            run.copy_from_slice(&from[start..start + run.len()]);
+        });
+    };
+    let shape = merged.shape();
+    let call = Call::new("merge_step", on_cpu, sizes(shape, step)?, shape);
+    record([merged, new], call.make([merged, new])?, move |grad| {
+        Ok([
+            Some(keep(&grad, step, false)?),
+            Some(keep(&grad, step, true)?),
+        ])
+    })
 }
 
-impl CustomOp2 for MergeStep {
-    fn name(&self) -> &'static str {
-        "merge-step"
-    }
-
-    forward2!();
-
-    fn bwd(
-        &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (others, active) = (keep(grad, self.0, false)?, keep(grad, self.0, true)?);
-        Ok((Some(others), Some(active)))
-    }
-}
-
-impl QuantizeStep {
-    fn call(&self, latent: &Shape) -> Result<Call> {
-        let on_cpu: OnCpu = |inputs, sizes, out| {
-            for_runs(out, sizes, |is_active, start, run| {
-                let [so_far, y, means] = [0, 1, 2].map(|i| &inputs[i][start..start + run.len()]);
-                if !is_active {
-                    return run.copy_from_slice(so_far);
-                }
-                for ((out, y), mean) in run.iter_mut().zip(y).zip(means) {
-                    *out = (y - mean).round_ties_even() + mean;
-                }
-            });
-        };
-        Ok(Call::new(
-            "quantize_step",
-            on_cpu,
-            sizes(latent, self.0)?,
-            latent,
-        ))
-    }
-}
-
-impl CustomOp3 for QuantizeStep {
-    fn name(&self) -> &'static str {
-        "quantize-step"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        lq: &Layout,
-        y: &CpuStorage,
-        ly: &Layout,
-        m: &CpuStorage,
-        lm: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.call(lq.shape())?.cpu([(q, lq), (y, ly), (m, lm)])
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        q: &candle_core::CudaStorage,
-        lq: &Layout,
-        y: &candle_core::CudaStorage,
-        ly: &Layout,
-        m: &candle_core::CudaStorage,
-        lm: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.call(lq.shape())?.cuda([(q, lq), (y, ly), (m, lm)])
-    }
-
-    fn bwd(
-        &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (others, active) = (keep(grad, self.0, false)?, keep(grad, self.0, true)?);
-        Ok((Some(others), Some(active), None))
-    }
+/// Quantizes the latents that a step codes: of `[ŷ so far, y, means]` to ŷ,
+/// `ŷ = round(y - mean) + mean`, all in quantization steps.
+///
+/// Straight-through: the gradient of an active ŷ goes to y, none to the mean.
+///
+/// # Errors
+/// When an operation fails.
+pub fn quantize_step(step: usize, [so_far, y, means]: [&Tensor; 3]) -> Result<Tensor> {
+    let on_cpu: OnCpu = |inputs, sizes, out| {
+        for_runs(out, sizes, |is_active, start, run| {
+            let [so_far, y, means] = [0, 1, 2].map(|i| &inputs[i][start..start + run.len()]);
+            if !is_active {
+                return run.copy_from_slice(so_far);
+            }
+            for ((out, y), mean) in run.iter_mut().zip(y).zip(means) {
+                *out = (y - mean).round_ties_even() + mean;
+            }
+        });
+    };
+    let shape = so_far.shape();
+    let call = Call::new("quantize_step", on_cpu, sizes(shape, step)?, shape);
+    record([so_far, y], call.make([so_far, y, means])?, move |grad| {
+        Ok([
+            Some(keep(&grad, step, false)?),
+            Some(keep(&grad, step, true)?),
+        ])
+    })
 }

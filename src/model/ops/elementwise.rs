@@ -46,6 +46,16 @@ fn for_pairs(a: &[f32], b: &[f32], out: &mut [f32], f: impl Fn(f32, f32) -> f32 
         });
 }
 
+/// `a + b`, or `a - b`.
+pub(super) fn add(a: &Shape, subtract: bool) -> Call {
+    let on_cpu: OnCpu = |inputs, [_, subtract, ..], y| match subtract {
+        0 => for_pairs(inputs[0], inputs[1], y, |a, b| a + b),
+        _ => for_pairs(inputs[0], inputs[1], y, |a, b| a - b),
+    };
+    let sizes = [a.elem_count(), usize::from(subtract), 0, 0, 0];
+    Call::new("add", on_cpu, sizes, a)
+}
+
 /// Sizes of a call with a number per sample and channel: n, values per sample, channels.
 fn per_channel(shape: &Shape) -> Result<[usize; 5]> {
     let (_, h, w, c) = shape.dims4()?;
@@ -87,6 +97,7 @@ fn strip_sums(a: &Shape, columns: usize, rows: usize, product: bool) -> Call {
     let on_cpu: OnCpu = |inputs, [_, columns, _, rows, product], sums| {
         let strips = sums.par_chunks_mut(columns).enumerate();
         strips.for_each(|(strip, sums)| {
+            sums.fill(0.0);
             let of_strip = |input: &[f32]| {
                 let first = strip * rows * columns;
                 first..input.len().min(first + rows * columns)
@@ -195,6 +206,12 @@ pub(super) fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
     let sample = a.elem_count() / g.elem_count().max(1);
     let sizes = [a.elem_count(), sample, 0, 0, 0];
     Call::new("scale_samples", on_cpu, sizes, a.shape()).run([a, g])
+}
+
+/// `factor * a`.
+pub(super) fn affine(a: &Tensor, factor: i8) -> Result<Tensor> {
+    let factor = Tensor::full(f32::from(factor), 1, a.device())?;
+    scale_samples(a, &factor)
 }
 
 /// `(a - b)^2`.
@@ -342,7 +359,7 @@ mod tests {
     use candle_core::Device;
 
     use super::super::call::emulated;
-    use super::super::context::{MergeStep, QuantizeStep};
+    use super::super::context::{merge_step, quantize_step};
     use super::super::rate;
     use super::*;
 
@@ -363,6 +380,8 @@ mod tests {
         let bias = tensor(36, 6)?;
         let taps = tensor(360, 7)?;
         emulated(|| {
+            add(x.shape(), false).run([&x, &y])?;
+            add(x.shape(), true).run([&x, &y])?;
             scale_channels(x.shape())?.run([&x, &per_channel])?;
             scale_index(x.shape())?.run([&x, &per_channel])?;
             sum_channels(&x)?;
@@ -387,8 +406,8 @@ mod tests {
             rate::bits_call(x.shape()).run([&x, &indices])?;
             rate::bits_gradients(&x, &indices)?;
             for step in 0..4 {
-                x.apply_op3_no_bwd(&y, &z, &QuantizeStep(step))?;
-                x.apply_op2_no_bwd(&y, &MergeStep(step))?;
+                quantize_step(step, [&x, &y, &z])?;
+                merge_step(step, &x, &y)?;
                 super::super::context::keep(&x, step, true)?;
                 super::super::context::keep(&x, step, false)?;
             }

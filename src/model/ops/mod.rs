@@ -10,7 +10,7 @@ pub mod exact;
 mod exact_gpu;
 mod rate;
 pub mod rearrange;
-pub mod sink;
+pub mod tape;
 pub mod train;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};

@@ -1,33 +1,10 @@
 //! Space-to-depth and depth-to-space: pure data movement, each the other's gradient.
 
-use candle_core::{CustomOp1, Result, Shape, Tensor, bail};
+use candle_core::{Result, Shape, Tensor, bail};
 
-use super::call::{Call, OnCpu, forward1};
+use super::call::{Call, OnCpu};
+use super::tape::record;
 use crate::kernels;
-
-/// `[b, h, w, c]` to `[b, h/s, w/s, s*s*c]`, channels ordered (dy, dx, c).
-#[derive(Debug, Clone, Copy)]
-pub struct SpaceToDepth(pub usize);
-
-/// `[b, h, w, s*s*c]` to `[b, h*s, w*s, c]`: the inverse of [`SpaceToDepth`].
-#[derive(Debug, Clone, Copy)]
-pub struct DepthToSpace(pub usize);
-
-/// Rearranges by `s` (see [`SpaceToDepth`]).
-///
-/// # Errors
-/// When the sides are no multiples of `s`.
-pub fn space_to_depth(x: &Tensor, s: usize) -> Result<Tensor> {
-    x.apply_op1(SpaceToDepth(s))
-}
-
-/// Rearranges back by `s` (see [`DepthToSpace`]).
-///
-/// # Errors
-/// When the channels are no multiple of `s * s`.
-pub fn depth_to_space(x: &Tensor, s: usize) -> Result<Tensor> {
-    x.apply_op1(DepthToSpace(s))
-}
 
 /// Applies `f(picture, h, w, c, s, out)` to each picture of a batch; `h`, `w` and `c` are
 /// those of the side with more pixels.
@@ -43,61 +20,49 @@ fn for_pictures(
     }
 }
 
-impl SpaceToDepth {
-    fn call(&self, x: &Shape) -> Result<Call> {
-        let on_cpu: OnCpu =
-            |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::space_to_depth);
-        let ((b, h, w, c), s) = (x.dims4()?, self.0);
-        if h % s != 0 || w % s != 0 {
-            bail!("space-to-depth by {s} of {h}x{w}");
-        }
-        let sizes = [x.elem_count(), w, c, s, h];
-        let shape = Shape::from((b, h / s, w / s, s * s * c));
-        Ok(Call::new("space_to_depth", on_cpu, sizes, &shape))
-    }
+/// `[b, h, w, c]` to `[b, h/s, w/s, s*s*c]`, channels ordered (dy, dx, c).
+///
+/// # Errors
+/// When the sides are no multiples of `s`.
+pub fn space_to_depth(x: &Tensor, s: usize) -> Result<Tensor> {
+    record([x], to_depth(x.shape(), s)?.make([x])?, move |grad| {
+        Ok([Some(to_space(grad.shape(), s)?.run([&grad])?)])
+    })
 }
 
-impl CustomOp1 for SpaceToDepth {
-    fn name(&self) -> &'static str {
-        "space-to-depth"
-    }
-
-    forward1!();
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(
-            grad.contiguous()?.apply_op1_no_bwd(&DepthToSpace(self.0))?,
-        ))
-    }
+/// `[b, h, w, s*s*c]` to `[b, h*s, w*s, c]`: the inverse of [`space_to_depth`].
+///
+/// # Errors
+/// When the channels are no multiple of `s * s`.
+pub fn depth_to_space(x: &Tensor, s: usize) -> Result<Tensor> {
+    record([x], to_space(x.shape(), s)?.make([x])?, move |grad| {
+        Ok([Some(to_depth(grad.shape(), s)?.run([&grad])?)])
+    })
 }
 
-impl DepthToSpace {
-    fn call(&self, x: &Shape) -> Result<Call> {
-        let on_cpu: OnCpu =
-            |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::depth_to_space);
-        let ((b, h, w, channels), s) = (x.dims4()?, self.0);
-        if channels % (s * s) != 0 {
-            bail!("depth-to-space by {s} of {channels} channels");
-        }
-        let c = channels / (s * s);
-        let sizes = [x.elem_count(), w * s, c, s, h * s];
-        let shape = Shape::from((b, h * s, w * s, c));
-        Ok(Call::new("depth_to_space", on_cpu, sizes, &shape))
+fn to_depth(x: &Shape, s: usize) -> Result<Call> {
+    let on_cpu: OnCpu =
+        |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::space_to_depth);
+    let (b, h, w, c) = x.dims4()?;
+    if h % s != 0 || w % s != 0 {
+        bail!("space-to-depth by {s} of {h}x{w}");
     }
+    let sizes = [x.elem_count(), w, c, s, h];
+    let shape = Shape::from((b, h / s, w / s, s * s * c));
+    Ok(Call::new("space_to_depth", on_cpu, sizes, &shape))
 }
 
-impl CustomOp1 for DepthToSpace {
-    fn name(&self) -> &'static str {
-        "depth-to-space"
+fn to_space(x: &Shape, s: usize) -> Result<Call> {
+    let on_cpu: OnCpu =
+        |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::depth_to_space);
+    let (b, h, w, channels) = x.dims4()?;
+    if channels % (s * s) != 0 {
+        bail!("depth-to-space by {s} of {channels} channels");
     }
-
-    forward1!();
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(
-            grad.contiguous()?.apply_op1_no_bwd(&SpaceToDepth(self.0))?,
-        ))
-    }
+    let c = channels / (s * s);
+    let sizes = [x.elem_count(), w * s, c, s, h * s];
+    let shape = Shape::from((b, h * s, w * s, c));
+    Ok(Call::new("depth_to_space", on_cpu, sizes, &shape))
 }
 
 /// Every second row and column of one picture `[1, h, w, c]` (sides even), from row and

@@ -1,0 +1,79 @@
+//! `aec fit-tables`: a model whose scale tables follow what the encoder really writes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::messages::GlobalOptions;
+use super::stdio::Output;
+use crate::codec::Model;
+use crate::image::Image;
+use crate::model::Weights;
+use crate::train::data::Pictures;
+use crate::train::tables::{Round, fit_tables};
+
+/// Smallest side of a picture that symbols are counted in.
+const MIN_SIDE: u32 = 64;
+
+/// Arguments of `aec fit-tables`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The pictures are encoded at qualities from 0 to 100, and the tables of the entropy coder \
+                  fitted to the symbols. Files of the old model are not those of the new one."
+)]
+pub(super) struct Args {
+    /// Pictures to count in, searched recursively
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// The model to start from ('base': the built-in one)
+    #[arg(long, value_name = "MODEL", default_value = "base")]
+    model: PathBuf,
+
+    /// Where to write the model (.safetensors)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Pictures at most, spread evenly over the folder
+    #[arg(long, value_name = "N", default_value = "100",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pictures: u16,
+
+    /// Rounds of encoding, counting and fitting
+    #[arg(long, value_name = "N", default_value = "2",
+          value_parser = clap::value_parser!(u8).range(1..=10))]
+    rounds: u8,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let weights = super::train::load_initial(&args.model)?;
+    let pictures = load(&args.data, args.pictures.into(), global)?;
+    global.say(&format!("counting in {} pictures", pictures.len()));
+    let mut report = |round: Round| {
+        let part = 100.0 * (round.after / round.before - 1.0);
+        let symbols = round.symbols;
+        global.say(&format!(
+            "{symbols} symbols, {part:+.2} % bits with fitted tables"
+        ));
+    };
+    let fitted = fit_tables(weights, &pictures, args.rounds.into(), &mut report)
+        .context("cannot count the symbols")?;
+    write(&fitted, &args.out)?;
+    global.say(&format!("model in '{}'", args.out.display()));
+    Ok(())
+}
+
+fn load(folder: &Path, most: usize, global: &GlobalOptions) -> anyhow::Result<Vec<Image>> {
+    let warn =
+        |path: &Path, why: &str| global.warn(&format!("left out '{}': {why}", path.display()));
+    let pictures = Pictures::load(folder, MIN_SIDE, &warn)
+        .with_context(|| format!("cannot use the folder '{}'", folder.display()))?;
+    Ok(pictures.spread(most))
+}
+
+fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {
+    let bytes = weights.to_bytes()?;
+    Model::from_bytes(&bytes).context("the fitted model is not valid")?;
+    Output::prepare(path, false)?.commit(|out| Ok(out.write_all(&bytes)?))
+}

@@ -1,0 +1,325 @@
+//! Bits of residuals under a zero-mean Gaussian integrated over one quantization step, and their derivatives.
+//!
+//! Plain Rust without branches or calls, so that the compiler turns the loops into vectors of each instruction set.
+
+use rayon::prelude::*;
+
+use super::engine::{Engine, Task};
+use super::lanes::Lanes;
+
+/// Values per parallel task.
+const TASK: usize = 1 << 12;
+/// Probabilities are bounded below, as an escape bounds the cost of an outlier.
+const MIN_PROBABILITY: f32 = 1e-7;
+
+/// The scale of an index: `exp(log_step * (index - 1/2)) / inverse_least`, the index limited to `0..=last`.
+#[derive(Clone, Copy, Debug)]
+pub struct Scales {
+    /// Natural logarithm of the ratio of neighboring scales.
+    pub log_step: f32,
+    /// One over the scale of index 1/2.
+    pub inverse_least: f32,
+    /// Largest index.
+    pub last: f32,
+}
+
+/// Writes the bits of each residual `v` at scale index `s`. Parallel.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn rate_bits(scales: Scales, v: &[f32], s: &[f32], bits: &mut [f32]) {
+    assert!(
+        v.len() == s.len() && v.len() == bits.len(),
+        "rate: lengths differ"
+    );
+    let values = v.par_chunks(TASK).zip(s.par_chunks(TASK));
+    values
+        .zip(bits.par_chunks_mut(TASK))
+        .for_each(|((v, s), bits)| {
+            Engine::best().run(Bits { scales, v, s, bits });
+        });
+}
+
+/// Writes the derivatives of the bits with respect to residuals and scale indices. Parallel.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn rate_gradients(scales: Scales, v: &[f32], s: &[f32], gv: &mut [f32], gs: &mut [f32]) {
+    assert!(
+        v.len() == s.len() && v.len() == gv.len() && v.len() == gs.len(),
+        "rate: lengths differ"
+    );
+    let values = v.par_chunks(TASK).zip(s.par_chunks(TASK));
+    let gradients = gv.par_chunks_mut(TASK).zip(gs.par_chunks_mut(TASK));
+    values.zip(gradients).for_each(|((v, s), (gv, gs))| {
+        Engine::best().run(Gradients {
+            scales,
+            v,
+            s,
+            gv,
+            gs,
+        });
+    });
+}
+
+struct Bits<'a> {
+    scales: Scales,
+    v: &'a [f32],
+    s: &'a [f32],
+    bits: &'a mut [f32],
+}
+
+impl Task for Bits<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        for ((bits, v), s) in self.bits.iter_mut().zip(self.v).zip(self.s) {
+            *bits = self.scales.bits(*v, *s);
+        }
+    }
+}
+
+struct Gradients<'a> {
+    scales: Scales,
+    v: &'a [f32],
+    s: &'a [f32],
+    gv: &'a mut [f32],
+    gs: &'a mut [f32],
+}
+
+impl Task for Gradients<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let values = self.v.iter().zip(self.s);
+        for ((gv, gs), (v, s)) in self.gv.iter_mut().zip(self.gs).zip(values) {
+            [*gv, *gs] = self.scales.bits_gradient(*v, *s);
+        }
+    }
+}
+
+impl Scales {
+    #[inline(always)]
+    fn inverse(self, s: f32) -> f32 {
+        let index = limit(s, 0.0, self.last) - 0.5;
+        exp(-self.log_step * index) * self.inverse_least
+    }
+
+    #[inline(always)]
+    fn bits(self, v: f32, s: f32) -> f32 {
+        let p = probability(v.abs(), self.inverse(s));
+        -log2(if p > MIN_PROBABILITY {
+            p
+        } else {
+            MIN_PROBABILITY
+        })
+    }
+
+    /// Derivatives with respect to the residual and the scale index.
+    #[inline(always)]
+    fn bits_gradient(self, v: f32, s: f32) -> [f32; 2] {
+        const LOG2_E: f32 = std::f32::consts::LOG2_E;
+        let inverse = self.inverse(s);
+        let a = v.abs();
+        let p = probability(a, inverse);
+        let (low, high) = ((a - 0.5) * inverse, (a + 0.5) * inverse);
+        let (pdf_low, pdf_high) = (normal(low), normal(high));
+        let is_bounded = p <= MIN_PROBABILITY;
+        // d bits / d v = -log2(e) / p * dp/dv; d p / d ln(sigma) = low*pdf(low) - high*pdf(high).
+        let scale = LOG2_E / if is_bounded { 1.0 } else { p };
+        let inside = [
+            (pdf_low - pdf_high) * inverse * scale,
+            -(low * pdf_low - high * pdf_high) * scale,
+        ];
+        // Beyond the bound: pull towards a wider scale and the mean, as a Gaussian tail would.
+        let outside = [
+            inverse * limit(low, 1.0, 8.0) * LOG2_E,
+            -low * limit(low, f32::MIN, 8.0),
+        ];
+        let [dv, d_log_sigma] = if is_bounded { outside } else { inside };
+        [dv.copysign(v), self.index_gradient(s, d_log_sigma)]
+    }
+
+    /// Chain rule from ln(sigma) to the index. At the ends of the index range only
+    /// gradients that lead back inside pass (a plain clamp would have none at all).
+    #[inline(always)]
+    fn index_gradient(self, s: f32, d_log_sigma: f32) -> f32 {
+        let gradient = d_log_sigma * self.log_step;
+        let leaves = (s < 0.0) & (gradient > 0.0) | (s > self.last) & (gradient < 0.0);
+        if leaves { 0.0 } else { gradient }
+    }
+}
+
+/// Probability of the step around `v >= 0`.
+#[inline(always)]
+fn probability(v: f32, inverse_sigma: f32) -> f32 {
+    let factor = inverse_sigma * std::f32::consts::FRAC_1_SQRT_2;
+    0.5 * (erfc((v - 0.5) * factor) - erfc((v + 0.5) * factor))
+}
+
+/// Density of the normal distribution.
+#[inline(always)]
+fn normal(x: f32) -> f32 {
+    exp(-0.5 * x * x) * 0.398_942_3
+}
+
+#[inline(always)]
+fn limit(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x > low { x } else { low };
+    if x < high { x } else { high }
+}
+
+/// Complementary error function, relative error below about 1e-6
+/// (Chebyshev fit; Press et al., Numerical Recipes, section 6.2).
+#[inline(always)]
+fn erfc(x: f32) -> f32 {
+    const C: [f32; 10] = [
+        -1.265_512_2,
+        1.000_023_7,
+        0.374_091_96,
+        0.096_784_18,
+        -0.186_288_06,
+        0.278_868_07,
+        -1.135_204,
+        1.488_515_9,
+        -0.822_152_2,
+        0.170_872_77,
+    ];
+    let z = x.abs();
+    let t = 1.0 / (1.0 + 0.5 * z);
+    let mut poly = C[9];
+    for i in (0..9).rev() {
+        poly = poly * t + C[i];
+    }
+    let tail = t * exp(poly - z * z);
+    if x >= 0.0 { tail } else { 2.0 - tail }
+}
+
+/// e to the power of `x`; below -87 about 1e-38, and NaN stays NaN.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding it rounds to an integer, which is then in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let mut poly = 1.987_569_2e-4;
+    for c in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.5,
+    ] {
+        poly = poly * r + c;
+    }
+    let power = poly * r * r + r + 1.0;
+    f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+/// Logarithm to base 2 of a positive, normal number.
+#[inline(always)]
+fn log2(x: f32) -> f32 {
+    const SQRT_HALF: u32 = 0x3f35_04f3;
+    let exponent = x.to_bits().wrapping_sub(SQRT_HALF).cast_signed() >> 23;
+    let mantissa = f32::from_bits(x.to_bits().wrapping_sub(exponent.cast_unsigned() << 23));
+    let f = mantissa - 1.0;
+    let mut poly = 7.037_683_6e-2;
+    for c in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ] {
+        poly = poly * f + c;
+    }
+    let ln = poly * f * f * f - 0.5 * f * f + f;
+    ln * std::f32::consts::LOG2_E + exponent as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCALES: Scales = Scales {
+        log_step: 0.114_213_29,
+        inverse_least: 1.0 / 0.12,
+        last: 63.999,
+    };
+
+    #[test]
+    fn exp_and_log2_match_the_standard_library() {
+        for i in -8000..=8000 {
+            let x = i as f32 * 0.01;
+            assert!((exp(x) / x.exp() - 1.0).abs() < 1e-6, "exp {x}");
+            let y = x.exp();
+            assert!(
+                (log2(y) - y.log2()).abs() < 1e-6 * y.log2().abs().max(1.0),
+                "log2 {y}"
+            );
+        }
+        assert!(exp(-1e9) < 1e-37 && exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn erfc_matches_tabulated_values() {
+        for (x, want) in [
+            (0.0, 1.0),
+            (0.5, 0.479_500_12),
+            (1.0, 0.157_299_2),
+            (3.0, 2.209_05e-5),
+            (-1.0, 1.842_700_8),
+        ] {
+            assert!((erfc(x) / want - 1.0).abs() < 1e-5, "{x}: {}", erfc(x));
+        }
+    }
+
+    #[test]
+    fn probabilities_of_all_symbols_sum_to_one() {
+        for s in [3.5, 20.0, 45.0] {
+            let sum: f32 = (-2000..=2000)
+                .map(|k| probability((k as f32).abs(), SCALES.inverse(s)))
+                .sum();
+            assert!((sum - 1.0).abs() < 1e-4, "{s}: {sum}");
+        }
+    }
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        let bits = |v, s| SCALES.bits(v, s);
+        for v in [-3.3f32, -0.7, -0.2, 0.1, 0.45, 0.9, 2.6, 7.0] {
+            for s in [8.3f32, 20.5, 33.0, 50.7] {
+                if bits(v, s) > 20.0 {
+                    continue;
+                }
+                let [dv, ds] = SCALES.bits_gradient(v, s);
+                let h = 0.01;
+                let nv = (bits(v + h, s) - bits(v - h, s)) / (2.0 * h);
+                let ns = (bits(v, s + h) - bits(v, s - h)) / (2.0 * h);
+                assert!(
+                    (dv - nv).abs() < 0.02 * (1.0 + nv.abs()),
+                    "dv at {v} {s}: {dv} {nv}"
+                );
+                assert!(
+                    (ds - ns).abs() < 0.02 * (0.1 + ns.abs()),
+                    "ds at {v} {s}: {ds} {ns}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn outliers_are_pulled_back() {
+        let [dv, ds] = SCALES.bits_gradient(-40.0, 5.0);
+        assert!(dv < 0.0 && ds < 0.0);
+        // Outside the index range only the way back has a gradient.
+        assert_eq!(SCALES.bits_gradient(0.0, -1.0)[1], 0.0);
+        assert!(SCALES.bits_gradient(3.0, -1.0)[1] < 0.0);
+    }
+}
