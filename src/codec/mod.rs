@@ -26,7 +26,7 @@ mod usage;
 
 pub use count::count_symbols;
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents, quantized_latent};
+pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};

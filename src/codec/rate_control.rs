@@ -10,7 +10,7 @@
 //! change a file's size and PSNR by a few percent, so a few files with all of them follow,
 //! beginning where the fast ones ended.
 
-use super::encode::PictureEncoder;
+use super::encode::{PictureEncoder, kept_metadata};
 use super::refine;
 use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
 use super::{Effort, EncodeOptions, Model, Progress, Steps};
@@ -185,17 +185,14 @@ impl Measure {
                 describe(goal)
             )));
         }
-        let metadata = &image.metadata;
-        let length = |block: &Option<Vec<u8>>| block.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let optional = if options.strip {
-            0
-        } else {
-            length(&metadata.exif) + length(&metadata.xmp)
-        };
+        let metadata = kept_metadata(image, options).payloads();
         Ok(Self {
             goal,
             max_bytes,
-            fixed_bytes: length(&metadata.icc) + optional,
+            fixed_bytes: metadata
+                .iter()
+                .map(|(_, payload)| payload.len() as u64)
+                .sum(),
             pixels,
         })
     }

@@ -12,12 +12,12 @@
 pub mod activation;
 mod aligned;
 pub mod block;
-pub mod block_gradient;
+pub(crate) mod block_gradient;
 pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
 mod lanes;
-#[cfg(feature = "cli")]
+#[cfg(feature = "mimalloc")]
 pub mod memory;
 mod peak;
 pub mod pixels;
@@ -25,8 +25,10 @@ pub mod pointwise;
 pub mod rearrange;
 #[cfg(test)]
 mod tests;
-pub mod train;
-pub mod window;
+// Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
+#[allow(dead_code, unused_imports)]
+pub(crate) mod train;
+pub(crate) mod window;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};
@@ -36,3 +38,14 @@ pub use peak::fma_peak;
 pub use pixels::{patches_to_pixels, pixels_to_patches};
 pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};
+
+/// The product of sizes that a slice's length is held against.
+///
+/// # Panics
+/// When it does not fit: a product that wrapped could agree with a slice that is too short.
+fn product<const N: usize>(sizes: [usize; N]) -> usize {
+    sizes
+        .iter()
+        .try_fold(1, |product: usize, &size| product.checked_mul(size))
+        .expect("the number of values fits in memory")
+}

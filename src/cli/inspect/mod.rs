@@ -14,8 +14,9 @@ use anyhow::Context;
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::Resources;
+use super::output::check_folder;
 use super::rate::parse_quality;
-use super::stdio;
+use super::{stdio, text};
 use crate::bitstream::{Quality, SIGNATURE};
 use crate::codec::{self, EncodeOptions, NoProgress};
 use crate::image::{Image, io};
@@ -52,6 +53,10 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR|PAGE.html")]
     out: Option<PathBuf>,
 
+    /// Replace what --out holds
+    #[arg(long, requires = "out")]
+    overwrite: bool,
+
     /// Blocks to list, those that stand out most first
     #[arg(long, value_name = "N", default_value_t = 10)]
     blocks: usize,
@@ -72,10 +77,24 @@ pub(super) struct Args {
 /// # Errors
 /// When an input cannot be read, encoded or decoded, the sizes differ, or a result cannot be written.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    if let Some(out) = &args.out
+        && !args.overwrite
+    {
+        let page = output::page_path(out);
+        let (folder, name) = (page.parent().unwrap_or(Path::new("")), page.file_name());
+        let name = name.unwrap_or_default().to_string_lossy();
+        let files: &[&str] = if page == *out {
+            &[&name]
+        } else {
+            &output::FILES
+        };
+        let hint = "name another folder or page, or replace it with --overwrite";
+        check_folder(folder, files, "a page", hint)?;
+    }
     let exhibits = args.resources.install(|| exhibits(&args, global))?;
     if let Some(out) = &args.out {
         output::write(out, &exhibits, args.blocks)?;
-        global.say(&format!("wrote {}", output::page_path(out).display()));
+        global.say(&format!("wrote {}", text::quoted(&output::page_path(out))));
     }
     let mut stdout = std::io::stdout().lock();
     for exhibit in &exhibits {
@@ -105,7 +124,7 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
     let (original, named) = if are_aec {
         let original = args.original.as_ref();
         let original = original.map(|path| read(path, &stdio::read_input(path, &limits)?));
-        let names = args.inputs.iter().map(|path| bare_name(path));
+        let names = args.inputs.iter().map(|path| stdio::plain_name(path));
         (original.transpose()?, names.zip(files).collect())
     } else {
         let image = read(&args.inputs[0], &files[0])?;
@@ -119,11 +138,6 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
             .with_context(|| format!("cannot inspect '{name}'"))
     };
     named.into_iter().map(look).collect()
-}
-
-/// An input's name without quotes.
-fn bare_name(path: &Path) -> String {
-    stdio::input_name(path).trim_matches('\'').into()
 }
 
 /// Refuses what contradicts the kind of the inputs.
@@ -152,7 +166,7 @@ fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
 /// The files of a picture at all qualities, with their names.
 fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let model = args.model.load(args.resources.device)?;
-    let name = bare_name(&args.inputs[0]);
+    let name = stdio::plain_name(&args.inputs[0]);
     let encode = |quality: Quality| {
         let options = EncodeOptions {
             quality,
