@@ -95,13 +95,7 @@ impl<'a> Distortion<'a> {
                 emit(rows, gradient, curvature);
                 steps.advance(0)
             };
-            match kind {
-                Gradient::Shortcut => {
-                    let size = (quantized.height, quantized.width);
-                    quality.shortcut_back(size, known, emit)?;
-                }
-                Gradient::Whole => quality.synthesis_gradient(quantized, known, emit)?,
-            }
+            quality.synthesis_gradient(quantized, known, emit)?;
             return Ok(sum);
         }
         let mut error = SquaredError::new(encoder, quality.bits_per_squared_sample);
@@ -114,7 +108,7 @@ impl<'a> Distortion<'a> {
             steps.advance(2 * rows.len())
         };
         match kind {
-            Gradient::Shortcut => quality.shortcut_gradient(quantized, slopes, emit)?,
+            Gradient::Linear => quality.linear_gradient(quantized, slopes, emit)?,
             Gradient::Whole => quality.synthesis_gradient(quantized, slopes, emit)?,
         }
         self.cost = error.cost();

@@ -40,12 +40,12 @@ impl Effort {
 
     /// The rounds of search for squared error, at most.
     pub(super) fn rounds(self) -> Vec<Gradient> {
-        use Gradient::{Shortcut, Whole};
+        use Gradient::{Linear, Whole};
         match self.0 {
             1 => vec![],
-            2 => vec![Shortcut],
-            3 => vec![Shortcut; 2],
-            4 => vec![Whole, Shortcut],
+            2 => vec![Linear],
+            3 => vec![Whole],
+            4 => vec![Whole; 2],
             5 => vec![Whole; 3],
             6 => vec![Whole; 5],
             7 => vec![Whole; 8],
@@ -65,8 +65,8 @@ impl Effort {
 /// How a round takes the gradient of the distortion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gradient {
-    /// Past the blocks of the network: nearly no time beside the forward pass.
-    Shortcut,
+    /// Through the linear path alone, of squared error: nearly no time beside the forward pass.
+    Linear,
     /// Through everything.
     Whole,
 }

@@ -13,7 +13,7 @@ use super::layers::Mode;
 use super::network::Network;
 use super::quality::{Gains, QUALITY_MAX, RowPosition};
 use super::scales::SCALE_LEVELS;
-use super::stream::{Sink, Source, bands};
+use super::stream::{Sink, Source};
 use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
 use super::weights::{StoredLayers, Weights};
 use crate::error::Result;
@@ -295,42 +295,22 @@ impl QualityModel<'_> {
         gradient.stream(synthesis, latent, &self.gains, patch_gradient, emit)
     }
 
-    /// [`synthesis_gradient`](Self::synthesis_gradient) without what the network's blocks add:
-    /// an approximation in half the time.
+    /// [`synthesis_gradient`](Self::synthesis_gradient) through the linear path alone: an
+    /// approximation in half the time.
     ///
     /// # Errors
     /// Those of `patch_gradient` and `emit`; [`Error::Compute`](crate::Error::Compute) when
     /// the backend fails.
-    pub fn shortcut_gradient(
+    pub fn linear_gradient(
         &self,
         latent: &Grid,
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
         let gradient = self.inference.transposed()?;
-        let mut stream = gradient.shortcut_stream(latent.width, &self.gains)?;
+        let mut stream = gradient.linear_stream(latent.width);
         self.synthesis(latent, &mut |rows, patches| {
             stream.add(rows, patches, patch_gradient, emit)
-        })
-    }
-
-    /// [`shortcut_gradient`](Self::shortcut_gradient) where the gradient with respect to the
-    /// patches is known, so that `patch_gradient` gets no patches: no forward pass runs. `size`
-    /// is the latent's (height, width).
-    ///
-    /// # Errors
-    /// As [`shortcut_gradient`](Self::shortcut_gradient).
-    pub fn shortcut_back(
-        &self,
-        (height, width): (usize, usize),
-        patch_gradient: &mut PatchGradient<'_>,
-        emit: &mut Sink<'_>,
-    ) -> Result<()> {
-        let gradient = self.inference.transposed()?;
-        let mut stream = gradient.shortcut_stream(width, &self.gains)?;
-        bands(height, width).try_for_each(|band| {
-            let rows = 2 * band.start..2 * band.end;
-            stream.add(rows, &[], patch_gradient, emit)
         })
     }
 

@@ -142,20 +142,14 @@ impl SynthesisGradient {
         Ok(())
     }
 
-    /// The gradient past the blocks, of a picture `width` latents wide.
-    ///
-    /// # Errors
-    /// When the gains cannot be read.
-    pub fn shortcut_stream(&self, width: usize, gains: &Gains) -> Result<ShortcutGradient<'_>> {
-        Ok(ShortcutGradient {
+    /// The gradient through the linear path alone, of a picture `width` latents wide.
+    pub fn linear_stream(&self, width: usize) -> LinearGradient<'_> {
+        LinearGradient {
             weights: self,
             width,
-            gain_out: gains.synthesis_out.as_ref().map(gain_values).transpose()?,
-            gain8: gain_values(&gains.synthesis8)?,
-            gain16: gain_values(&gains.synthesis16)?,
             patches: Rows::new(2 * width * PATCH8),
-            buffers: [const { Vec::new() }; 5],
-        })
+            buffer: Vec::new(),
+        }
     }
 
     /// The gradient through the linear path for some rows of latents, in `buffer`.
@@ -177,19 +171,16 @@ impl SynthesisGradient {
     }
 }
 
-/// The gradient through the linear path and through the network without what its blocks add:
-/// an approximation without a backward pass through any block. Patches come a few rows at a time.
-pub struct ShortcutGradient<'a> {
+/// The gradient through the linear path alone: an approximation without a backward pass
+/// through the network. Patches come a few rows at a time.
+pub struct LinearGradient<'a> {
     weights: &'a SynthesisGradient,
     width: usize,
-    gain_out: Option<Vec<f32>>,
-    gain8: Vec<f32>,
-    gain16: Vec<f32>,
     patches: Rows,
-    buffers: [Vec<f32>; 5],
+    buffer: Vec<f32>,
 }
 
-impl ShortcutGradient<'_> {
+impl LinearGradient<'_> {
     /// Takes the next rows of decoded patches, and gives out the rows of latents that are ready.
     ///
     /// # Errors
@@ -206,32 +197,11 @@ impl ShortcutGradient<'_> {
         // A row of latents needs two rows; the second may still be missing.
         let held = self.patches.range();
         let rows = held.start / 2..held.end / 2;
-        emit(rows.clone(), self.rows(rows.clone()))?;
+        let (weights, buffer) = (self.weights, &mut self.buffer);
+        let linear = weights.linear_path(&self.patches, rows.clone(), self.width, buffer);
+        emit(rows.clone(), linear)?;
         self.patches.drop_above(2 * rows.end);
         Ok(())
-    }
-
-    /// The gradient of some rows of latents.
-    fn rows(&mut self, rows: Range<usize>) -> &[f32] {
-        let (weights, width, count) = (self.weights, self.width, rows.len());
-        let (c8, positions) = (self.gain8.len(), count * width);
-        let [path, at8, cells, at16, out] = &mut self.buffers;
-        let linear = weights.linear_path(&self.patches, rows.clone(), width, path);
-        let at8 = space(at8, 4 * positions * c8);
-        let patches = self.patches.part(2 * rows.start..2 * rows.end);
-        pointwise(patches, &weights.conv_out, false, None, at8);
-        if let Some(gain) = &self.gain_out {
-            scale_channels(at8, gain);
-        }
-        scale_channels(at8, &self.gain8);
-        let cells = space(cells, 4 * positions * c8);
-        kernels::space_to_depth(at8, 2 * count, 2 * width, c8, 2, cells);
-        let at16 = space(at16, positions * self.gain16.len());
-        pointwise(cells, &weights.up, false, None, at16);
-        scale_channels(at16, &self.gain16);
-        let out = space(out, linear.len());
-        pointwise(at16, &weights.conv_in, false, Some(linear), out);
-        out
     }
 }
 
