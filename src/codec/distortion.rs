@@ -88,7 +88,9 @@ impl<'a> Distortion<'a> {
             let sum = self.value(quantized, curvature, steps)?;
             let structural = self.structural.as_ref();
             let known = &mut |rows: Range<usize>, _: &[f32], gradient: &mut [f32]| {
-                structural.map(|structural| structural.gradient(rows, gradient));
+                if let Some(structural) = structural {
+                    structural.gradient(rows, gradient);
+                }
                 Ok(())
             };
             let emit = &mut |rows: Range<usize>, gradient: &[f32]| {

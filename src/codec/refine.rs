@@ -105,7 +105,7 @@ pub(super) fn refine(
             continue;
         }
         // Not a number either: the model may be anything.
-        if !(gain >= LEAST_GAIN) {
+        if gain.is_nan() || gain < LEAST_GAIN {
             break;
         }
     }

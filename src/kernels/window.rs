@@ -77,10 +77,10 @@ impl Kernel for Across<'_> {
         for (out, middle) in self.out.iter_mut().zip(at(REACH)) {
             *out = TAPS[0] * middle;
         }
-        for offset in 1..=REACH {
+        for (offset, tap) in TAPS.iter().enumerate().skip(1) {
             let sides = at(REACH - offset).iter().zip(at(REACH + offset));
             for (out, (left, right)) in self.out.iter_mut().zip(sides) {
-                *out += TAPS[offset] * (left + right);
+                *out += tap * (left + right);
             }
         }
     }
@@ -105,11 +105,11 @@ impl Kernel for Down<'_> {
                 *out = TAPS[0] * middle;
             }
         }
-        for offset in 1..=REACH {
+        for (offset, tap) in TAPS.iter().enumerate().skip(1) {
             let above = self.y.checked_sub(offset).and_then(row);
             for row in [above, row(self.y + offset)].into_iter().flatten() {
                 for (out, value) in self.out.iter_mut().zip(row) {
-                    *out += TAPS[offset] * value;
+                    *out += tap * value;
                 }
             }
         }
