@@ -485,11 +485,18 @@ fn huge_lengths_are_refused_at_once() {
     ));
     let profile = bomb(|layout| layout.sections.insert(0, (*b"iccP", vec![0; 5000])));
     let limits = Limits {
-        max_metadata_bytes: 4999,
+        max_metadata_bytes: 4998,
         ..Limits::default()
     };
     let error = refused(64 << 10, || Container::parse(&profile, &limits).map(drop));
     assert!(matches!(error, Error::LimitExceeded { .. }));
+    // A block that states 2^26 bytes, which the limit allows, and has no more than a few.
+    let block = [&[0x80, 0x80, 0x80, 0x20][..], &[0; 100]].concat();
+    let block = bomb(|layout| layout.sections.insert(0, (*b"xmp ", block)));
+    let error = refused(64 << 10, || {
+        Container::parse(&block, &Limits::default()).map(drop)
+    });
+    assert!(matches!(error, Error::Corrupt(_)));
 }
 
 /// What a file costs follows from its number of padded pixels, not from its own size: with symbols that

@@ -37,6 +37,17 @@ fn both_decoders_give_the_same_pixels() {
             .alpha
             .map(|alpha| (alpha.depth().bits(), alpha.samples().to_vec()));
         assert!(alpha == expected.alpha, "{}", vector.name);
+        let metadata = found.metadata;
+        let blocks = [
+            (*b"iccP", metadata.icc),
+            (*b"exif", metadata.exif),
+            (*b"xmp ", metadata.xmp),
+        ];
+        let blocks: Vec<_> = blocks
+            .into_iter()
+            .filter_map(|(tag, block)| Some((tag, block?)))
+            .collect();
+        assert!(blocks == expected.blocks, "{}", vector.name);
     }
 }
 

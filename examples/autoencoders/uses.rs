@@ -100,8 +100,8 @@ fn rebuilding(network: &Autoencoder, pixels: &Tensor, _: &mut ChaCha8Rng) -> Res
 }
 
 /// Compression of a picture to the 20 numbers of a dense or a convolutional network.
-pub fn compression(lab: &mut Lab, build: Build, batch: usize) -> anyhow::Result<Figures> {
-    let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, batch), rebuilding)?;
+pub fn compression(lab: &mut Lab, build: Build) -> anyhow::Result<Figures> {
+    let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, 128), rebuilding)?;
     lab.draw_rebuilt(&network)?;
     Ok(vec![figure("test loss", loss)])
 }
@@ -226,6 +226,7 @@ pub fn anomaly(lab: &mut Lab) -> anyhow::Result<Figures> {
         let (network, _) = lab.fit(&usual, networks::dense, (5, 128), rebuilding)?;
         let errors = squared_errors(&network.rebuild(&lab.test.pixels)?, &lab.test.pixels)?;
         let area = area_under_curve(&errors, |i| lab.test.labels[i] == digit);
+        println!("area under the ROC curve {area:.4}");
         figures.push(figure(
             format!("area under the ROC curve, digit {digit}"),
             area,

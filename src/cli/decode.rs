@@ -69,6 +69,10 @@ pub(super) struct Args {
     #[command(flatten)]
     overwrite: OverwriteOptions,
 
+    /// Give OUTPUT the modification time of INPUT
+    #[arg(long, help_heading = "Resources")]
+    preserve: bool,
+
     #[command(flatten)]
     resources: Resources,
 }
@@ -194,8 +198,11 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         clock.lap("decode");
         Ok(image)
     })?;
+    let lost = io::not_kept(&image, format.into());
     target.commit(|out| io::write(&image, format.into(), out))?;
+    stdio::keep_time(args.preserve, &args.input, output)?;
     clock.lap("write image");
+    global.warn_about(&stdio::output_name(output), lost.as_slice());
     let route = stdio::route(&args.input, output);
     global.say(&summary(&route, &image, started));
     refuse_damage(&damage, &stdio::input_name(&args.input), global)
@@ -227,6 +234,9 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             args.decode(&task.input, bytes, &models.of_file(bytes), &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format.into(), out))?;
+        stdio::keep_time(args.preserve, &task.input, &task.output)?;
+        let lost = io::not_kept(&image, format.into());
+        global.warn_about(&stdio::output_name(&task.output), lost.as_slice());
         refuse_damage(&damage, &stdio::input_name(&task.input), global)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {

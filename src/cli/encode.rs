@@ -17,15 +17,15 @@ use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress};
 use crate::error::Error;
-use crate::image::{Image, io};
-use crate::limits::Limits;
+use crate::image::Image;
+use crate::image::io::{self, Warning};
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "aec encode [OPTIONS] <INPUT> <OUTPUT>\n       \
                             aec encode [OPTIONS] --out-dir <DIR> <INPUT>...")]
 pub(super) struct Args {
-    /// Image to compress: PNG, JPEG, WebP or PPM ('-' for stdin)
+    /// Image to compress: PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA ('-' for stdin)
     input: PathBuf,
 
     /// File to write ('-' for stdout)
@@ -51,6 +51,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     overwrite: OverwriteOptions,
+
+    /// Give OUTPUT the modification time of INPUT
+    #[arg(long, help_heading = "Resources")]
+    preserve: bool,
 
     /// Side of a tile in pixels: a multiple of 64
     ///
@@ -84,7 +88,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let bytes = stdio::read_input(&args.input, &limits)?;
     memory::check(io::pixels(&bytes), &limits)
         .with_context(|| format!("cannot encode {}", stdio::input_name(&args.input)))?;
-    let image = read_image(&args.input, &bytes, &limits)?;
+    let image = args.read_image(&args.input, &bytes, global)?;
     if io::is_lossy_source(&bytes) {
         global.warn(&format!(
             "{} is already lossy; encoding it again can only lower its quality",
@@ -105,6 +109,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         global.warn(&warning);
     }
     target.commit(|out| Ok(out.write_all(&result.file)?))?;
+    stdio::keep_time(args.preserve, &args.input, output)?;
     let route = stdio::route(&args.input, output);
     global.say(&result.summary(&route, &image, &model, started));
     Ok(())
@@ -132,7 +137,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         label: "encoding",
         kinds: FileKinds {
             inputs: &PICTURE_EXTENSIONS,
-            inputs_name: "pictures (PNG, JPEG, WebP, PPM)",
+            inputs_name: "pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA)",
             output: "aec",
             keeps_extension: args.batch.keep_extension,
         },
@@ -146,10 +151,11 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
     let model = pool.install(|| args.model.load(args.resources.device))?;
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
-        let image = read_image(&task.input, bytes, &limits)?;
+        let image = args.read_image(&task.input, bytes, global)?;
         let result = args.encode(&task.input, &image, &model, &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| Ok(out.write_all(&result.file)?))?;
+        stdio::keep_time(args.preserve, &task.input, &task.output)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {
             pixels: image.pixels(),
@@ -164,6 +170,24 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
 }
 
 impl Args {
+    /// Reads a picture; says what is not kept of it.
+    fn read_image(
+        &self,
+        input: &Path,
+        bytes: &[u8],
+        global: &GlobalOptions,
+    ) -> anyhow::Result<Image> {
+        let name = stdio::input_name(input);
+        let (image, mut warnings) = io::read_with_warnings(bytes, &self.resources.limits())
+            .map_err(|error| explain(error, bytes))
+            .with_context(|| format!("cannot read {name}"))?;
+        if self.strip {
+            warnings.retain(|warning| !matches!(warning, Warning::NotKept(_)));
+        }
+        global.warn_about(&name, &warnings);
+        Ok(image)
+    }
+
     /// The file of one picture, at the quality or for the target that is asked for.
     fn encode(
         &self,
@@ -233,13 +257,6 @@ impl Encoding {
             text::speed(image.pixels(), started.elapsed()),
         )
     }
-}
-
-/// Reads the input picture.
-fn read_image(input: &Path, bytes: &[u8], limits: &Limits) -> anyhow::Result<Image> {
-    io::read(bytes, limits)
-        .map_err(|error| explain(error, bytes))
-        .with_context(|| format!("cannot read {}", stdio::input_name(input)))
 }
 
 /// Adds a hint when the input is an `.aec` file already.

@@ -7,6 +7,7 @@ use clap::ColorChoice;
 
 use super::text::printable;
 use crate::error::Error;
+use crate::image::io::Warning;
 
 /// Options that every command has.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -79,6 +80,13 @@ impl GlobalOptions {
     pub fn warn(&self, text: &str) {
         if !self.quiet {
             self.print("warning:", "\x1b[1;33m", text);
+        }
+    }
+
+    /// Prints what there is to know about a picture, unless `--quiet`.
+    pub fn warn_about(&self, name: &str, warnings: &[Warning]) {
+        for warning in warnings {
+            self.warn(&format!("{name}: {warning}"));
         }
     }
 

@@ -12,8 +12,9 @@ use crate::limits::Limits;
 use crate::model::ComputeDevice;
 
 /// Lower-case extensions of the pictures that are looked for in folders.
-pub(super) const PICTURE_EXTENSIONS: [&str; 10] = [
-    "png", "jpg", "jpeg", "jfif", "webp", "ppm", "pgm", "pbm", "pnm", "pam",
+pub(super) const PICTURE_EXTENSIONS: [&str; 16] = [
+    "png", "jpg", "jpeg", "jfif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "tif", "tiff", "bmp",
+    "gif", "qoi", "tga",
 ];
 
 /// The picture format that a path's extension names, whether it can be read or not.

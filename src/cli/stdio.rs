@@ -9,7 +9,9 @@ use anyhow::Context;
 
 use super::messages::Complaint;
 use super::text;
+use crate::bitstream::SIGNATURE;
 use crate::error::Error;
+use crate::image::io as pictures;
 use crate::limits::Limits;
 
 /// The argument that means stdin or stdout.
@@ -86,22 +88,51 @@ pub fn read_input(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
     read().with_context(|| format!("cannot read {}", input_name(path)))
 }
 
-/// Reads to the end, but not more than the most wasteful picture format could need.
-fn read_bounded(source: impl Read, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+/// Bytes that are read before it is decided whether to read on.
+const FIRST_BYTES: u64 = 1 << 16;
+
+/// Reads a picture or an `.aec` file: the whole, but not more than the most wasteful picture format could need. Of
+/// anything else it reads no more than the start, which is enough to say what it is not.
+fn read_bounded(mut source: impl Read, limits: &Limits) -> anyhow::Result<Vec<u8>> {
     // A pixel of plain-text PPM with 16 bits: three numbers of five digits, three separators.
     const MOST_BYTES_PER_PIXEL: u64 = 18;
-    const HEADERS: u64 = 1 << 20;
-    let limit = (limits.max_pixels.saturating_mul(MOST_BYTES_PER_PIXEL))
-        .saturating_add(limits.max_metadata_bytes.saturating_mul(4))
-        .saturating_add(HEADERS);
     let mut bytes = Vec::new();
-    source
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    source.by_ref().take(FIRST_BYTES).read_to_end(&mut bytes)?;
+    if !pictures::is_picture(&bytes) && !bytes.starts_with(&SIGNATURE) {
+        return Ok(bytes);
+    }
+    // Most headers of pictures state the size within the first bytes.
+    let pixels = match pictures::pixels(&bytes) {
+        0 => limits.max_pixels,
+        pixels => pixels.min(limits.max_pixels),
+    };
+    let limit = (pixels.saturating_mul(MOST_BYTES_PER_PIXEL))
+        .saturating_add(limits.max_metadata_bytes.saturating_mul(4))
+        .saturating_add(FIRST_BYTES);
+    let more = limit.saturating_add(1) - bytes.len() as u64;
+    source.take(more).read_to_end(&mut bytes)?;
     let found = bytes.len() as u64;
     if found > limit {
         let what = "number of input bytes allowed for that many pixels";
         return Err(Error::LimitExceeded { what, found, limit }.into());
     }
     Ok(bytes)
+}
+
+/// Gives `output` the modification time of `input` if `is_asked`, and both are files.
+///
+/// # Errors
+/// When the time cannot be read or set.
+pub fn keep_time(is_asked: bool, input: &Path, output: &Path) -> anyhow::Result<()> {
+    let is_file = |path: &Path| !is_standard_stream(path) && path.is_file();
+    if !is_asked || !is_file(input) || !is_file(output) {
+        return Ok(());
+    }
+    let set = || {
+        fs::File::options()
+            .append(true)
+            .open(output)?
+            .set_modified(fs::metadata(input)?.modified()?)
+    };
+    set().with_context(|| format!("cannot keep the time of {}", input_name(input)))
 }

@@ -252,6 +252,20 @@ fn encode_tile(
     Ok((tile, coded.latent))
 }
 
+/// What of a picture's metadata goes into its file.
+pub(super) fn kept_metadata<'a>(image: &'a Image, options: &EncodeOptions) -> Metadata<'a> {
+    fn borrowed(block: &Option<Vec<u8>>) -> Option<Cow<'_, [u8]>> {
+        block.as_deref().map(Cow::Borrowed)
+    }
+    let metadata = &image.metadata;
+    Metadata {
+        icc: borrowed(&metadata.icc),
+        exif: borrowed(&metadata.exif).filter(|_| !options.strip),
+        xmp: borrowed(&metadata.xmp).filter(|_| !options.strip),
+        resolution: metadata.resolution,
+    }
+}
+
 fn write_container(
     image: &Image,
     options: &EncodeOptions,
@@ -259,11 +273,6 @@ fn write_container(
     tiles: &[EncodedTile],
     alpha: &[EncodedAlpha],
 ) -> Result<Vec<u8>> {
-    let metadata = Metadata {
-        icc: image.metadata.icc.as_deref(),
-        exif: image.metadata.exif.as_deref().filter(|_| !options.strip),
-        xmp: image.metadata.xmp.as_deref().filter(|_| !options.strip),
-    };
     let tiles = tiles
         .iter()
         .map(|tile| TilePayload {
@@ -274,7 +283,7 @@ fn write_container(
         .collect();
     Container {
         header,
-        metadata,
+        metadata: kept_metadata(image, options),
         tiles,
         alpha: alpha.iter().map(EncodedAlpha::payload).collect(),
     }

@@ -4,10 +4,19 @@
 //! formats is in [`io`], metadata blocks are in [`metadata`].
 
 mod alpha;
+mod blocks;
+mod color;
+mod gif;
 pub mod io;
+mod jpeg;
 pub mod metadata;
+mod notes;
+mod others;
 mod png;
+mod samples;
 mod sniff;
+mod tiff;
+mod webp;
 
 pub use alpha::Alpha;
 pub use metadata::Metadata;
@@ -35,7 +44,7 @@ pub struct Image {
     pub is_gray: bool,
     /// Opacity, where the picture is not opaque everywhere. The colors are not multiplied by it.
     pub alpha: Option<Alpha>,
-    /// Color profile, Exif, XMP and orientation.
+    /// Color profile, Exif, XMP, resolution and orientation.
     pub metadata: Metadata,
 }
 

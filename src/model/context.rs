@@ -49,6 +49,7 @@ pub fn channel_group(channels: usize) -> usize {
 
 /// One step's network.
 pub struct ContextStep {
+    step: usize,
     conv_in: Pointwise,
     /// What the trunk adds of the step before, where the model has that.
     state: Option<Pointwise>,
@@ -58,15 +59,15 @@ pub struct ContextStep {
 
 /// The last layers: normalized means and raw scales of the latents.
 enum Heads {
-    /// Of all latents, for training.
-    Whole { mean: Pointwise, scale: Pointwise },
+    /// For training.
+    Train { mean: Pointwise, scale: Pointwise },
     /// Of the latents that the step codes: for each phase of the 2 x 2 pattern, the
     /// means and then the scales of the channel group that is coded there.
     Coded(Box<[ExactPointwise; PHASES]>),
 }
 
 /// Positions of the 2 x 2 pattern, in raster order.
-const PHASES: usize = 4;
+pub(super) const PHASES: usize = 4;
 
 /// The trunk's output of a context step, `[b, h, w, F]`: what the next step starts from.
 pub struct ContextState(Tensor);
@@ -99,13 +100,14 @@ impl ContextStep {
         let (m, f) = (config.latent_channels, config.context_channels);
         let heads = match mode {
             Mode::Exact => coded_heads(StepMask::new(step), f, m, vb)?,
-            Mode::Train => Heads::Whole {
+            Mode::Train => Heads::Train {
                 mean: Pointwise::new(&vb.pp("mean"), f, m, mode)?,
                 scale: Pointwise::new(&vb.pp("scale"), f, m, mode)?,
             },
         };
         let state = |()| Pointwise::new(&vb.pp("state"), f, f, mode);
         Ok(Self {
+            step,
             conv_in: Pointwise::new(&vb.pp("conv_in"), f + m, f, mode)?,
             state: config
                 .has_state(step)
@@ -118,7 +120,8 @@ impl ContextStep {
     }
 
     /// Features `[b, h, w, F]` and the normalized latents so far `[b, h, w, M]`
-    /// (zero where not yet decoded) to normalized means and raw scales, each `[b, h, w, M]`.
+    /// (zero where not yet decoded) to normalized means and raw scales of what the step codes,
+    /// each `[b, h, w, M / 4]`.
     /// `state` is what the step before left, and becomes what this one leaves.
     ///
     /// # Errors
@@ -129,11 +132,14 @@ impl ContextStep {
         latent: &Tensor,
         state: &mut Option<ContextState>,
     ) -> Result<(Tensor, Tensor)> {
-        let Heads::Whole { mean, scale } = &self.heads else {
+        let Heads::Train { mean, scale } = &self.heads else {
             bail!("training with layers for exact inference");
         };
         let x = self.trunk(&join_channels(features, latent)?, state.take())?;
-        let params = (mean.forward(&x)?, scale.forward(&x)?);
+        let params = (
+            mean.forward_coded(self.step, &x)?,
+            scale.forward_coded(self.step, &x)?,
+        );
         *state = Some(ContextState(x));
         Ok(params)
     }

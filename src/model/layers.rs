@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
 
 use super::config::LayerKind;
+use super::ops::context::coded_layer;
 use super::ops::exact::{ExactBlocks, ExactPointwise, ExactPointwiseAdd};
 use super::ops::train::{self, Precision, TrainPointwise};
 use super::ops::with_values;
@@ -95,6 +96,18 @@ impl Pointwise {
                 x.apply_op2_no_bwd(residual, &ExactPointwiseAdd(op.clone()))
             }
             PointwiseExec::Train { .. } => train::add(&self.forward(x)?, residual),
+        }
+    }
+
+    /// The convolution of `x` in the output channels that a context step codes (see
+    /// [`coded_layer`]), for training.
+    ///
+    /// # Errors
+    /// When an operation fails, and when the layer was made for exact inference.
+    pub(super) fn forward_coded(&self, step: usize, x: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            PointwiseExec::Exact(_) => bail!("training with layers for exact inference"),
+            PointwiseExec::Train { params, op } => coded_layer(step, *op, x, params),
         }
     }
 

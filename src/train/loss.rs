@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 use super::batch::{Batch, Quantization};
 use super::noise;
 use crate::model::Network;
-use crate::model::context_ops::{merge_step, quantize_step};
+use crate::model::context_ops::{index_step, place_step, quantize, scale_step, take_steps, total};
 use crate::model::quality::Gains;
 use crate::model::tape::through_candle;
 use crate::model::train_ops::{
@@ -38,8 +38,7 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     let latent = network.analysis.forward(&batch.patches, &gains)?;
     let y = scale_channels(&latent, &gains.latent_gain)?;
     let (features, hyper_bits) = code_hyper_latent(network, batch, &gains, &latent)?;
-    let (quantized, latent_bits) = code_latent(network, batch, &gains, &y, &features)?;
-    let normalized = scale_channels(&quantized, &gains.latent_inverse_gain)?;
+    let (normalized, latent_bits) = code_latent(network, batch, &gains, &y, &features)?;
     let reconstruction = network.synthesis.forward(&normalized, &gains)?;
 
     let errors = squared_error(&reconstruction, &batch.patches)?;
@@ -95,7 +94,7 @@ fn code_hyper_latent(
     Ok((network.hyper_synthesis.forward(&normalized, gains)?, bits))
 }
 
-/// Latent: ŷ in quantization steps, and bits of each sample.
+/// Latent: normalized ŷ, and bits of each sample.
 fn code_latent(
     network: &Network,
     batch: &Batch,
@@ -103,25 +102,31 @@ fn code_latent(
     y: &Tensor,
     features: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
-    let zeros = y.zeros_like()?;
-    let (mut quantized, mut means, mut scales) = (zeros.clone(), zeros.clone(), zeros);
-    let mut state = None;
-    for (step, context) in network.context.iter().enumerate() {
-        let so_far = scale_channels(&quantized, &gains.latent_inverse_gain)?;
-        let (mean, scale) = context.forward(features, &so_far, &mut state)?;
-        let mean = scale_channels(&mean, &gains.latent_gain)?;
-        quantized = quantize_step(step, [&quantized, y, &mean])?;
-        means = merge_step(step, &means, &mean)?;
-        scales = merge_step(step, &scales, &scale)?;
-    }
-    let scales = scale_index(&scales, &gains.latent_scale)?;
-    let residual = subtract(y, &means)?;
-    let residual = match batch.quantization {
-        Quantization::Noise { seed, first } => add(&residual, &noise::like(y, seed, first)?)?,
-        Quantization::Rounding => round_straight_through(&residual)?,
+    let noise = match batch.quantization {
+        Quantization::Noise { seed, first } => Some(take_steps(&noise::like(y, seed, first)?)?),
+        Quantization::Rounding => None,
     };
-    let bits = rate(&residual, &scales)?;
-    Ok((quantized, bits))
+    let (mut so_far, mut state) = (y.detach().zeros_like()?, None);
+    let mut bits = Vec::new();
+    let steps = network.context.iter().zip(take_steps(y)?);
+    for (step, (context, y)) in steps.enumerate() {
+        let (mean, scale) = context.forward(features, &so_far, &mut state)?;
+        let mean = scale_step(step, &mean, &gains.latent_gain)?;
+        let quantized = quantize(&y, &mean)?;
+        let normalized = scale_step(step, &quantized, &gains.latent_inverse_gain)?;
+        so_far = place_step(step, &so_far, &normalized)?;
+
+        let residual = subtract(&y, &mean)?;
+        let symbols = match &noise {
+            Some(noise) => add(&residual, &noise[step])?,
+            None => round_straight_through(&residual)?,
+        };
+        bits.push(rate(
+            &symbols,
+            &index_step(step, &scale, &gains.latent_scale)?,
+        )?);
+    }
+    Ok((so_far, total(bits)?))
 }
 
 #[cfg(test)]

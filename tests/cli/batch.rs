@@ -292,7 +292,7 @@ fn runs_that_cannot_start_are_refused() {
         .assert()
         .code(1)
         .stderr(contains(
-            "no pictures (PNG, JPEG, WebP, PPM) in 'pics/empty'",
+            "no pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA) in 'pics/empty'",
         ));
     many(&here, "decode", &["pics"])
         .assert()

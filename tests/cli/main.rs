@@ -1,6 +1,7 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
 mod batch;
+mod inputs;
 mod inspect;
 mod kept;
 #[path = "../common/layout.rs"]

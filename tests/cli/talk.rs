@@ -34,7 +34,7 @@ fn failures_say_one_line_and_leave_no_file() {
         (["decode", "a.aec", "no/x.png"], "there is no folder 'no'"),
         (
             ["encode", "text.txt", "x.aec"],
-            "not a PNG, JPEG, WebP or PPM",
+            "not a PNG, JPEG, WebP, PPM, TIFF",
         ),
         (["encode", "empty", "x.aec"], "cannot read 'empty': "),
         (["encode", "a.aec", "x.aec"], "hint: use 'aec decode'"),

@@ -63,6 +63,7 @@ fn kind_of(tag: [u8; 4]) -> &'static str {
         b"iccP" => "ICC",
         b"exif" => "Exif",
         b"xmp " => "XMP",
+        b"phys" => "resolution",
         b"END " => "end",
         _ => "other",
     }

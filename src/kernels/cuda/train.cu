@@ -168,33 +168,82 @@ KERNEL(round_even)
     if (i < n) out[i] = rintf(a[i]);
 }
 
-// Whether value `i` of a latent with `p` columns, `q` rows and `r` channels is coded in a step.
-__device__ inline bool is_active(unsigned i, unsigned p, unsigned q, unsigned r, unsigned step)
+// The steps of the context model: latents with `p` columns, `q` rows and `r` channels, of which
+// step `s` codes one group of r / 4 at each position.
+
+// The first channel that is coded at position `i`.
+__device__ inline unsigned first_coded(unsigned i, unsigned p, unsigned q, unsigned r, unsigned step)
 {
-    const unsigned x = i / r % p, y = i / r / p % q;
+    const unsigned x = i % p, y = i / p % q;
     const unsigned phase = y % 2 ? (x % 2 ? 1 : 3) : (x % 2 ? 2 : 0);
-    return i % r / (r / 4) == (phase + 4 - step) % 4;
+    return (phase + 4 - step) % 4 * (r / 4);
 }
 
-// `b` where step `s` codes, `a` elsewhere: `n` values, `p` columns, `q` rows, `r` channels.
-KERNEL(merge_step)
+// What is coded of `a`: `n` values.
+KERNEL(take_step)
 {
-    const unsigned i = THREAD;
-    if (i < n) out[i] = is_active(i, p, q, r, s) ? b[i] : a[i];
+    const unsigned i = THREAD, group = r / 4;
+    if (i < n) out[i] = a[i / group * r + first_coded(i / group, p, q, r, s) + i % group];
 }
 
-// `a` where step `s % 4` codes (`s` below 4), or elsewhere (`s` from 4 on); 0 in the rest.
-KERNEL(keep_step)
+// `b` where it is coded, elsewhere `a`, or 0 with `s` from 4 on: `n` values.
+KERNEL(place_step)
 {
-    const unsigned i = THREAD;
-    if (i < n) out[i] = is_active(i, p, q, r, s % 4) == (s < 4) ? a[i] : 0.0f;
+    const unsigned i = THREAD, group = r / 4;
+    if (i >= n) return;
+    const unsigned channel = i % r - first_coded(i / r, p, q, r, s % 4);
+    out[i] = channel < group ? b[i / r * group + channel] : s < 4 ? a[i] : 0.0f;
 }
 
-// `round(b - c) + c` where step `s` codes, `a` elsewhere.
-KERNEL(quantize_step)
+// `a`, but 0 where it is coded: `n` values.
+KERNEL(clear_step)
+{
+    const unsigned i = THREAD, group = r / 4;
+    if (i < n) out[i] = i % r - first_coded(i / r, p, q, r, s) < group ? 0.0f : a[i];
+}
+
+// The number of `b` ([batch, r]) for coded value `i`.
+__device__ inline float of_channel(const float *b, unsigned i, unsigned p, unsigned q, unsigned r,
+                                   unsigned step)
+{
+    const unsigned group = r / 4, sample = i / group / p / q;
+    return b[sample * r + first_coded(i / group, p, q, r, step) + i % group];
+}
+
+// `a b[sample, channel]` of `n` coded values.
+KERNEL(scale_step)
 {
     const unsigned i = THREAD;
-    if (i < n) out[i] = is_active(i, p, q, r, s) ? rintf(b[i] - c[i]) + c[i] : a[i];
+    if (i < n) out[i] = a[i] * of_channel(b, i, p, q, r, s);
+}
+
+// `8 a + b[sample, channel]` of `n` coded values.
+KERNEL(index_step)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = 8.0f * a[i] + of_channel(b, i, p, q, r, s);
+}
+
+// Sums over positions of `a b`, or of `a` with `s` from 4 on, for each of `n` channels of all samples.
+KERNEL(step_sums)
+{
+    const unsigned i = THREAD, group = r / 4;
+    if (i >= n) return;
+    float sum = 0.0f;
+    for (unsigned place = 0; place < p * q; place++) {
+        const unsigned channel = i % r - first_coded(place, p, q, r, s % 4);
+        if (channel >= group) continue;
+        const unsigned at = (i / r * p * q + place) * group + channel;
+        sum += s < 4 ? a[at] * b[at] : a[at];
+    }
+    out[i] = sum;
+}
+
+// `round(a - b) + b`: `n` values.
+KERNEL(quantize)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = rintf(a[i] - b[i]) + b[i];
 }
 
 // The rate term and its constants: see model/ops/rate.rs and model/scales.rs.

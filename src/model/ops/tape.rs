@@ -62,12 +62,12 @@ impl Made {
     }
 }
 
-/// Gradients of an operation's inputs, in their order, from that of its output.
-type Backward = Box<dyn FnOnce(Tensor) -> Result<Vec<Option<Tensor>>>>;
+/// Gradients of an operation's inputs, in their order, from those of its outputs (of which one at least is there).
+type Backward = Box<dyn FnOnce(Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>>>;
 
 struct Node {
     inputs: Vec<Option<TensorId>>,
-    output: TensorId,
+    outputs: Vec<TensorId>,
     backward: Backward,
 }
 
@@ -101,28 +101,45 @@ pub fn record<const N: usize>(
     output: Made,
     backward: impl FnOnce(Tensor) -> Result<[Option<Tensor>; N]> + 'static,
 ) -> Result<Tensor> {
-    let inputs = inputs.map(|input| {
-        let is_lost = input.track_op() && !input.is_variable();
-        if is_lost {
-            bail!("the gradient of a tensor is not recorded");
-        }
-        Ok(input.is_variable().then(|| input.id()))
-    });
+    let backward = |[gradient]: [Option<Tensor>; 1]| match gradient {
+        Some(gradient) => backward(gradient),
+        None => Ok(std::array::from_fn(|_| None)),
+    };
+    let [output] = record_all(inputs, [output], backward)?;
+    Ok(output)
+}
+
+/// [`record`] of an operation with several outputs, of which one at least has a gradient.
+///
+/// # Errors
+/// When an input was made by an operation that is not recorded.
+pub fn record_all<const N: usize, const M: usize>(
+    inputs: [&Tensor; N],
+    outputs: [Made; M],
+    backward: impl FnOnce([Option<Tensor>; M]) -> Result<[Option<Tensor>; N]> + 'static,
+) -> Result<[Tensor; M]> {
     RECORDING.with_borrow_mut(|tape| {
         let Some(Tape(nodes)) = tape else {
-            return Ok(output.plain());
+            return Ok(outputs.map(Made::plain));
         };
-        let inputs = inputs.into_iter().collect::<Result<Vec<_>>>()?;
-        if inputs.iter().all(Option::is_none) {
-            return Ok(output.plain());
+        if inputs.iter().any(|x| x.track_op() && !x.is_variable()) {
+            bail!("an input comes from an operation that is not recorded");
         }
-        let output = output.tracked();
+        let inputs = inputs.map(|input| input.is_variable().then(|| input.id()));
+        if inputs.iter().all(Option::is_none) {
+            return Ok(outputs.map(Made::plain));
+        }
+        let outputs = outputs.map(Made::tracked);
         nodes.push(Node {
-            inputs,
-            output: output.id(),
-            backward: Box::new(|gradient| Ok(backward(gradient)?.into())),
+            inputs: inputs.into(),
+            outputs: outputs.iter().map(Tensor::id).collect(),
+            backward: Box::new(|gradients| {
+                let mut gradients = gradients.into_iter();
+                let gradients = std::array::from_fn(|_| gradients.next().flatten());
+                Ok(backward(gradients)?.into())
+            }),
         });
-        Ok(output)
+        Ok(outputs)
     })
 }
 
@@ -167,14 +184,17 @@ impl Tape {
         let ones = of.detach().ones_like()?;
         gradients.add(of.id(), (ones * scale)?, true)?;
         for node in self.0.into_iter().rev() {
-            let Some(gradient) = gradients.take(node.output) else {
+            let of_outputs: Vec<_> = (node.outputs.iter())
+                .map(|id| gradients.take(*id))
+                .collect();
+            if of_outputs.iter().all(Option::is_none) {
                 continue;
-            };
-            let passed_on = gradient.id();
-            let of_inputs = (node.backward)(gradient)?;
+            }
+            let passed_on: Vec<_> = of_outputs.iter().flatten().map(Tensor::id).collect();
+            let of_inputs = (node.backward)(of_outputs)?;
             for (input, gradient) in node.inputs.into_iter().zip(of_inputs) {
                 if let (Some(input), Some(gradient)) = (input, gradient) {
-                    let is_owned = gradient.id() != passed_on;
+                    let is_owned = !passed_on.contains(&gradient.id());
                     gradients.add(input, gradient, is_owned)?;
                 }
             }
