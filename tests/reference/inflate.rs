@@ -134,11 +134,11 @@ impl Code {
         let mut counts = [0; 16];
         let mut symbols = Vec::new();
         let mut free = 1_i32;
-        for length in 1..16 {
+        for (length, count) in counts.iter_mut().enumerate().skip(1) {
             let of_length = (0..lengths.len()).filter(|&symbol| lengths[symbol] == length);
             symbols.extend(of_length);
-            counts[length] = lengths.iter().filter(|&&other| other == length).count();
-            free = 2 * free - counts[length] as i32;
+            *count = lengths.iter().filter(|&&other| other == length).count();
+            free = 2 * free - *count as i32;
             if free < 0 {
                 return Err(Class::Corrupt);
             }
