@@ -474,7 +474,7 @@ mod tests {
                 let mut gradients = tape.backward(&out.1, 1.0)?;
                 let [gx, gp] = [&x, &params].map(|var| gradients.take(var.id()));
                 let depends = "the loss depends on it";
-                Ok([out.0, gx.expect(depends), gp.expect(depends)])
+                Ok::<_, candle_core::Error>([out.0, gx.expect(depends), gp.expect(depends)])
             };
             let found = run(&|| coded_layer(step, layer, x.as_tensor(), params.as_tensor()))?;
             let want: [Tensor; 3] = run(&|| {
