@@ -243,6 +243,7 @@ mod tests {
     use super::*;
     use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, decode, encode};
     use crate::image::Image;
+    use crate::model::tape::recorded;
     use crate::train::batch::Batch;
     use crate::train::data::CropSource;
     use crate::train::loss::rate_distortion;
@@ -319,13 +320,14 @@ mod tests {
         let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
         let loss = |weights: &Weights| {
             let parameters = Parameters::new(weights, &Device::Cpu, 1)?;
-            let losses = rate_distortion(&parameters.replicas[0], &batch)?;
-            Ok::<_, Error>((losses.loss.to_scalar::<f32>()?, losses.loss, parameters))
+            let network = &parameters.replicas[0];
+            let (losses, tape) = recorded(|| rate_distortion(network, &batch))?;
+            let gradients = tape.backward(&losses.loss, 1.0)?;
+            Ok::<_, Error>((losses.loss.to_scalar::<f32>()?, gradients, parameters))
         };
         let (want, ..) = loss(&weights)?;
-        let (found, graph, parameters) = loss(&grow(weights, &grown, 5)?)?;
+        let (found, mut gradients, parameters) = loss(&grow(weights, &grown, 5)?)?;
         assert!((found / want - 1.0).abs() < 1e-6, "{found} {want}");
-        let store = graph.backward()?;
         for path in [
             "context.1.state",
             "context.3.state",
@@ -333,7 +335,7 @@ mod tests {
             "synthesis.stage8.1",
             "analysis.stage16.1",
         ] {
-            let gradient = parameters.gradient_of(path, &store).expect("it has one");
+            let gradient = parameters.gradient_of(path, &mut gradients).expect("it has one");
             let size = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
             assert!(size > 0.0, "{path}");
         }
