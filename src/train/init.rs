@@ -335,7 +335,9 @@ mod tests {
             "synthesis.stage8.1",
             "analysis.stage16.1",
         ] {
-            let gradient = parameters.gradient_of(path, &mut gradients).expect("it has one");
+            let gradient = parameters
+                .gradient_of(path, &mut gradients)
+                .expect("it has one");
             let size = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
             assert!(size > 0.0, "{path}");
         }
