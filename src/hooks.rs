@@ -1,5 +1,6 @@
 //! `.aec` files in programs that read pictures through the `image` crate.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::sync::OnceLock;
 
@@ -81,7 +82,7 @@ impl AecDecoder {
             (false, Some(Depth::Sixteen)) => ColorType::Rgba16,
             (true, Some(Depth::Sixteen)) => ColorType::La16,
         };
-        let own = |block: Option<&[u8]>| block.map(<[u8]>::to_vec);
+        let own = |block: Option<Cow<[u8]>>| block.map(Cow::into_owned);
         let mut blocks = Metadata {
             icc: own(metadata.icc),
             exif: own(metadata.exif),
@@ -105,7 +106,7 @@ impl AecDecoder {
             &DecodeOptions::default(),
             &NoProgress,
         )?;
-        let (samples, _) = samples(&picture);
+        let (samples, _) = samples(&picture, picture.is_gray);
         Ok(samples.into_owned())
     }
 }

@@ -35,6 +35,7 @@ pub mod kernels;
 pub mod limits;
 pub mod metrics;
 pub mod model;
+pub mod resolution;
 #[cfg(feature = "cli")]
 pub mod train;
 
@@ -48,3 +49,4 @@ pub use error::{Error, Result};
 pub use hooks::register_image_hooks;
 pub use image::{Alpha, Image};
 pub use limits::Limits;
+pub use resolution::Resolution;

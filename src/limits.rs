@@ -10,6 +10,8 @@ const PADDING: u32 = 64;
 pub struct Limits {
     /// Most pixels (`width * height`) a picture may have. In coding, a side below 64 counts as 64.
     pub max_pixels: u64,
+    /// Most pixels that a side may have. Memory follows the width as well as the number of pixels.
+    pub max_side: u32,
     /// Most bytes one metadata section (ICC, Exif, XMP) may have.
     pub max_metadata_bytes: u64,
 }
@@ -18,6 +20,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_pixels: 1 << 28,
+            max_side: 65_535,
             max_metadata_bytes: 1 << 26,
         }
     }
@@ -27,9 +30,16 @@ impl Limits {
     /// Checks a picture size.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] when `width * height` is over `max_pixels`.
+    /// [`Error::LimitExceeded`] when `width * height` is over `max_pixels`, or one of them over `max_side`.
     pub fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
-        self.check("number of pixels", width, height)
+        self.check("number of pixels", width, height)?;
+        for (what, side) in [("width", width), ("height", height)] {
+            if side > self.max_side {
+                let (found, limit) = (u64::from(side), u64::from(self.max_side));
+                return Err(Error::LimitExceeded { what, found, limit });
+            }
+        }
+        Ok(())
     }
 
     /// Checks the size of a picture that is to be coded: a side below 64 counts as 64, because as much is
@@ -72,6 +82,18 @@ mod tests {
         }
         for (width, height) in [(1, 101), (101, 1), (63, 101), (81, 80)] {
             assert!(limits.check_coded_pixels(width, height).is_err());
+        }
+        for (width, height, what) in [(65_536, 1, "width"), (1, 65_536, "height")] {
+            let error = Limits::default().check_pixels(width, height).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{what} 65536 is more than the limit of 65535")
+            );
+            assert!(
+                Limits::default()
+                    .check_pixels(width.min(65_535), height.min(65_535))
+                    .is_ok()
+            );
         }
         let most = limits.check_coded_pixels(u32::MAX, u32::MAX);
         assert!(

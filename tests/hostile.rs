@@ -421,7 +421,10 @@ fn headers_of_huge_pictures_are_refused_at_once() {
         (16_385, 16_384, true),
         // Within the limit: the tiles are missing.
         (16_384, 16_384, false),
-        (1, 1_048_560, false),
+        (1, 65_535, false),
+        // Memory follows the width: sides have a limit of their own.
+        (1, 1_048_560, true),
+        (65_536, 1, true),
     ] {
         let file = bomb(|layout| layout.set_size(width, height));
         let error = refused(64 << 10, || decode(&file));
@@ -446,7 +449,7 @@ fn thin_pictures_over_the_limit_are_refused_at_once() {
         limits,
         ..DecodeOptions::default()
     };
-    for (width, height) in [(1, 16_385), (16_385, 1), (1, 1_048_560)] {
+    for (width, height) in [(1, 16_385), (16_385, 1), (1, 65_535)] {
         let file = bomb(|layout| layout.set_size(width, height));
         let error = refused(64 << 10, || {
             aec::decode(&file, tiny::model(), &options, &NoProgress)
@@ -482,11 +485,18 @@ fn huge_lengths_are_refused_at_once() {
     ));
     let profile = bomb(|layout| layout.sections.insert(0, (*b"iccP", vec![0; 5000])));
     let limits = Limits {
-        max_metadata_bytes: 4999,
+        max_metadata_bytes: 4998,
         ..Limits::default()
     };
     let error = refused(64 << 10, || Container::parse(&profile, &limits).map(drop));
     assert!(matches!(error, Error::LimitExceeded { .. }));
+    // A block that states 2^26 bytes, which the limit allows, and has no more than a few.
+    let block = [&[0x80, 0x80, 0x80, 0x20][..], &[0; 100]].concat();
+    let block = bomb(|layout| layout.sections.insert(0, (*b"xmp ", block)));
+    let error = refused(64 << 10, || {
+        Container::parse(&block, &Limits::default()).map(drop)
+    });
+    assert!(matches!(error, Error::Corrupt(_)));
 }
 
 /// What a file costs follows from its number of padded pixels, not from its own size: with symbols that
@@ -505,4 +515,21 @@ fn memory_is_in_proportion_to_pixels() {
     }
     println!("bytes per pixel: {spent:.1?}");
     assert!(spent[1] < 1.2 * spent[0], "{spent:?}");
+}
+
+/// A PNG is written in bands: no copy of the samples is made, however many bits they have.
+#[test]
+fn writing_a_png_takes_no_second_copy() {
+    let _turn = turn();
+    let side = 1500;
+    let alpha = (0..side * side).map(|i| (i % 65_521) as u16).collect();
+    let alpha = aec::Alpha::new(aec::Depth::Sixteen, alpha).unwrap();
+    let picture = pictures::flat(side, side, [9, 99, 199])
+        .with_alpha(alpha)
+        .unwrap();
+    let write =
+        || aec::image::io::write(&picture, aec::image::io::OutputFormat::Png, std::io::sink());
+    let (written, peak) = peak_of(write);
+    written.unwrap();
+    assert!(peak < 10 << 20, "{peak} bytes for 18 MB of samples");
 }

@@ -37,6 +37,17 @@ fn both_decoders_give_the_same_pixels() {
             .alpha
             .map(|alpha| (alpha.depth().bits(), alpha.samples().to_vec()));
         assert!(alpha == expected.alpha, "{}", vector.name);
+        let metadata = found.metadata;
+        let blocks = [
+            (*b"iccP", metadata.icc),
+            (*b"exif", metadata.exif),
+            (*b"xmp ", metadata.xmp),
+        ];
+        let blocks: Vec<_> = blocks
+            .into_iter()
+            .filter_map(|(tag, block)| Some((tag, block?)))
+            .collect();
+        assert!(blocks == expected.blocks, "{}", vector.name);
     }
 }
 
@@ -74,6 +85,63 @@ fn both_decoders_agree_on_damaged_files() {
     });
 }
 
+/// Two faults in one file: both decoders report the same one, whichever places they are in.
+#[test]
+fn both_decoders_agree_on_pairs_of_damages() {
+    type Change = fn(&mut Layout);
+    let changes: [Change; 14] = [
+        |_| (),
+        |layout| layout.header[6] = 2,
+        |layout| layout.header[7] |= 8,
+        |layout| layout.header[8] = 9,
+        |layout| layout.set_size(1_000_000, 1_000_000),
+        |layout| layout.set_size(9000, 9000),
+        |layout| layout.sections.insert(0, (*b"XTST", vec![])),
+        |layout| layout.payload(b"TIDX").push(1),
+        |layout| {
+            layout.payload(b"TIDX").pop();
+        },
+        |layout| layout.payload(b"TIDX")[0] ^= 1,
+        |layout| layout.payload(b"TILE").truncate(4),
+        |layout| layout.payload(b"TILE")[0] = 2,
+        |layout| layout.payload(b"ALPH").truncate(3),
+        |layout| layout.payload(b"END ").push(0),
+    ];
+    let picture = pictures::with_alpha(pictures::scene(90, 20), Depth::Eight);
+    let layout = Layout::of(&common::encode(&picture, 30.0, 64));
+    let mut files = Vec::new();
+    for first in changes {
+        for second in changes {
+            let mut damaged = layout.clone();
+            first(&mut damaged);
+            second(&mut damaged);
+            files.push(damaged.bytes());
+        }
+    }
+    // And damage to bytes behind a change: cut or flipped in every section.
+    for change in changes {
+        let mut damaged = layout.clone();
+        change(&mut damaged);
+        let file = damaged.bytes();
+        for tag in [b"TIDX", b"TILE", b"ALPH", b"END "] {
+            let Some(at) = file.windows(4).position(|four| four == tag) else {
+                continue;
+            };
+            for offset in [0, 2, 4, 6] {
+                files.push(file[..at + offset].to_vec());
+                let mut flipped = file.clone();
+                flipped[at + offset] ^= 0x81;
+                files.push(flipped);
+            }
+        }
+        files.push([&file[..], b"more"].concat());
+    }
+    files
+        .par_iter()
+        .enumerate()
+        .for_each(|(i, file)| agree_on(file, i));
+}
+
 /// The same for the alpha channel.
 #[test]
 fn both_decoders_agree_on_damaged_alpha() {
@@ -94,7 +162,7 @@ fn agree_on(file: &[u8], bit: usize) {
         Ok(picture) => sha256(&picture.bytes()),
         Err(class) => format!("{class:?}"),
     };
-    assert_eq!(outcome(file), expected, "bit {bit}");
+    assert_eq!(outcome(file), expected, "bit or case {bit}");
 }
 
 fn statistics(name: &str) -> Statistics {

@@ -51,11 +51,9 @@ pub fn neighbor_accuracy(train: &Tensor, test: &Tensor, labels: (&[u8], &[u8])) 
         let distances = lengths
             .broadcast_sub(&(products * 2.0)?)?
             .to_vec2::<f32>()?;
-        let is_right = |(row, label): (&Vec<f32>, &u8)| vote(row, labels.0) == *label;
-        right += distances
-            .par_iter()
-            .zip(wanted)
-            .filter(|&pair| is_right(pair))
+        let pairs = distances.par_iter().zip(wanted);
+        right += pairs
+            .filter(|(row, label)| vote(row, labels.0) == **label)
             .count();
     }
     Ok(right as f64 / labels.1.len() as f64)
@@ -63,18 +61,14 @@ pub fn neighbor_accuracy(train: &Tensor, test: &Tensor, labels: (&[u8], &[u8])) 
 
 /// The most frequent label of the five nearest.
 fn vote(distances: &[f32], labels: &[u8]) -> u8 {
-    let mut pairs: Vec<(f32, u8)> = distances
-        .iter()
-        .copied()
-        .zip(labels.iter().copied())
-        .collect();
+    let mut pairs: Vec<(&f32, &u8)> = distances.iter().zip(labels).collect();
     let nearest = 5.min(pairs.len() - 1);
-    pairs.select_nth_unstable_by(nearest, |a, b| a.0.total_cmp(&b.0));
-    let mut votes = [0; 10];
-    for (_, label) in &pairs[..nearest] {
-        votes[usize::from(*label)] += 1;
-    }
-    (0..10)
-        .max_by_key(|&label| votes[usize::from(label)])
-        .unwrap_or(0)
+    pairs.select_nth_unstable_by(nearest, |a, b| a.0.total_cmp(b.0));
+    let votes = |&label: &u8| {
+        pairs[..nearest]
+            .iter()
+            .filter(|pair| *pair.1 == label)
+            .count()
+    };
+    (0..10).max_by_key(votes).unwrap_or(0)
 }

@@ -75,7 +75,6 @@ struct Args {
 }
 
 fn main() -> Result<()> {
-    aec::kernels::memory::keep_freed_memory();
     for (name, value) in run(Args::parse())? {
         println!("{name}: {value:.4}");
     }
@@ -84,6 +83,7 @@ fn main() -> Result<()> {
 
 /// Runs one experiment and returns its figures by name.
 fn run(args: Args) -> Result<Figures> {
+    aec::kernels::memory::keep_freed_memory();
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create '{}'", args.out.display()))?;
     let mut lab = Lab {

@@ -1,6 +1,5 @@
 //! Output: rows of digits as PNG, curves and scatters as SVG.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -56,48 +55,39 @@ pub fn write_chart(path: &Path, title: &str, series: &[Series], lines: bool) -> 
     let ((left, right), (bottom, top)) = (range(|p| p.0), range(|p| p.1));
     let x = |v: f64| MARGIN + (v - left) / (right - left) * (WIDTH - 2.0 * MARGIN);
     let y = |v: f64| HEIGHT - MARGIN - (v - bottom) / (top - bottom) * (HEIGHT - 2.0 * MARGIN);
+    let text = |x: f64, y: f64, anchor: &str, text: &str| {
+        format!("<text x='{x:.1}' y='{y:.1}' text-anchor='{anchor}'>{text}</text>\n")
+    };
     let mut svg = format!(
         "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' \
-         font-family='sans-serif' font-size='13'>\n<rect width='100%' height='100%' fill='white'/>\n\
-         <text x='{MARGIN}' y='30' font-size='16'>{title}</text>\n"
-    );
+         font-family='sans-serif' font-size='13'>\n<rect width='100%' height='100%' fill='white'/>\n"
+    ) + &text(MARGIN, 30.0, "start", title);
     for i in 0..=4 {
         let part = f64::from(i) / 4.0;
         let (vx, vy) = (left + part * (right - left), bottom + part * (top - bottom));
-        let (px, py) = (x(vx), y(vy));
-        writeln!(
-            svg,
-            "<path d='M{MARGIN},{py:.1}H{}' stroke='#ddd'/>",
-            WIDTH - MARGIN
-        )?;
-        writeln!(
-            svg,
-            "<text x='{}' y='{py:.1}' text-anchor='end'>{vy:.3}</text>",
-            MARGIN - 6.0
-        )?;
-        let below = HEIGHT - MARGIN + 20.0;
-        writeln!(
-            svg,
-            "<text x='{px:.1}' y='{below}' text-anchor='middle'>{vx:.1}</text>"
-        )?;
+        let (end, height) = (WIDTH - MARGIN, y(vy));
+        svg += &format!("<path d='M{MARGIN},{height:.1}H{end}' stroke='#ddd'/>\n");
+        svg += &text(MARGIN - 6.0, height, "end", &format!("{vy:.3}"));
+        svg += &text(x(vx), HEIGHT - MARGIN + 20.0, "middle", &format!("{vx:.1}"));
     }
     for (i, Series { name, points }) in series.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
         let at = points.iter().map(|&(a, b)| (x(a), y(b)));
         if lines {
             let path: String = at.map(|(x, y)| format!("{x:.1},{y:.1} ")).collect();
-            writeln!(
-                svg,
-                "<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2'/>"
-            )?;
+            svg += &format!("<polyline points='{path}' fill='none' stroke='{color}'/>\n");
         } else {
             let dot =
                 |(x, y)| format!("<circle cx='{x:.1}' cy='{y:.1}' r='1.6' fill='{color}'/>\n");
             svg.extend(at.map(dot));
         }
-        let (x, y) = (WIDTH - MARGIN + 6.0, MARGIN + 18.0 * i as f64);
-        writeln!(svg, "<text x='{x}' y='{y}' fill='{color}'>{name}</text>")?;
+        let name = format!("<tspan fill='{color}'>{name}</tspan>");
+        svg += &text(
+            WIDTH - MARGIN + 6.0,
+            MARGIN + 18.0 * i as f64,
+            "start",
+            &name,
+        );
     }
-    svg.push_str("</svg>\n");
-    Ok(std::fs::write(path, svg)?)
+    Ok(std::fs::write(path, svg + "</svg>\n")?)
 }

@@ -188,7 +188,7 @@ pub fn variational(lab: &mut Lab) -> anyhow::Result<Figures> {
     lab.draw("samples.png", &samples)?;
     let steps: Vec<f32> = (0..ROW).map(|i| i as f32 / (ROW - 1) as f32).collect();
     let steps = Tensor::from_vec(steps, (ROW, 1), &Device::Cpu)?;
-    let walk = |pair| {
+    let walk = |pair: usize| {
         let (from, to) = (
             means.narrow(0, 2 * pair, 1)?,
             means.narrow(0, 2 * pair + 1, 1)?,
@@ -226,6 +226,7 @@ pub fn anomaly(lab: &mut Lab) -> anyhow::Result<Figures> {
         let (network, _) = lab.fit(&usual, networks::dense, (5, 128), rebuilding)?;
         let errors = squared_errors(&network.rebuild(&lab.test.pixels)?, &lab.test.pixels)?;
         let area = area_under_curve(&errors, |i| lab.test.labels[i] == digit);
+        println!("area under the ROC curve {area:.4}");
         figures.push(figure(
             format!("area under the ROC curve, digit {digit}"),
             area,

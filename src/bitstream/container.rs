@@ -2,15 +2,13 @@
 
 use super::alpha::AlphaPayload;
 use super::header::Header;
+use super::metadata::Metadata;
 use super::reader::{Reader, write_varint};
 use super::section::{Section, SectionReader, payload_error, write_section};
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
-const TAG_ICC: [u8; 4] = *b"iccP";
-const TAG_EXIF: [u8; 4] = *b"exif";
-const TAG_XMP: [u8; 4] = *b"xmp ";
 pub(super) const TAG_TILE_INDEX: [u8; 4] = *b"TIDX";
 pub(super) const TAG_TILE: [u8; 4] = *b"TILE";
 const TAG_ALPHA: [u8; 4] = *b"ALPH";
@@ -21,69 +19,12 @@ const fn min_section(payload: usize) -> usize {
     4 + 1 + payload + 4
 }
 
-/// Data about the picture that the codec carries and does not interpret.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Metadata<'a> {
-    /// ICC color profile.
-    pub icc: Option<&'a [u8]>,
-    /// Exif block, starting with the TIFF header.
-    pub exif: Option<&'a [u8]>,
-    /// XMP packet.
-    pub xmp: Option<&'a [u8]>,
-}
-
-impl<'a> Metadata<'a> {
-    /// The tags and contents, in the order they are written.
-    fn entries(&self) -> [([u8; 4], Option<&'a [u8]>); 3] {
-        [
-            (TAG_ICC, self.icc),
-            (TAG_EXIF, self.exif),
-            (TAG_XMP, self.xmp),
-        ]
-    }
-
-    /// Takes the content of a section, unless it is not metadata.
-    ///
-    /// # Errors
-    /// [`Error::LimitExceeded`] when it is too long; [`Error::Corrupt`] when there is such a section already.
-    pub(super) fn add(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
-        let Some(slot) = self.slot(section.tag) else {
-            return Ok(());
-        };
-        let length = section.payload.len() as u64;
-        if length > limits.max_metadata_bytes {
-            return Err(Error::LimitExceeded {
-                what: "size of a metadata section",
-                found: length,
-                limit: limits.max_metadata_bytes,
-            });
-        }
-        if slot.replace(section.payload).is_some() {
-            return Err(Error::Corrupt(format!(
-                "section {} comes twice",
-                section.name()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Where a section's content belongs; `None` for tags that are not metadata.
-    fn slot(&mut self, tag: [u8; 4]) -> Option<&mut Option<&'a [u8]>> {
-        match tag {
-            TAG_ICC => Some(&mut self.icc),
-            TAG_EXIF => Some(&mut self.exif),
-            TAG_XMP => Some(&mut self.xmp),
-            _ => None,
-        }
-    }
-}
-
 /// A whole file, its structure checked and its payloads borrowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container<'a> {
     /// The header.
     pub header: Header,
-    /// ICC, Exif and XMP.
+    /// ICC, Exif, XMP and resolution.
     pub metadata: Metadata<'a>,
     /// One payload per tile of `header.tile_grid()`, in its order.
     pub tiles: Vec<TilePayload<'a>>,
@@ -107,8 +48,9 @@ impl<'a> Container<'a> {
         let (metadata, mut section) = read_metadata(&mut reader, limits)?;
         let index = if count > 1 {
             let index = expect(section, TAG_TILE_INDEX)?;
+            let lengths = read_index(index.payload, count * tags.len())?;
             section = Section::read(&mut reader)?;
-            Some(read_index(index.payload, count * tags.len())?)
+            Some(lengths)
         } else {
             None
         };
@@ -161,10 +103,8 @@ impl<'a> Container<'a> {
         }
         let mut out = Vec::new();
         self.header.write(&mut out);
-        for (tag, content) in self.metadata.entries() {
-            if let Some(content) = content {
-                write_section(&mut out, tag, content)?;
-            }
+        for (tag, payload) in self.metadata.payloads() {
+            write_section(&mut out, tag, &payload)?;
         }
         let payloads = self.payloads()?;
         if self.tiles.len() > 1 {

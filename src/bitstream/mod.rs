@@ -6,6 +6,7 @@
 mod alpha;
 mod container;
 mod header;
+mod metadata;
 mod model_id;
 mod quality;
 mod reader;
@@ -17,8 +18,9 @@ mod tile;
 mod tests;
 
 pub use alpha::AlphaPayload;
-pub use container::{Container, Metadata};
+pub use container::Container;
 pub use header::{Header, MAX_DIMENSION, SIGNATURE, VERSION};
+pub use metadata::Metadata;
 pub use model_id::ModelId;
 pub use quality::Quality;
 pub use reader::{Reader, write_varint};

@@ -5,9 +5,10 @@
 
 use super::alpha::AlphaPayload;
 use super::container::{
-    Metadata, TAG_TILE, TAG_TILE_INDEX, check_end, check_length, expect, read_index, tile_tags,
+    TAG_TILE, TAG_TILE_INDEX, check_end, check_length, expect, read_index, tile_tags,
 };
 use super::header::Header;
+use super::metadata::Metadata;
 use super::reader::Reader;
 use super::section::Section;
 use super::tile::TilePayload;

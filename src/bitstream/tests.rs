@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 
+use std::borrow::Cow;
+
 use super::*;
 use crate::depth::Depth;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::resolution::Resolution;
 
 const MODEL: ModelId = ModelId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
 
@@ -31,9 +34,9 @@ fn payload(stream: &[u8]) -> TilePayload<'_> {
 /// A file of two tiles with a zero map, an ICC profile and an XMP packet.
 fn small_file() -> Vec<u8> {
     let metadata = Metadata {
-        icc: Some(b"profile"),
-        exif: None,
-        xmp: Some(b"<x/>"),
+        icc: Some(b"profile"[..].into()),
+        xmp: Some(b"<x/>"[..].into()),
+        ..Metadata::default()
     };
     let second = TilePayload {
         zero_map: Some(&[0x0F, 0x01]),
@@ -227,7 +230,7 @@ fn sections_must_come_in_order() {
     let tile = (b"TILE", EMPTY_TILE);
     let end = (b"END ", &b""[..]);
     let index = (b"TIDX", &[5_u8, 5][..]);
-    let icc = (b"iccP", &b"x"[..]);
+    let icc = (b"iccP", &b"\0x"[..]);
     assert!(parse(&assemble(&one, &[icc, tile, end])).is_ok());
     assert!(parse(&assemble(&two, &[index, tile, tile, end])).is_ok());
     assert!(
@@ -360,18 +363,18 @@ fn section_listing_gives_offsets_and_stops_at_damage() {
             .collect()
     };
     let wanted = [
-        ("iccP", 26, 7),
-        ("xmp ", 42, 4),
-        ("TIDX", 55, 2),
-        ("TILE", 66, 8),
-        ("TILE", 83, 8),
-        ("END ", 100, 0),
+        ("iccP", 26, 8),
+        ("xmp ", 43, 5),
+        ("TIDX", 57, 2),
+        ("TILE", 68, 8),
+        ("TILE", 85, 8),
+        ("END ", 102, 0),
     ];
     assert_eq!(
         names(&bytes),
         wanted.map(|(name, offset, length)| (name.to_string(), offset, length))
     );
-    bytes[60] ^= 1;
+    bytes[62] ^= 1;
     assert_eq!(names(&bytes).len(), 2);
     assert_eq!(
         Container::sections(&bytes)
@@ -508,7 +511,9 @@ proptest! {
         streams in prop::collection::vec(any::<Vec<u8>>(), 1..6),
         has_alpha: bool,
     ) {
-        let metadata = Metadata { icc: icc.as_deref(), exif: exif.as_deref(), xmp: None };
+        let (icc, exif) = (icc.as_deref().map(Cow::Borrowed), exif.as_deref().map(Cow::Borrowed));
+        let resolution = Some(Resolution { x: 2835, y: 1, is_per_meter: true });
+        let metadata = Metadata { icc, exif, xmp: None, resolution };
         let tiles: Vec<_> =
             streams.iter().map(|s| TilePayload { zero_map: map.as_deref(), ..payload(s) }).collect();
         let header = header(64 * tiles.len() as u32, 64, 64).with_alpha(has_alpha.then_some(Depth::Eight));

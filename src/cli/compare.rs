@@ -174,8 +174,8 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
     for (metric, value) in outcomes {
         let value = match (metric, value) {
             (_, Err(_)) => "not measured".to_owned(),
-            (Metric::Psnr, Ok(value)) => format!("{value:.2} dB"),
-            (Metric::MsSsim, Ok(value)) => format!("{value:.5} ({:.2} dB)", ms_ssim_db(*value)),
+            (Metric::Psnr, Ok(value)) => decibels(*value),
+            (Metric::MsSsim, Ok(value)) => format!("{value:.5} ({})", decibels(ms_ssim_db(*value))),
             (Metric::Ssimulacra2, Ok(value)) => format!("{value:.*}", decimals(*metric)),
         };
         text += &format!("{:<12} {value}\n", metric.name());
@@ -183,7 +183,16 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
     text
 }
 
-/// One object; an infinite PSNR is the text `inf`, as JSON has no infinity.
+/// A ratio in dB; without bound where there is no difference.
+fn decibels(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.2} dB")
+    } else {
+        "no difference".into()
+    }
+}
+
+/// One object. Of equal pictures the PSNR is null, as JSON has no infinity, and `identical` is true.
 fn to_json(
     args: &Args,
     distorted: &Loaded,
@@ -207,6 +216,7 @@ fn to_json(
         object.insert("blended_over".into(), json!(BACKGROUND));
     }
     object.insert("mse".into(), json!(error));
+    object.insert("identical".into(), json!(error == 0.0));
     for (metric, value) in outcomes {
         let name = match metric {
             Metric::Psnr => "psnr_db",
@@ -214,9 +224,8 @@ fn to_json(
             Metric::Ssimulacra2 => "ssimulacra2",
         };
         let value = match value {
-            Ok(value) if value.is_infinite() => json!("inf"),
-            Ok(value) => json!(value),
-            Err(_) => Value::Null,
+            Ok(value) if value.is_finite() => json!(value),
+            Ok(_) | Err(_) => Value::Null,
         };
         object.insert(name.into(), value);
     }

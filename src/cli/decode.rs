@@ -7,11 +7,13 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
+use super::damage::report_damage;
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
-use super::options::{Resources, StageClock};
+use super::options::{Resources, StageClock, named_format};
+use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::{stdio, text};
+use super::{memory, stdio, text};
 use crate::bitstream::{Header, Reader};
 use crate::codec::Model;
 use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
@@ -64,9 +66,12 @@ pub(super) struct Args {
     #[command(flatten)]
     batch: BatchOptions,
 
-    /// Fail if OUTPUT exists; with --out-dir, skip the file
+    #[command(flatten)]
+    overwrite: OverwriteOptions,
+
+    /// Give OUTPUT the modification time of INPUT
     #[arg(long, help_heading = "Resources")]
-    no_clobber: bool,
+    preserve: bool,
 
     #[command(flatten)]
     resources: Resources,
@@ -84,24 +89,29 @@ enum Format {
 impl Format {
     /// The format to write `path` in: as asked for, else by the extension.
     fn choose(asked: Option<Self>, path: &Path) -> Result<Self, Complaint> {
-        if let Some(format) = asked {
-            return Ok(format);
-        }
-        if stdio::is_standard_stream(path) {
-            return Ok(Self::Png);
-        }
         let extension = path.extension().unwrap_or_default().to_string_lossy();
-        match extension.to_lowercase().as_str() {
-            "png" => Ok(Self::Png),
-            "ppm" | "pgm" | "pnm" => Ok(Self::Ppm),
-            _ => Err(Complaint::usage(
-                format!(
-                    "cannot tell the picture format from {}",
-                    stdio::output_name(path)
-                ),
-                "name it .png or .ppm, or use --format",
-            )),
-        }
+        let name = stdio::output_name(path);
+        let by_name = match extension.to_lowercase().as_str() {
+            "png" => Some(Self::Png),
+            "ppm" | "pgm" | "pnm" => Some(Self::Ppm),
+            "aec" => {
+                return Err(Complaint::usage(
+                    format!(
+                        "cannot write {name}: it has the name of an .aec file, and decode writes pictures"
+                    ),
+                    "name it .png or .ppm, or give --out-dir to decode several files",
+                ));
+            }
+            _ if stdio::is_standard_stream(path) => Some(Self::Png),
+            _ => None,
+        };
+        asked.or(by_name).ok_or_else(|| {
+            let message = match named_format(path) {
+                Some(format) => format!("cannot write {name}: {format} is not written"),
+                None => format!("cannot tell the picture format from {name}"),
+            };
+            Complaint::usage(message, "name it .png or .ppm, or use --format")
+        })
     }
 }
 
@@ -171,9 +181,14 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let started = Instant::now();
     let mut clock = StageClock::start(global);
     let format = Format::choose(args.format, output)?;
-    let target = stdio::Output::prepare(output, args.no_clobber)?;
+    let existing = args.overwrite.existing(Kind::Picture);
+    let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
     format.check_alpha(&bytes)?;
+    if args.region.is_none() {
+        memory::check(pixels(&bytes), &args.resources.limits())
+            .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
+    }
     let (image, damage) = args.resources.install(|| {
         let model = args
             .model
@@ -185,11 +200,14 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         clock.lap("decode");
         Ok(image)
     })?;
+    let lost = io::not_kept(&image, format.into());
     target.commit(|out| io::write(&image, format.into(), out))?;
+    stdio::keep_time(args.preserve, &args.input, output)?;
     clock.lap("write image");
+    global.warn_about(&stdio::output_name(output), lost.as_slice());
     let route = stdio::route(&args.input, output);
     global.say(&summary(&route, &image, started));
-    report_damage(&damage, &stdio::input_name(&args.input), global)
+    refuse_damage(&damage, &stdio::input_name(&args.input), global)
 }
 
 /// Files and folders of files to a folder of pictures.
@@ -201,9 +219,11 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             inputs: &["aec"],
             inputs_name: ".aec files",
             output: format.extension(),
+            keeps_extension: args.batch.keep_extension,
         },
         pixels,
-        no_clobber: args.no_clobber,
+        writes: Kind::Picture,
+        overwrite: args.overwrite,
         limits: args.resources.limits(),
         global,
     };
@@ -216,7 +236,10 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             args.decode(&task.input, bytes, &models.of_file(bytes), &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format.into(), out))?;
-        report_damage(&damage, &stdio::input_name(&task.input), global)?;
+        stdio::keep_time(args.preserve, &task.input, &task.output)?;
+        let lost = io::not_kept(&image, format.into());
+        global.warn_about(&stdio::output_name(&task.output), lost.as_slice());
+        refuse_damage(&damage, &stdio::input_name(&task.input), global)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {
             pixels: image.pixels(),
@@ -250,8 +273,24 @@ impl Args {
             codec::decode(bytes, model, &options, progress).map(|image| (image, Vec::new()))
         };
         decoded
-            .map_err(|error| explain(error, bytes))
+            .map_err(|error| self.explain(error, bytes))
             .with_context(|| format!("cannot decode {}", stdio::input_name(input)))
+    }
+}
+
+impl Args {
+    /// Adds what the user can do about an error: the input is a picture, or damaged.
+    fn explain(&self, error: Error, bytes: &[u8]) -> anyhow::Error {
+        let hint = match error {
+            Error::NotAec if io::is_picture(bytes) => "use 'aec encode' to compress a picture",
+            Error::Corrupt(_) | Error::Truncated { .. }
+                if !self.keep_going && Header::read(&mut Reader::new(bytes)).is_ok() =>
+            {
+                "--keep-going writes what is left of a damaged file"
+            }
+            other => return other.into(),
+        };
+        Complaint::failure(error.to_string(), hint).into()
     }
 }
 
@@ -266,13 +305,11 @@ fn summary(route: &str, image: &Image, started: Instant) -> String {
 }
 
 /// Names what is damaged; an error if anything is.
-fn report_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyhow::Result<()> {
+fn refuse_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyhow::Result<()> {
     if damage.is_empty() {
         return Ok(());
     }
-    for part in damage {
-        global.error(&anyhow::anyhow!("{part}"));
-    }
+    report_damage(damage, global);
     let message = format!("{name} is damaged; what is left of the picture was written");
     Err(Complaint::failure(message, "").into())
 }
@@ -283,16 +320,6 @@ fn pixels(bytes: &[u8]) -> u64 {
         let grid = header.tile_grid();
         u64::from(grid.width) * u64::from(grid.height)
     })
-}
-
-/// Adds a hint when the input is a picture.
-fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
-    match error {
-        Error::NotAec if io::is_picture(bytes) => {
-            Complaint::failure(error.to_string(), "use 'aec encode' to compress a picture").into()
-        }
-        other => other.into(),
-    }
 }
 
 #[cfg(test)]

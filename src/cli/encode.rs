@@ -8,23 +8,24 @@ use anyhow::Context;
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
-use super::options::{PICTURE_EXTENSIONS, Resources, StageClock};
+use super::options::{PICTURE_EXTENSIONS, Resources, StageClock, named_format};
+use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::RateOptions;
-use super::{stdio, text};
-use crate::bitstream::Container;
+use super::{memory, stdio, text};
+use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress};
 use crate::error::Error;
-use crate::image::{Image, io};
-use crate::limits::Limits;
+use crate::image::Image;
+use crate::image::io::{self, Warning};
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "aec encode [OPTIONS] <INPUT> <OUTPUT>\n       \
                             aec encode [OPTIONS] --out-dir <DIR> <INPUT>...")]
 pub(super) struct Args {
-    /// Image to compress: PNG, JPEG, WebP or PPM ('-' for stdin)
+    /// Image to compress: PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA ('-' for stdin)
     input: PathBuf,
 
     /// File to write ('-' for stdout)
@@ -48,9 +49,12 @@ pub(super) struct Args {
     #[command(flatten)]
     batch: BatchOptions,
 
-    /// Fail if OUTPUT exists; with --out-dir, skip the file
+    #[command(flatten)]
+    overwrite: OverwriteOptions,
+
+    /// Give OUTPUT the modification time of INPUT
     #[arg(long, help_heading = "Resources")]
-    no_clobber: bool,
+    preserve: bool,
 
     /// Side of a tile in pixels: a multiple of 64
     ///
@@ -77,10 +81,14 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut clock = StageClock::start(global);
-    let target = stdio::Output::prepare(output, args.no_clobber)?;
+    refuse_picture_name(output)?;
+    let existing = args.overwrite.existing(Kind::Encoded);
+    let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
-    let image = read_image(&args.input, &bytes, &limits)?;
+    memory::check(io::pixels(&bytes), &limits)
+        .with_context(|| format!("cannot encode {}", stdio::input_name(&args.input)))?;
+    let image = args.read_image(&args.input, &bytes, global)?;
     if io::is_lossy_source(&bytes) {
         global.warn(&format!(
             "{} is already lossy; encoding it again can only lower its quality",
@@ -101,9 +109,25 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         global.warn(&warning);
     }
     target.commit(|out| Ok(out.write_all(&result.file)?))?;
+    stdio::keep_time(args.preserve, &args.input, output)?;
     let route = stdio::route(&args.input, output);
     global.say(&result.summary(&route, &image, &model, started));
     Ok(())
+}
+
+/// Refuses to write an `.aec` file under the name of a picture: two pictures that a shell pattern
+/// found look like INPUT and OUTPUT.
+fn refuse_picture_name(output: &Path) -> Result<(), Complaint> {
+    match named_format(output) {
+        Some(format) => Err(Complaint::usage(
+            format!(
+                "cannot write {}: it has the name of a {format} picture, and encode writes .aec files",
+                stdio::output_name(output)
+            ),
+            "name it .aec, or give --out-dir to encode several pictures",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Files and folders of pictures to a folder of files.
@@ -113,11 +137,13 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         label: "encoding",
         kinds: FileKinds {
             inputs: &PICTURE_EXTENSIONS,
-            inputs_name: "pictures (PNG, JPEG, WebP, PPM)",
+            inputs_name: "pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA)",
             output: "aec",
+            keeps_extension: args.batch.keep_extension,
         },
         pixels: io::pixels,
-        no_clobber: args.no_clobber,
+        writes: Kind::Encoded,
+        overwrite: args.overwrite,
         limits,
         global,
     };
@@ -125,10 +151,11 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
     let model = pool.install(|| args.model.load(args.resources.device))?;
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
-        let image = read_image(&task.input, bytes, &limits)?;
+        let image = args.read_image(&task.input, bytes, global)?;
         let result = args.encode(&task.input, &image, &model, &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| Ok(out.write_all(&result.file)?))?;
+        stdio::keep_time(args.preserve, &task.input, &task.output)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {
             pixels: image.pixels(),
@@ -143,6 +170,24 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
 }
 
 impl Args {
+    /// Reads a picture; says what is not kept of it.
+    fn read_image(
+        &self,
+        input: &Path,
+        bytes: &[u8],
+        global: &GlobalOptions,
+    ) -> anyhow::Result<Image> {
+        let name = stdio::input_name(input);
+        let (image, mut warnings) = io::read_with_warnings(bytes, &self.resources.limits())
+            .map_err(|error| explain(error, bytes))
+            .with_context(|| format!("cannot read {name}"))?;
+        if self.strip {
+            warnings.retain(|warning| !matches!(warning, Warning::NotKept(_)));
+        }
+        global.warn_about(&name, &warnings);
+        Ok(image)
+    }
+
     /// The file of one picture, at the quality or for the target that is asked for.
     fn encode(
         &self,
@@ -202,10 +247,9 @@ impl Encoding {
     /// One line: from where to where, how large, and how long it took.
     fn summary(&self, route: &str, image: &Image, model: &Model, started: Instant) -> String {
         let bytes = self.file.len() as u64;
+        let (width, height) = image.upright_size();
         format!(
-            "{route}: {}x{}, {} bytes, {}, {}model {}, {}",
-            image.width,
-            image.height,
+            "{route}: {width}x{height}, {} bytes, {}, {}model {}, {}",
             text::thousands(bytes),
             text::bits_per_pixel(bytes, image.pixels()),
             self.chosen,
@@ -215,21 +259,17 @@ impl Encoding {
     }
 }
 
-/// Reads the input picture.
-fn read_image(input: &Path, bytes: &[u8], limits: &Limits) -> anyhow::Result<Image> {
-    io::read(bytes, limits)
-        .map_err(|error| explain(error, bytes, limits))
-        .with_context(|| format!("cannot read {}", stdio::input_name(input)))
-}
-
 /// Adds a hint when the input is an `.aec` file already.
-fn explain(error: Error, bytes: &[u8], limits: &Limits) -> anyhow::Error {
-    match Container::parse(bytes, limits) {
-        Err(Error::NotAec) => error.into(),
-        _ => Complaint::failure(
+fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
+    if bytes.starts_with(&SIGNATURE) {
+        return Complaint::failure(
             "it is an .aec file already",
             "use 'aec decode' to get a picture",
         )
-        .into(),
+        .into();
     }
+    if bytes.is_empty() {
+        return anyhow::anyhow!("it is empty");
+    }
+    error.into()
 }

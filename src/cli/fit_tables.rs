@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::messages::GlobalOptions;
-use super::stdio::Output;
+use super::output::{Kind, Output, OverwriteOptions};
+use super::text;
 use crate::codec::Model;
 use crate::image::Image;
 use crate::model::Weights;
-use crate::train::data::Pictures;
+use crate::train::data::{MAX_PIXELS, Pictures};
 use crate::train::tables::{Round, fit_tables};
 
 /// Smallest side of a picture that symbols are counted in.
@@ -34,6 +35,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
+    #[command(flatten)]
+    overwrite: OverwriteOptions,
+
     /// Pictures at most, spread evenly over the folder
     #[arg(long, value_name = "N", default_value = "100",
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -47,6 +51,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    let output = Output::prepare(&args.out, args.overwrite.existing(Kind::Data))?;
     let weights = super::train::load_initial(&args.model)?;
     let pictures = load(&args.data, args.pictures.into(), global)?;
     global.say(&format!("counting in {} pictures", pictures.len()));
@@ -59,21 +64,21 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     };
     let fitted = fit_tables(weights, &pictures, args.rounds.into(), &mut report)
         .context("cannot count the symbols")?;
-    write(&fitted, &args.out)?;
-    global.say(&format!("model in '{}'", args.out.display()));
+    write(&fitted, output)?;
+    global.say(&format!("model in {}", text::quoted(&args.out)));
     Ok(())
 }
 
 fn load(folder: &Path, most: usize, global: &GlobalOptions) -> anyhow::Result<Vec<Image>> {
     let warn =
-        |path: &Path, why: &str| global.warn(&format!("left out '{}': {why}", path.display()));
-    let pictures = Pictures::load(folder, MIN_SIDE, &warn)
-        .with_context(|| format!("cannot use the folder '{}'", folder.display()))?;
+        |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
+    let pictures = Pictures::load(folder, MIN_SIDE, MAX_PIXELS, &warn)
+        .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))?;
     Ok(pictures.spread(most))
 }
 
-fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {
+fn write(weights: &Weights, output: Output) -> anyhow::Result<()> {
     let bytes = weights.to_bytes()?;
     Model::from_bytes(&bytes).context("the fitted model is not valid")?;
-    Output::prepare(path, false)?.commit(|out| Ok(out.write_all(&bytes)?))
+    output.commit(|out| Ok(out.write_all(&bytes)?))
 }

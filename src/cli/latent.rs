@@ -12,6 +12,7 @@ use serde_json::json;
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::Resources;
+use super::output::{Kind, Output, OverwriteOptions};
 use super::stdio;
 use crate::bitstream::{Header, Reader};
 use crate::codec::{self, DecodeOptions};
@@ -47,9 +48,8 @@ struct ExportArgs {
     #[arg(value_name = "OUT.npy|OUT.safetensors")]
     output: PathBuf,
 
-    /// Fail if the output exists
-    #[arg(long)]
-    no_clobber: bool,
+    #[command(flatten)]
+    overwrite: OverwriteOptions,
 
     #[command(flatten)]
     model: ModelOption,
@@ -73,7 +73,7 @@ type Format = fn(&Header, &Grid) -> anyhow::Result<Vec<u8>>;
 
 fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
     let format = format_of(&args.output)?;
-    let target = stdio::Output::prepare(&args.output, args.no_clobber)?;
+    let target = Output::prepare(&args.output, args.overwrite.existing(Kind::Data))?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.file, &limits)?;
     let options = DecodeOptions {

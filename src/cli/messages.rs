@@ -5,7 +5,9 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use clap::ColorChoice;
 
+use super::text::printable;
 use crate::error::Error;
+use crate::image::io::Warning;
 
 /// Options that every command has.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -81,21 +83,29 @@ impl GlobalOptions {
         }
     }
 
+    /// Prints what there is to know about a picture, unless `--quiet`.
+    pub fn warn_about(&self, name: &str, warnings: &[Warning]) {
+        for warning in warnings {
+            self.warn(&format!("{name}: {warning}"));
+        }
+    }
+
     /// Prints a line about the result, unless `--quiet`.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            write_line(text);
+            write_line(&printable(text));
         }
     }
 
     /// Prints a line that only `--verbose` asks for.
     pub fn detail(&self, text: impl FnOnce() -> String) {
         if self.verbose > 0 && !self.quiet {
-            write_line(&text());
+            write_line(&printable(&text()));
         }
     }
 
     fn print(&self, label: &str, style: &str, text: &str) {
+        let text = printable(text);
         if self.has_color() {
             write_line(&format!("{style}{label}\x1b[0m {text}"));
         } else {
@@ -118,6 +128,9 @@ fn write_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Exit status of a run that was ended by Ctrl-C, as shells report it: 128 + SIGINT.
+pub const INTERRUPTED: i32 = 130;
+
 /// The exit status for an error: 0 for a closed pipe, 130 for a cancelled run, else 1 or 2.
 #[must_use]
 pub fn status(error: &anyhow::Error) -> i32 {
@@ -131,7 +144,7 @@ pub fn status(error: &anyhow::Error) -> i32 {
             return 0;
         }
         match cause.downcast_ref::<Error>() {
-            Some(Error::Cancelled) => return 130,
+            Some(Error::Cancelled) => return INTERRUPTED,
             Some(Error::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return 0,
             _ => {}
         }
@@ -149,6 +162,10 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             Error::LimitExceeded { what, .. } if what.contains("pixels") => {
                 Some("raise it with --max-pixels")
             }
+            Error::LimitExceeded {
+                what: "width" | "height",
+                ..
+            } => Some("raise it with --max-side"),
             Error::UnknownModel(_) => {
                 Some("put the weights file in AEC_MODEL_DIR or pass --model PATH")
             }

@@ -6,6 +6,7 @@
 mod batch;
 mod bench;
 mod compare;
+mod damage;
 mod decode;
 mod encode;
 mod fit_tables;
@@ -13,9 +14,11 @@ mod info;
 mod inspect;
 mod interrupt;
 mod latent;
+mod memory;
 pub mod messages;
 mod models;
 pub mod options;
+pub mod output;
 mod plot;
 pub mod progress;
 mod rate;
@@ -43,7 +46,6 @@ use crate::codec::{Model, model_id};
                   Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
     arg_required_else_help = true,
     subcommand_required = false,
-    disable_help_subcommand = true,
     infer_subcommands = false
 )]
 struct Cli {
@@ -79,10 +81,8 @@ enum Command {
     /// Fit a model's entropy tables to what the encoder writes
     FitTables(fit_tables::Args),
     /// Print a completion script for a shell
-    #[command(hide = true)]
     Completions(shell::CompletionsArgs),
     /// Print the manual page, or that of a command
-    #[command(hide = true)]
     Man(shell::ManArgs),
 }
 
@@ -92,8 +92,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done when even the terminal is gone.
-            let _ = error.print();
+            print_usage(&error);
             return exit_code(error.exit_code());
         }
     };
@@ -103,11 +102,25 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let status = messages::status(&error);
-            if status != 0 {
+            // Who ended the run knows.
+            if status != 0 && status != messages::INTERRUPTED {
                 global.error(&error);
             }
             exit_code(status)
         }
+    }
+}
+
+/// Prints what the parser says, which may repeat any argument.
+fn print_usage(error: &clap::Error) {
+    let text = error.to_string();
+    let is_safe = text.lines().all(|line| text::printable(line) == line);
+    if is_safe || !error.use_stderr() {
+        // Nothing can be done when even the terminal is gone.
+        let _ = error.print();
+    } else {
+        let lines: Vec<String> = text.lines().map(text::printable).collect();
+        let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
     }
 }
 

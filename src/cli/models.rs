@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::messages::GlobalOptions;
 use super::options::Device;
+use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, model_id};
 use crate::model::weights;
@@ -64,7 +65,7 @@ pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
     match path {
         None => Model::embedded().context("cannot load the built-in model"),
         Some(path) => Model::load(&find(path))
-            .with_context(|| format!("cannot load the model '{}'", path.display())),
+            .with_context(|| format!("cannot load the model {}", text::quoted(path))),
     }
 }
 
@@ -186,9 +187,9 @@ impl<'a> Models<'a> {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) => {
-                let name = folder.display();
+                let name = text::quoted(&folder);
                 self.global
-                    .warn(&format!("cannot look into {FOLDER} '{name}': {error}"));
+                    .warn(&format!("cannot look into {FOLDER} {name}: {error}"));
                 return Vec::new();
             }
         };
@@ -209,9 +210,9 @@ impl<'a> Models<'a> {
     }
 
     fn skip(&self, path: &Path, error: &crate::Error) {
-        let name = path.display();
+        let name = text::quoted(path);
         self.global
-            .warn(&format!("skipping the model '{name}': {error}"));
+            .warn(&format!("skipping the model {name}: {error}"));
     }
 }
 

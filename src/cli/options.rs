@@ -1,5 +1,6 @@
 //! Options that several commands share: threads, device, limits.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -11,8 +12,34 @@ use crate::limits::Limits;
 use crate::model::ComputeDevice;
 
 /// Lower-case extensions of the pictures that are looked for in folders.
-pub(super) const PICTURE_EXTENSIONS: [&str; 8] =
-    ["png", "jpg", "jpeg", "webp", "ppm", "pgm", "pbm", "pnm"];
+pub(super) const PICTURE_EXTENSIONS: [&str; 16] = [
+    "png", "jpg", "jpeg", "jfif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "tif", "tiff", "bmp",
+    "gif", "qoi", "tga",
+];
+
+/// The picture format that a path's extension names, whether it can be read or not.
+pub(super) fn named_format(path: &Path) -> Option<&'static str> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    Some(match extension.to_lowercase().as_str() {
+        "png" | "apng" => "PNG",
+        "jpg" | "jpeg" | "jpe" | "jfif" | "jif" => "JPEG",
+        "webp" => "WebP",
+        "ppm" | "pgm" | "pbm" | "pnm" | "pam" | "pfm" => "PNM",
+        "avif" => "AVIF",
+        "heic" | "heif" => "HEIC",
+        "jxl" => "JPEG XL",
+        "jp2" | "j2k" | "jpx" => "JPEG 2000",
+        "tif" | "tiff" | "dng" => "TIFF",
+        "bmp" | "dib" => "BMP",
+        "gif" => "GIF",
+        "qoi" => "QOI",
+        "tga" => "TGA",
+        "svg" => "SVG",
+        "exr" => "OpenEXR",
+        "psd" => "PSD",
+        _ => return None,
+    })
+}
 
 /// What a command may use of the machine.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,6 +59,13 @@ pub struct Resources {
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_pixels: u64,
+
+    /// Refuse images with a longer side
+    ///
+    /// Memory follows the width as well as the pixels: about 9 kB for every column.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_side,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_side: u32,
 
     /// Force a kernel path: avx512, avx2, neon or portable
     ///
@@ -60,6 +94,7 @@ impl Resources {
     pub fn limits(&self) -> Limits {
         Limits {
             max_pixels: self.max_pixels,
+            max_side: self.max_side,
             ..Limits::default()
         }
     }

@@ -9,27 +9,30 @@ use crate::codec::{Goal, Target};
 pub(super) struct RateOptions {
     /// Quality, 0 (smallest) to 100 (best), decimals allowed
     #[arg(short, long, value_name = "Q", default_value = "60", value_parser = parse_quality,
-          group = "rate")]
+          group = "rate", allow_negative_numbers = true)]
     pub quality: Quality,
 
     /// Best quality that fits into N bytes (accepts k, M)
     ///
     /// The file never has a byte more; metadata counts. k is 1000 bytes and M is 1,000,000. Takes
     /// about three times as long as a given quality.
-    #[arg(long, value_name = "N", value_parser = parse_size, groups = ["rate", "target"])]
+    #[arg(long, value_name = "N", value_parser = parse_size, allow_negative_numbers = true,
+          groups = ["rate", "target"])]
     target_size: Option<u64>,
 
     /// Best quality with at most B bits per pixel
     ///
     /// As --target-size, relative to the size of the picture.
-    #[arg(long, value_name = "B", value_parser = parse_positive, groups = ["rate", "target"])]
+    #[arg(long, value_name = "B", value_parser = parse_positive, allow_negative_numbers = true,
+          groups = ["rate", "target"])]
     target_bpp: Option<f64>,
 
     /// Lowest quality that reaches a PSNR
     ///
     /// Over the red, green and blue samples of the decoded picture, as 'aec compare' measures it.
     /// Takes about four times as long as a given quality.
-    #[arg(long, value_name = "DB", value_parser = parse_positive, groups = ["rate", "target"])]
+    #[arg(long, value_name = "DB", value_parser = parse_positive, allow_negative_numbers = true,
+          groups = ["rate", "target"])]
     target_psnr: Option<f64>,
 
     /// Write the closest file if the target is out of reach

@@ -1,6 +1,29 @@
-//! Numbers as people read them; the same formats everywhere.
+//! Numbers and names as people read them; the same forms everywhere.
 
+use std::path::Path;
 use std::time::Duration;
+
+/// `text` without what a terminal would obey: control characters, and those that turn the
+/// direction of writing, become escapes such as `\n` and `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A path as messages show it, in single quotes.
+#[must_use]
+pub fn quoted(path: &Path) -> String {
+    format!("'{}'", printable(&path.to_string_lossy()))
+}
 
 /// `1234567` as `1,234,567`.
 #[must_use]
@@ -33,6 +56,16 @@ pub fn speed(pixels: u64, time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_cannot_write_to_the_terminal() {
+        assert_eq!(printable("a b.png é 日本"), "a b.png é 日本");
+        assert_eq!(
+            printable("a\u{1b}[31m\nb\u{202e}\t"),
+            "a\\u{1b}[31m\\nb\\u{202e}\\t"
+        );
+        assert_eq!(quoted(Path::new("it's")), "'it's'");
+    }
 
     #[test]
     fn numbers_read_well() {

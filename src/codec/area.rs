@@ -27,6 +27,11 @@ impl Area {
         }
     }
 
+    /// Number of positions.
+    pub fn pixels(&self) -> usize {
+        self.width * self.height
+    }
+
     /// The latents that cover an area of pixels.
     pub fn in_latents(&self) -> Self {
         let cover = |start: usize, size: usize| {

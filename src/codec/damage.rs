@@ -110,6 +110,13 @@ impl DamageList {
             .flatten()
     }
 
+    /// The first of `tiles` that is intact, and how many are.
+    pub(super) fn intact(&self, tiles: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
+        let mut intact = tiles.filter(|&index| !self.found.contains_key(&DamagedPart::Tile(index)));
+        let first = intact.next()?;
+        Some((first, 1 + intact.count()))
+    }
+
     /// Everything, in the order of the file.
     pub(super) fn finish(self) -> Vec<Damage> {
         let header = self.header;

@@ -22,6 +22,11 @@ use crate::kernels::pixels::PATCH;
 use crate::model::config::LATENT_STRIDE;
 use crate::model::{Grid, QualityModel};
 
+/// Pixels of a damaged picture that are decoded however little is left of it.
+const FREE_PIXELS: usize = 1 << 24;
+/// Tiles of a larger one for each that is intact, at most.
+const MOST_TILES_PER_INTACT: usize = 64;
+
 /// Decodes the bytes of an `.aec` file, or a region of the picture. The picture is upright:
 /// its orientation has been applied.
 ///
@@ -49,7 +54,8 @@ pub fn decode(
 /// opaque; damaged metadata is left out.
 ///
 /// # Errors
-/// As [`decode()`] for a damaged header, and when no tile that is wanted is intact.
+/// As [`decode()`] for a damaged header, and when no tile that is wanted is intact, or of more than 16.8
+/// megapixels less than one in 64.
 pub fn decode_damaged(
     bytes: &[u8],
     model: &Model,
@@ -74,6 +80,24 @@ pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> R
     decoder.decode_alpha().map(drop)
 }
 
+/// As [`decode_latents`], of a file that may be damaged behind its header: gives what is
+/// wrong with it, in its order.
+///
+/// # Errors
+/// As [`decode()`] for a damaged header.
+pub fn verify(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<Vec<Damage>> {
+    let (source, damage) = Source::damaged(Salvage::read(bytes, &options.limits)?);
+    let mut decoder = Decoder::new(source, model, None)?;
+    decoder.tolerate(damage);
+    decoder
+        .needed_tiles()
+        .into_par_iter()
+        .with_max_len(1)
+        .try_for_each(|(index, rect)| decoder.decode_tile(index, rect).map(drop))?;
+    decoder.decode_alpha()?;
+    Ok(decoder.into_damage())
+}
+
 /// The quantized latent ŷ of the whole padded picture, `[rows, columns, channels]`: one position per
 /// 16x16 pixels of the stored picture, in the unit of the networks (spec: "Terms", normalized).
 ///
@@ -90,9 +114,9 @@ pub fn quantized_latent(bytes: &[u8], model: &Model, options: &DecodeOptions) ->
 
 /// A file and what is wanted of it.
 pub(super) struct Decoder<'a> {
-    pub(super) source: Source<'a>,
-    pub(super) quality: QualityModel<'a>,
-    pub(super) tables: &'a ScaleTables,
+    source: Source<'a>,
+    quality: QualityModel<'a>,
+    tables: &'a ScaleTables,
     /// The wanted pixels of the stored picture.
     pixels: Area,
     /// The latents on which they depend.
@@ -152,25 +176,47 @@ impl<'a> Decoder<'a> {
         self.check_anything_left()?;
         let alpha = self.decode_alpha()?;
         let rgb = self.synthesize(&latent, &steps)?;
+        drop(latent);
         let image = self.finish_image(rgb, alpha, options.strip)?;
-        let damage = self.damage.map(|list| {
-            list.into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-                .finish()
-        });
-        Ok((image, damage.unwrap_or_default()))
+        Ok((image, self.into_damage()))
     }
 
-    /// Fails when every needed tile is damaged.
+    /// What was damaged.
+    fn into_damage(self) -> Vec<Damage> {
+        let list = self.damage.map(|list| {
+            let list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
+            list.finish()
+        });
+        list.unwrap_or_default()
+    }
+
+    /// Fails when every needed tile is damaged, and when so few are left of a large picture that they do not
+    /// account for the work: a few bytes could ask for all of it.
     fn check_anything_left(&self) -> Result<()> {
         let Some(damage) = &self.damage else {
             return Ok(());
         };
         let mut damage = locked(damage);
-        match damage.first_if_all(self.needed_tiles().len()) {
-            Some(error) => Err(error),
-            None => Ok(()),
+        let tiles = self.needed_tiles();
+        if let Some(error) = damage.first_if_all(tiles.len()) {
+            return Err(error);
         }
+        let Some((index, left)) = damage.intact(tiles.iter().map(|(index, _)| *index)) else {
+            return Ok(());
+        };
+        let is_large = self.needed.in_pixels().pixels() > FREE_PIXELS;
+        if is_large && left.saturating_mul(MOST_TILES_PER_INTACT) < tiles.len() {
+            let header = &self.source.header;
+            let place = Region::showing(&Area::from(header.tile_grid().tile(index)), header);
+            let place = place.map_or(String::new(), |region| {
+                format!(", the first is region {region}")
+            });
+            return Err(Error::Corrupt(format!(
+                "{left} of {} tiles are intact, too few for the whole picture{place}",
+                tiles.len()
+            )));
+        }
+        Ok(())
     }
 
     /// Notes that a part is damaged, if that is tolerated.

@@ -30,7 +30,7 @@ pub(super) struct EncodedTile {
 /// fully transparent pixels have is not kept.
 ///
 /// # Errors
-/// [`Image`](crate::Error::Image) when the alpha channel is of another size than the picture,
+/// [`Image`](crate::Error::Image) when the picture's fields disagree ([`Image::check`]),
 /// [`LimitExceeded`](crate::Error::LimitExceeded) for pictures over the limits,
 /// [`InvalidOption`](crate::Error::InvalidOption) for a tile size out of range,
 /// [`Cancelled`](crate::Error::Cancelled) when `progress` says so.
@@ -68,10 +68,11 @@ pub(super) struct PictureEncoder<'a> {
 impl<'a> PictureEncoder<'a> {
     /// Checks the picture and the options.
     pub fn new(image: &'a Image, model: &'a Model, options: &EncodeOptions) -> Result<Self> {
+        image.check()?;
         options
             .limits
             .check_coded_pixels(image.width, image.height)?;
-        let alpha = checked_alpha(image)?;
+        let alpha = image.alpha.as_ref().filter(|alpha| !alpha.is_opaque());
         let header = Header::new(
             image.width,
             image.height,
@@ -174,15 +175,6 @@ impl<'a> PictureEncoder<'a> {
     }
 }
 
-/// The alpha channel, unless it is opaque everywhere.
-fn checked_alpha(image: &Image) -> Result<Option<&Alpha>> {
-    let Some(alpha) = &image.alpha else {
-        return Ok(None);
-    };
-    alpha.check_size(image.width, image.height)?;
-    Ok(Some(alpha).filter(|alpha| !alpha.is_opaque()))
-}
-
 /// Rows of 8 x 8 patches; beyond the picture its edge is repeated.
 fn read_patches(image: &Image, rgb: &[u8], rows: Range<usize>, patches: &mut [f32]) {
     let (top, height) = (rows.start * PATCH, rows.len() * PATCH);
@@ -260,6 +252,20 @@ fn encode_tile(
     Ok((tile, coded.latent))
 }
 
+/// What of a picture's metadata goes into its file.
+pub(super) fn kept_metadata<'a>(image: &'a Image, options: &EncodeOptions) -> Metadata<'a> {
+    fn borrowed(block: &Option<Vec<u8>>) -> Option<Cow<'_, [u8]>> {
+        block.as_deref().map(Cow::Borrowed)
+    }
+    let metadata = &image.metadata;
+    Metadata {
+        icc: borrowed(&metadata.icc),
+        exif: borrowed(&metadata.exif).filter(|_| !options.strip),
+        xmp: borrowed(&metadata.xmp).filter(|_| !options.strip),
+        resolution: metadata.resolution,
+    }
+}
+
 fn write_container(
     image: &Image,
     options: &EncodeOptions,
@@ -267,11 +273,6 @@ fn write_container(
     tiles: &[EncodedTile],
     alpha: &[EncodedAlpha],
 ) -> Result<Vec<u8>> {
-    let metadata = Metadata {
-        icc: image.metadata.icc.as_deref(),
-        exif: image.metadata.exif.as_deref().filter(|_| !options.strip),
-        xmp: image.metadata.xmp.as_deref().filter(|_| !options.strip),
-    };
     let tiles = tiles
         .iter()
         .map(|tile| TilePayload {
@@ -282,7 +283,7 @@ fn write_container(
         .collect();
     Container {
         header,
-        metadata,
+        metadata: kept_metadata(image, options),
         tiles,
         alpha: alpha.iter().map(EncodedAlpha::payload).collect(),
     }

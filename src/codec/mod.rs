@@ -22,7 +22,7 @@ mod usage;
 
 pub use count::count_symbols;
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents, quantized_latent};
+pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};

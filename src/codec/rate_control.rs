@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::encode::PictureEncoder;
+use super::encode::{PictureEncoder, kept_metadata};
 use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
 use super::{EncodeOptions, Model, Progress, Steps};
 use crate::bitstream::Quality;
@@ -179,17 +179,14 @@ impl Measure {
                 describe(goal)
             )));
         }
-        let metadata = &image.metadata;
-        let length = |block: &Option<Vec<u8>>| block.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let optional = if options.strip {
-            0
-        } else {
-            length(&metadata.exif) + length(&metadata.xmp)
-        };
+        let metadata = kept_metadata(image, options).payloads();
         Ok(Self {
             goal,
             max_bytes,
-            fixed_bytes: length(&metadata.icc) + optional,
+            fixed_bytes: metadata
+                .iter()
+                .map(|(_, payload)| payload.len() as u64)
+                .sum(),
             pixels,
         })
     }

@@ -1,5 +1,7 @@
 //! What a decoder has of a file: all of its parts, or those that are intact.
 
+use std::borrow::Cow;
+
 use super::damage::{DamageList, DamagedPart};
 use crate::bitstream::{self, AlphaPayload, Container, Header, Salvage, TilePayload};
 use crate::image::Metadata;
@@ -42,12 +44,13 @@ impl<'a> Source<'a> {
 
     /// The metadata and the header's orientation.
     pub(super) fn metadata(&self) -> Metadata {
-        let own = |block: Option<&[u8]>| block.map(<[u8]>::to_vec);
-        let mut metadata = Metadata::default();
-        metadata.icc = own(self.metadata.icc);
-        metadata.exif = own(self.metadata.exif);
-        metadata.xmp = own(self.metadata.xmp);
-        metadata.orientation = self.header.orientation;
-        metadata
+        let own = |block: &Option<Cow<[u8]>>| block.as_deref().map(<[u8]>::to_vec);
+        Metadata {
+            icc: own(&self.metadata.icc),
+            exif: own(&self.metadata.exif),
+            xmp: own(&self.metadata.xmp),
+            resolution: self.metadata.resolution,
+            orientation: self.header.orientation,
+        }
     }
 }

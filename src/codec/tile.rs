@@ -249,6 +249,11 @@ impl<'a> Reader<'a> {
         self.map.as_ref().is_none_or(|map| map.is_coded(channel))
     }
 
+    /// Bits of the stream that are left.
+    pub fn bits_left(&self) -> f64 {
+        self.decoder.bits_left()
+    }
+
     /// Checks that the stream is used up.
     pub fn finish(self) -> Result<()> {
         self.decoder.finish()

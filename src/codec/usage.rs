@@ -1,8 +1,8 @@
 //! Where a file's bits went: an observer of the symbol coder, and its sums by block, channel,
 //! context step and tile.
 //!
-//! The observer stands between [`code_tile`](super::tile::code_tile) and the reader of a stream, so that it
-//! sees the very symbols and tables that are decoded.
+//! The observer stands between [`code_tile`](super::tile::code_tile) and the reader of a stream, so that what
+//! it measures is the stream itself.
 
 use std::ops::AddAssign;
 
@@ -14,7 +14,6 @@ use super::source::Source;
 use super::tile::{Reader, SymbolCoder};
 use super::{DecodeOptions, Model, Progress, Steps};
 use crate::bitstream::{Container, Header, TileRect};
-use crate::entropy::ScaleTables;
 use crate::error::Result;
 use crate::model::ModelConfig;
 use crate::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
@@ -23,11 +22,12 @@ use crate::model::context::StepMask;
 /// Blocks that share a hyper-latent, by direction.
 const BLOCKS_PER_HYPER: usize = HYPER_STRIDE / LATENT_STRIDE;
 
-/// What the symbols of a file cost: `-log2` of the probability of each, in bits.
+/// What the symbols of a file cost: the bits by which each shortens the rest of its stream, which
+/// is `-log2` of its probability, but for the last few of a tile.
 ///
 /// Blocks are 16x16 pixels of the stored picture, before its orientation is applied, and padding
 /// included: there is one per position of the latent. What the side information of 64x64 pixels
-/// costs is shared by their 16 blocks. Zeros at the end of a tile cost nothing, as in the stream.
+/// costs is shared by their 16 blocks.
 #[derive(Debug, Clone)]
 pub struct BitUsage {
     /// The file's header.
@@ -66,7 +66,7 @@ pub struct TileUsage {
     pub rect: TileRect,
     /// The bits of its symbols.
     pub symbol_bits: f64,
-    /// Bytes of the stream that holds them: [`symbol_bits`](Self::symbol_bits) to within 64 bits.
+    /// Bytes of the stream that holds them: [`symbol_bits`](Self::symbol_bits), filled up to whole bytes.
     pub stream_bytes: usize,
     /// Bytes of the map of channels that are not coded.
     pub zero_map_bytes: usize,
@@ -104,10 +104,8 @@ pub fn bit_usage(
     let one = |(payload, rect)| {
         let mut ledger = Ledger::new(model.config(), Area::from(rect).in_latents());
         let decoded = decoder.decode_payload(payload, |reader| {
-            decoder.code_tile(
-                rect,
-                &mut Observer::new(reader, decoder.tables, &mut ledger),
-            )
+            let ledger = &mut ledger;
+            decoder.code_tile(rect, &mut Observer { reader, ledger })
         });
         decoded.map_err(|error| decoder.name_tile(error, &rect))?;
         let tile = TileUsage {
@@ -186,20 +184,20 @@ impl Ledger {
         }
     }
 
-    /// Adds what a symbol cost.
-    fn add(&mut self, entry: Entry) {
-        match entry.symbol {
-            Symbol::Hyper { index } => self.add_hyper(index, entry.bits),
-            Symbol::Latent { index, channel } => {
-                let position = index / self.channels.len();
-                self.blocks[position] += entry.bits;
-                self.channels[channel] += entry.bits;
-                let step = self.step(position, channel);
-                self.steps[step].bits += entry.bits;
-            }
-        }
+    /// Adds the bits of a latent symbol at `index` of the tile's `[h, w, M]` grid.
+    fn add_latent(&mut self, index: usize, channel: usize, is_zero: bool, bits: f64) {
+        let position = index / self.channels.len();
+        self.blocks[position] += bits;
+        self.channels[channel] += bits;
+        let step = self.step(position, channel);
+        self.steps[step] += StepUsage {
+            symbols: 1,
+            nonzero: u64::from(!is_zero),
+            bits,
+        };
     }
 
+    /// Adds the bits of a hyper-latent symbol at `index` of the tile's `[h, w, Z]` grid.
     fn add_hyper(&mut self, index: usize, bits: f64) {
         let (position, channel) = (
             index / self.hyper_channels.len(),
@@ -229,66 +227,27 @@ impl Ledger {
     }
 }
 
-/// A symbol of a tile.
-#[derive(Clone, Copy)]
-enum Symbol {
-    Hyper { index: usize },
-    Latent { index: usize, channel: usize },
-}
-
-/// What a symbol cost.
-#[derive(Clone, Copy)]
-struct Entry {
-    symbol: Symbol,
-    bits: f64,
-}
-
 /// Passes on the symbols of a reader and notes what they cost.
 struct Observer<'a, 'r> {
     reader: &'a mut Reader<'r>,
-    tables: &'a ScaleTables,
     ledger: &'a mut Ledger,
-    /// The zeros since the last other symbol: free, if no other follows.
-    zeros: Vec<Entry>,
-}
-
-impl<'a, 'r> Observer<'a, 'r> {
-    fn new(reader: &'a mut Reader<'r>, tables: &'a ScaleTables, ledger: &'a mut Ledger) -> Self {
-        Self {
-            reader,
-            tables,
-            ledger,
-            zeros: Vec::new(),
-        }
-    }
-
-    fn note(&mut self, symbol: Symbol, table: u8, value: i32) {
-        let bits = f64::from(self.tables.bits(table, value));
-        self.zeros.push(Entry { symbol, bits });
-        if value != 0 {
-            self.zeros
-                .drain(..)
-                .for_each(|entry| self.ledger.add(entry));
-        }
-    }
 }
 
 impl SymbolCoder for Observer<'_, '_> {
     fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
+        let before = self.reader.bits_left();
         let value = self.reader.hyper(index, table)?;
-        self.note(Symbol::Hyper { index }, table, value);
+        let bits = before - self.reader.bits_left();
+        self.ledger.add_hyper(index, bits);
         Ok(value)
     }
 
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
+        let before = self.reader.bits_left();
         let value = self.reader.latent(index, channel, mean, table)?;
         if self.reader.is_coded(channel) {
-            let step = self
-                .ledger
-                .step(index / self.ledger.channels.len(), channel);
-            self.ledger.steps[step].symbols += 1;
-            self.ledger.steps[step].nonzero += u64::from(value != 0);
-            self.note(Symbol::Latent { index, channel }, table, value);
+            let bits = before - self.reader.bits_left();
+            self.ledger.add_latent(index, channel, value == 0, bits);
         }
         Ok(value)
     }

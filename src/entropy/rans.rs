@@ -11,7 +11,7 @@ use std::num::NonZeroU16;
 use constriction::UnwrapInfallible;
 use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 use constriction::stream::stack::AnsCoder;
-use constriction::stream::{Decode, Encode};
+use constriction::stream::{Code, Decode, Encode};
 
 use super::cdf::{PRECISION, ScaleTables, Table};
 use super::escape::{self, MAX_SYMBOL};
@@ -184,6 +184,14 @@ impl<'a> SymbolDecoder<'a> {
         escape::read(reach, || {
             self.coder.decode_symbol(BypassBit).unwrap_infallible()
         })
+    }
+
+    /// Bits that are left: the logarithm of the number that the rest of the stream stands for. By
+    /// how much it falls with a symbol is what that symbol cost.
+    #[must_use]
+    pub fn bits_left(&self) -> f64 {
+        let words = self.coder.bulk().len() as f64;
+        words * f64::from(u32::BITS) + (self.coder.state() as f64 + 1.0).log2()
     }
 
     /// Checks that the stream ended exactly here.

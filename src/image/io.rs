@@ -1,25 +1,26 @@
-//! Reading PNG, JPEG, WebP and PNM pictures, writing PNG and PPM/PGM.
+//! Reading pictures (PNG, JPEG, WebP, PNM, TIFF, BMP, GIF, QOI, TGA), writing PNG and PPM/PGM.
 //!
-//! Decoding is the `image` crate's; this file decides what is accepted, checks
-//! sizes before memory is asked for, and brings every kind of sample to 8-bit RGB and alpha.
+//! Decoding is done by crates; this folder decides what is accepted, checks sizes before memory is
+//! asked for, keeps what a picture carries besides samples, and says what it does not keep.
 
 use std::io::{Cursor, Write};
 
-use ::image::codecs::{jpeg::JpegDecoder, png::PngDecoder, pnm::PnmDecoder, webp::WebPDecoder};
-use ::image::{ColorType, ImageDecoder, ImageError};
+use ::image::codecs::{pnm::PnmDecoder, webp::WebPDecoder};
+use ::image::{ImageDecoder, ImageError};
 
-use super::sniff::{
-    InputFormat, is_lossy_webp, jpeg_is_complete, webp_frame_sizes, webp_is_complete,
-};
-use super::{Alpha, Image, Metadata};
-use crate::depth::Depth;
+use super::blocks::Blocks;
+use super::notes::Notes;
+pub use super::notes::Warning;
+use super::samples::Samples;
+use super::sniff::{InputFormat, name_of_other};
+use super::{Image, jpeg, others, png, webp};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// PNG with alpha, ICC profile, Exif and XMP.
+    /// PNG with alpha, ICC profile, Exif, XMP and resolution.
     Png,
     /// Binary PPM, or PGM for gray pictures; no alpha, no metadata.
     Ppm,
@@ -29,38 +30,74 @@ pub enum OutputFormat {
 ///
 /// Samples are returned as stored: the Exif orientation is in the metadata, not applied.
 /// Gray is expanded to RGB (and marked), palettes are expanded, colors of 16 bits are rounded
-/// to 8. Alpha is kept as it is, and dropped if it is opaque everywhere.
+/// to 8. Alpha is kept as it is, and dropped if it is opaque everywhere. A color space that is not named by an ICC
+/// profile (PNG's gAMA, cHRM and cICP) becomes one, or sRGB.
 ///
 /// # Errors
-/// [`Error::Image`] for unknown or damaged files, [`Error::Unsupported`] for animation,
-/// [`Error::LimitExceeded`] when a size is over `limits`.
+/// [`Error::Image`] for unknown or damaged files, [`Error::Unsupported`] for animation, high dynamic range and
+/// formats that are known and not read, [`Error::LimitExceeded`] when a size is over `limits`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Image> {
-    let format = InputFormat::detect(bytes)
-        .ok_or_else(|| Error::Image("not a PNG, JPEG, WebP or PPM picture".into()))?;
-    let wrap = |error: ImageError| from_image_error(format, error);
-    let source = Cursor::new(bytes);
-    match format {
-        InputFormat::Png => {
-            let decoder =
-                PngDecoder::with_limits(source, allocation_limits(limits)).map_err(wrap)?;
-            refuse_animation(decoder.is_apng().map_err(wrap)?)?;
-            read_decoder(decoder, format, limits)
+    read_with_warnings(bytes, limits).map(|(image, _)| image)
+}
+
+/// As [`read`], with what its owner should know about the picture: what is not kept of it, and what of the file is
+/// damaged.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_warnings(bytes: &[u8], limits: &Limits) -> Result<(Image, Vec<Warning>)> {
+    let format = InputFormat::detect(bytes).ok_or_else(|| unknown(bytes))?;
+    let mut notes = Notes::default();
+    let (samples, curve, blocks) = match format {
+        InputFormat::Png => png::read(bytes, limits, &mut notes)?,
+        InputFormat::Jpeg => without_curve(jpeg::read(bytes, limits, &mut notes)?),
+        InputFormat::WebP => without_curve(read_webp(bytes, limits, &mut notes)?),
+        InputFormat::Pnm => {
+            let decoder = PnmDecoder::new(Cursor::new(bytes));
+            let decoder = decoder.map_err(|error| from_image_error(format, error))?;
+            (decode(decoder, format, limits)?, None, Blocks::default())
         }
-        InputFormat::Jpeg => {
-            refuse_truncation(jpeg_is_complete(bytes), format)?;
-            read_decoder(JpegDecoder::new(source).map_err(wrap)?, format, limits)
-        }
-        InputFormat::WebP => {
-            refuse_truncation(webp_is_complete(bytes), format)?;
-            for (width, height) in webp_frame_sizes(bytes) {
-                limits.check_pixels(width, height)?;
-            }
-            let decoder = WebPDecoder::new(source).map_err(wrap)?;
-            refuse_animation(decoder.has_animation())?;
-            read_decoder(decoder, format, limits)
-        }
-        InputFormat::Pnm => read_decoder(PnmDecoder::new(source).map_err(wrap)?, format, limits),
+        InputFormat::Bmp => others::read_bmp(bytes, limits, &mut notes)?,
+        InputFormat::Gif => others::read_gif(bytes, limits)?,
+        InputFormat::Qoi => others::read_qoi(bytes, limits)?,
+        InputFormat::Tga => others::read_tga(bytes, limits)?,
+        InputFormat::Tiff => others::read_tiff(bytes, limits, &mut notes)?,
+    };
+    let mut image = samples.into_image(curve, &mut notes)?;
+    image.metadata = blocks.into_metadata(!image.is_gray, &mut notes);
+    Ok((image, notes.finish()))
+}
+
+fn without_curve<C>((samples, blocks): (Samples, Blocks)) -> (Samples, Option<C>, Blocks) {
+    (samples, None, blocks)
+}
+
+/// The error for bytes that are no picture that can be read.
+fn unknown(bytes: &[u8]) -> Error {
+    if bytes.is_empty() {
+        return Error::Image("the file is empty".into());
     }
+    match name_of_other(bytes) {
+        Some(name) => Error::Unsupported(format!(
+            "{name} pictures are not read; convert it to PNG first"
+        )),
+        None => {
+            Error::Image("not a PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA picture".into())
+        }
+    }
+}
+
+fn read_webp(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<(Samples, Blocks)> {
+    let format = InputFormat::WebP;
+    let parts = webp::read(bytes, limits, notes)?;
+    refuse_animation(parts.is_animated)?;
+    // The decoder asks for a chunk's memory before it looks whether the bytes are there.
+    if !parts.is_complete {
+        return Err(truncated(format));
+    }
+    let decoder = WebPDecoder::new(Cursor::new(&parts.picture));
+    let decoder = decoder.map_err(|error| from_image_error(format, error))?;
+    Ok((decode(decoder, format, limits)?, parts.blocks))
 }
 
 /// Whether the file looks like a picture that [`read`] knows.
@@ -69,33 +106,67 @@ pub fn is_picture(bytes: &[u8]) -> bool {
     InputFormat::detect(bytes).is_some()
 }
 
+/// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`] wrote: it says so.
+#[must_use]
+pub fn is_own_png(start: &[u8]) -> bool {
+    super::png::is_own(start)
+}
+
 /// Whether the file was compressed with loss (JPEG, lossy WebP), so that coding it again
 /// adds a second loss.
 #[must_use]
 pub fn is_lossy_source(bytes: &[u8]) -> bool {
     match InputFormat::detect(bytes) {
         Some(InputFormat::Jpeg) => true,
-        Some(InputFormat::WebP) => is_lossy_webp(bytes),
-        Some(InputFormat::Png | InputFormat::Pnm) | None => false,
+        Some(InputFormat::WebP) => webp::is_lossy(bytes),
+        _ => false,
     }
 }
 
-/// Number of pixels that the file's header announces; 0 when it cannot be told.
+/// Number of pixels that the file's header announces, without decoding anything; 0 when it cannot be told.
 #[must_use]
 pub fn pixels(bytes: &[u8]) -> u64 {
-    let reader = ::image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let size = reader.ok().and_then(|reader| reader.into_dimensions().ok());
+    let size = match InputFormat::detect(bytes) {
+        Some(InputFormat::Png) => png::size(bytes),
+        Some(InputFormat::Jpeg) => jpeg::size(bytes),
+        Some(InputFormat::WebP) => webp::size(bytes),
+        Some(InputFormat::Pnm) => PnmDecoder::new(Cursor::new(bytes))
+            .ok()
+            .map(|decoder| decoder.dimensions()),
+        Some(other) => others::size(bytes, other),
+        None => None,
+    };
     size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
 }
 
+/// What of a picture is lost when it is written in a format.
+#[must_use]
+pub fn not_kept(image: &Image, format: OutputFormat) -> Option<Warning> {
+    let metadata = &image.metadata;
+    let parts = [
+        ("the ICC profile", metadata.icc.is_some()),
+        ("Exif", metadata.exif.is_some()),
+        ("XMP", metadata.xmp.is_some()),
+        ("the resolution", metadata.resolution.is_some()),
+    ];
+    let is_lost = |(_, is_there): &(&str, bool)| *is_there && format == OutputFormat::Ppm;
+    let names: Vec<String> = parts
+        .into_iter()
+        .filter(is_lost)
+        .map(|(name, _)| name.into())
+        .collect();
+    (!names.is_empty()).then_some(Warning::NotKept(names))
+}
+
 /// Writes a picture upright: the orientation is applied to the samples and reset in the
-/// metadata. Gray pictures are written as gray. With an alpha channel of 16 bits, colors are
+/// metadata. Gray pictures are written as gray, or as RGB if their ICC profile is one of RGB. With an alpha channel of 16 bits, colors are
 /// written in 16 bits too, times 257.
 ///
 /// # Errors
 /// [`Error::Io`] from `out`; [`Error::Image`] when the picture's sizes disagree;
 /// [`Error::Unsupported`] for a PPM of a picture with alpha.
 pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()> {
+    image.check()?;
     // Writing is buffered here, since encoders write many small pieces.
     let mut out = std::io::BufWriter::with_capacity(1 << 18, out);
     let turned;
@@ -109,8 +180,7 @@ pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()>
         OutputFormat::Png => {
             let mut metadata = image.metadata.clone();
             metadata.reset_orientation();
-            super::png::write(pixels, &metadata, &mut out)
-                .map_err(|error| from_image_error(InputFormat::Png, error))?;
+            super::png::write(pixels, &metadata, &mut out)?;
         }
         OutputFormat::Ppm => write_pnm(pixels, &mut out)?,
     }
@@ -144,121 +214,56 @@ fn allocation_limits(limits: &Limits) -> ::image::Limits {
     own
 }
 
-fn refuse_truncation(is_complete: bool, format: InputFormat) -> Result<()> {
-    if !is_complete {
-        return Err(truncated(format));
-    }
-    Ok(())
-}
-
-fn truncated(format: InputFormat) -> Error {
+/// The error for data that ends too early.
+pub(super) fn truncated(format: InputFormat) -> Error {
     Error::Image(format!("the {} data ends too early", format.name()))
 }
 
-fn refuse_animation(is_animated: bool) -> Result<()> {
+pub(super) fn refuse_animation(is_animated: bool) -> Result<()> {
     if is_animated {
         return Err(Error::Unsupported("the picture is an animation".into()));
     }
     Ok(())
 }
 
-/// Reads metadata and samples from an opened decoder.
-fn read_decoder(
+/// Reads the samples of an opened decoder.
+pub(super) fn decode(
     mut decoder: impl ImageDecoder,
     format: InputFormat,
     limits: &Limits,
-) -> Result<Image> {
+) -> Result<Samples> {
     let wrap = |error: ImageError| from_image_error(format, error);
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
     decoder
         .set_limits(allocation_limits(limits))
         .map_err(wrap)?;
-    let metadata = Metadata::from_blocks(
-        decoder.icc_profile().map_err(wrap)?,
-        decoder.exif_metadata().map_err(wrap)?,
-        decoder.xmp_metadata().map_err(wrap)?,
-        limits,
-    )?;
-    let color = decoder.color_type();
-    let length = usize::try_from(decoder.total_bytes())
-        .map_err(|_| Error::Image(format!("{width}x{height} pixels do not fit in memory")))?;
-    let mut samples = vec![0; length];
-    decoder.read_image(&mut samples).map_err(wrap)?;
-    let mut image = from_samples(width, height, samples, color)?;
-    image.metadata = metadata;
-    Ok(image)
-}
-
-/// Brings samples of any kind that the decoders give to 8-bit RGB and alpha.
-fn from_samples(width: u32, height: u32, samples: Vec<u8>, color: ColorType) -> Result<Image> {
-    let (samples, alpha) = match color {
-        ColorType::L8 | ColorType::Rgb8 => (samples, None),
-        ColorType::La8 => split_alpha::<2>(&samples),
-        ColorType::Rgba8 => split_alpha::<4>(&samples),
-        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
-            from_wide_samples(&samples, color)
-        }
-        _ => return Err(Error::Unsupported(format!("samples of kind {color:?}"))),
-    };
-    let image = if color.has_color() {
-        Image::new(width, height, samples)?
-    } else {
-        Image::from_gray(width, height, &samples)?
-    };
-    match alpha {
-        Some(alpha) => image.with_alpha(alpha),
-        None => Ok(image),
-    }
-}
-
-/// The colors, and the last of every `N` samples as alpha.
-fn split_alpha<const N: usize>(samples: &[u8]) -> (Vec<u8>, Option<Alpha>) {
-    let (pixels, _) = samples.as_chunks::<N>();
-    let colors = pixels.iter().flat_map(|pixel| &pixel[..N - 1]).copied();
-    let alpha = pixels.iter().map(|pixel| u16::from(pixel[N - 1]));
-    (
-        colors.collect(),
-        Alpha::new(Depth::Eight, alpha.collect()).ok(),
-    )
-}
-
-/// The colors of native-endian 16-bit samples rounded to 8 bits, and alpha as it is.
-fn from_wide_samples(samples: &[u8], color: ColorType) -> (Vec<u8>, Option<Alpha>) {
-    let (wide, _) = samples.as_chunks::<2>();
-    let channels = usize::from(color.channel_count());
-    let colors = channels - usize::from(color.has_alpha());
-    let rounded = wide
-        .chunks_exact(channels)
-        .flat_map(|pixel| &pixel[..colors])
-        .map(|&v| round_to_8_bits(u16::from_ne_bytes(v)))
-        .collect();
-    let alpha = color.has_alpha().then(|| {
-        let last = wide.iter().skip(colors).step_by(channels);
-        Alpha::from_wide(last.map(|&v| u16::from_ne_bytes(v)).collect())
-    });
-    (rounded, alpha)
-}
-
-/// `round(v * 255 / 65535)`.
-fn round_to_8_bits(v: u16) -> u8 {
-    u8::try_from((u32::from(v) * 255 + 32767) / 65535).expect("at most 255")
+    Samples::decode(decoder).map_err(wrap)
 }
 
 /// Our error for one of the `image` crate, on one line.
-fn from_image_error(format: InputFormat, error: ImageError) -> Error {
+pub(super) fn from_image_error(format: InputFormat, error: ImageError) -> Error {
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             truncated(format)
         }
         ImageError::IoError(error) => Error::Io(error),
-        ImageError::Unsupported(error) => Error::Unsupported(one_line(&error.to_string())),
-        other => Error::Image(one_line(&other.to_string())),
+        ImageError::Unsupported(error) => Error::Unsupported(plain(&error.to_string(), format)),
+        other => Error::Image(plain(&other.to_string(), format)),
     }
 }
 
+/// A decoder's message on one line, or a plain one where it holds debug text.
+pub(super) fn plain(text: &str, format: InputFormat) -> String {
+    let text = one_line(text);
+    if text.contains(['{', '(', '\\']) {
+        return format!("the {} data is damaged", format.name());
+    }
+    text
+}
+
 /// `text` with every run of white space replaced by one space.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -1,21 +1,14 @@
-//! Metadata blocks carried across the codec: ICC profile, Exif, XMP, orientation.
+//! Metadata carried across the codec: ICC profile, Exif, XMP, resolution, orientation.
 //!
 //! Blocks are bytes to us. The main exception is the orientation, which is read
-//! from Exif and reset in Exif and XMP once the samples have been rotated, so
+//! from Exif, or else from XMP, and reset in both once the samples have been rotated, so
 //! that no viewer rotates them a second time.
 
 use std::ops::Range;
 
 use ::image::metadata::Orientation;
 
-use crate::error::{Error, Result};
-use crate::limits::Limits;
-
-/// The identifier that JPEG puts before an Exif block; some WebP files keep it by mistake.
-const EXIF_IDENTIFIER: &[u8] = b"Exif\0\0";
-
-/// Where an ICC profile says of what color space the samples are.
-const ICC_COLOR_SPACE: Range<usize> = 16..20;
+use crate::resolution::Resolution;
 
 /// What a picture carries besides its samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +18,10 @@ pub struct Metadata {
     pub icc: Option<Vec<u8>>,
     /// Exif block, starting at its TIFF header (`II` or `MM`).
     pub exif: Option<Vec<u8>>,
-    /// XMP packet, UTF-8 XML.
+    /// XMP packet, UTF-8 XML as a rule.
     pub xmp: Option<Vec<u8>>,
+    /// How large the pixels are meant to be shown or printed.
+    pub resolution: Option<Resolution>,
     /// How to turn the samples for display: 1..=8 in Exif numbering, 1 as stored.
     pub orientation: u8,
 }
@@ -37,48 +32,35 @@ impl Default for Metadata {
             icc: None,
             exif: None,
             xmp: None,
+            resolution: None,
             orientation: 1,
         }
     }
 }
 
 impl Metadata {
-    /// Metadata from the blocks of a picture file; the orientation is read from `exif`.
-    ///
-    /// Empty blocks count as absent, and so does a profile of CMYK: the readers make RGB of such samples, to
-    /// which it does not apply.
-    ///
-    /// # Errors
-    /// [`Error::LimitExceeded`] when a block is longer than `limits` allow.
-    pub fn from_blocks(
-        icc: Option<Vec<u8>>,
-        exif: Option<Vec<u8>>,
-        xmp: Option<Vec<u8>>,
-        limits: &Limits,
-    ) -> Result<Self> {
-        let exif = exif.map(|block| match block.strip_prefix(EXIF_IDENTIFIER) {
-            Some(tiff) => tiff.to_vec(),
-            None => block,
-        });
-        let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk);
-        let icc = icc.filter(|profile| profile.get(ICC_COLOR_SPACE) != Some(b"CMYK"));
-        Ok(Self {
-            icc: checked(icc, "ICC profile size", limits)?,
-            exif: checked(exif, "Exif size", limits)?,
-            xmp: checked(xmp, "XMP size", limits)?,
-            orientation: orientation.map_or(1, Orientation::to_exif),
-        })
+    /// Finds the orientation in Exif, or in XMP if Exif has none.
+    pub(super) fn read_orientation(&mut self) {
+        let exif = self.exif.as_deref().and_then(Orientation::from_exif_chunk);
+        let xmp = || xmp_orientations(self.xmp.as_deref()?).find_map(|(_, value)| value);
+        self.orientation = exif.map(Orientation::to_exif).or_else(xmp).unwrap_or(1);
     }
 
-    /// Drops Exif and XMP. The ICC profile and the orientation stay: they decide how the
+    /// Drops Exif and XMP. The ICC profile, the resolution and the orientation stay: they decide how the
     /// picture looks.
     pub fn strip(&mut self) {
         self.exif = None;
         self.xmp = None;
     }
 
-    /// Sets the orientation to 1 here, in the Exif block and in the XMP packet.
+    /// What holds after the samples were turned upright: sets the orientation to 1 here, in the Exif block and in the
+    /// XMP packet, and exchanges the sides of the resolution if those of the picture were.
     pub fn reset_orientation(&mut self) {
+        if self.orientation >= 5
+            && let Some(resolution) = &mut self.resolution
+        {
+            std::mem::swap(&mut resolution.x, &mut resolution.y);
+        }
         self.orientation = 1;
         if let Some(exif) = &mut self.exif {
             // The value read is of no use here: `orientation` decided.
@@ -92,34 +74,39 @@ impl Metadata {
 
 /// Sets `tiff:Orientation` to 1, written as an attribute or as an element.
 fn reset_xmp_orientation(xmp: &mut [u8]) {
-    for key in [
-        &b"tiff:Orientation=\""[..],
-        b"tiff:Orientation='",
-        b"<tiff:Orientation>",
-    ] {
-        let mut from = 0;
-        while let Some(at) = find(&xmp[from..], key) {
-            from += at + key.len();
-            if let Some(digit @ b'2'..=b'8') = xmp.get_mut(from) {
-                *digit = b'1';
-            }
-        }
+    let places: Vec<Range<usize>> = xmp_orientations(xmp)
+        .filter(|(_, value)| value.is_some())
+        .map(|(place, _)| place)
+        .collect();
+    for place in places {
+        xmp[place].fill(b'1');
     }
+}
+
+/// Where the values of `tiff:Orientation` stand in a packet, and those that are valid.
+fn xmp_orientations(xmp: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<u8>)> {
+    const KEY: &[u8] = b"tiff:Orientation";
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        from += find(&xmp[from..], KEY)? + KEY.len();
+        // `="6"` of an attribute, in either kind of quotes, or `>6` of an element, with white space anywhere.
+        let is_between = |byte: &&u8| byte.is_ascii_whitespace() || b"=\"'>".contains(*byte);
+        let start = from + xmp[from..].iter().take_while(is_between).count();
+        let is_alone = |byte: &u8| !byte.is_ascii_digit();
+        let value = match xmp.get(start..) {
+            Some([digit @ b'1'..=b'8', next, ..]) if start > from && is_alone(next) => {
+                Some(digit - b'0')
+            }
+            _ => None,
+        };
+        from = start;
+        Some((start..(start + 1).min(xmp.len()), value))
+    })
 }
 
 /// Position of the first `needle` in `haystack`.
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
-}
-
-/// `block`, unless it is empty (then `None`) or over the limit.
-fn checked(block: Option<Vec<u8>>, what: &'static str, limits: &Limits) -> Result<Option<Vec<u8>>> {
-    let found = block.as_ref().map_or(0, Vec::len) as u64;
-    let limit = limits.max_metadata_bytes;
-    if found > limit {
-        return Err(Error::LimitExceeded { what, found, limit });
-    }
-    Ok(block.filter(|bytes| !bytes.is_empty()))
 }
 
 #[cfg(test)]
@@ -148,16 +135,26 @@ pub(super) mod tests {
         .concat()
     }
 
+    fn with_exif(exif: Vec<u8>) -> Metadata {
+        let mut metadata = Metadata {
+            exif: Some(exif),
+            ..Metadata::default()
+        };
+        metadata.read_orientation();
+        metadata
+    }
+
     #[test]
     fn orientation_is_read_and_reset() {
         for big_endian in [false, true] {
             for orientation in 1..=8 {
-                let exif = exif_with_orientation(big_endian, orientation);
-                let limits = Limits::default();
-                let mut metadata = Metadata::from_blocks(None, Some(exif), None, &limits).unwrap();
+                let mut metadata = with_exif(exif_with_orientation(big_endian, orientation));
                 assert_eq!(metadata.orientation, orientation);
+                metadata.resolution = Resolution::per_meter(2, 3);
                 metadata.reset_orientation();
                 assert_eq!(metadata.orientation, 1);
+                let (x, y) = if orientation < 5 { (2, 3) } else { (3, 2) };
+                assert_eq!(metadata.resolution, Resolution::per_meter(x, y));
                 let expected = exif_with_orientation(big_endian, 1);
                 assert_eq!(metadata.exif, Some(expected));
             }
@@ -171,24 +168,38 @@ pub(super) mod tests {
             exif_with_orientation(true, 9),
             vec![1, 2],
         ] {
-            let metadata =
-                Metadata::from_blocks(None, Some(block), None, &Limits::default()).unwrap();
-            assert_eq!(metadata.orientation, 1);
+            assert_eq!(with_exif(block).orientation, 1);
         }
     }
 
     #[test]
-    fn jpeg_identifier_before_exif_is_dropped() {
-        let tiff = exif_with_orientation(false, 6);
-        let block = [EXIF_IDENTIFIER, &tiff].concat();
-        let metadata = Metadata::from_blocks(None, Some(block), None, &Limits::default()).unwrap();
-        assert_eq!(metadata.orientation, 6);
-        assert_eq!(metadata.exif, Some(tiff));
+    fn xmp_orientation_counts_where_exif_has_none() {
+        let cases = [
+            ("<a tiff:Orientation=\"6\"/>", 6),
+            ("<a tiff:Orientation = '8'/>", 8),
+            ("<tiff:Orientation> 3 </tiff:Orientation>", 3),
+            ("<tiff:Orientation/><a tiff:Orientation='5'/>", 5),
+            ("<a tiff:Orientation='0'/>", 1),
+            ("<a tiff:Orientation='66'/>", 1),
+            ("<a tiff:OrientationOf6='9'/>", 1),
+            ("tiff:Orientation", 1),
+        ];
+        for (packet, orientation) in cases {
+            let mut metadata = Metadata {
+                xmp: Some(packet.into()),
+                ..Metadata::default()
+            };
+            metadata.read_orientation();
+            assert_eq!(metadata.orientation, orientation, "{packet}");
+            metadata.exif = Some(exif_with_orientation(true, 2));
+            metadata.read_orientation();
+            assert_eq!(metadata.orientation, 2, "{packet}");
+        }
     }
 
     #[test]
     fn xmp_orientation_is_reset_in_every_spelling() {
-        let packet = "<a tiff:Orientation=\"6\" tiff:Orientation='8'/>\
+        let packet = "<a tiff:Orientation=\"6\" tiff:Orientation = '8'/>\
             <tiff:Orientation>3</tiff:Orientation><tiff:Orientation>";
         let mut metadata = Metadata {
             xmp: Some(packet.into()),
@@ -200,42 +211,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn long_blocks_are_refused_and_empty_ones_dropped() {
-        let limits = Limits {
-            max_metadata_bytes: 3,
-            ..Limits::default()
-        };
-        let long = Some(vec![0; 4]);
-        for blocks in [
-            (long.clone(), None, None),
-            (None, long.clone(), None),
-            (None, None, long),
-        ] {
-            let (icc, exif, xmp) = blocks;
-            assert!(matches!(
-                Metadata::from_blocks(icc, exif, xmp, &limits),
-                Err(Error::LimitExceeded {
-                    found: 4,
-                    limit: 3,
-                    ..
-                })
-            ));
-        }
-        let empty = Metadata::from_blocks(Some(vec![]), None, None, &limits).unwrap();
-        assert_eq!(empty, Metadata::default());
-    }
-
-    #[test]
     fn strip_keeps_what_decides_the_look() {
         let mut metadata = Metadata {
             icc: Some(vec![1]),
             exif: Some(vec![2]),
             xmp: Some(vec![3]),
+            resolution: Resolution::per_inch(300, 300),
             orientation: 6,
         };
         metadata.strip();
         assert_eq!(metadata.icc, Some(vec![1]));
         assert_eq!((metadata.exif, metadata.xmp), (None, None));
         assert_eq!(metadata.orientation, 6);
+        assert!(metadata.resolution.is_some());
     }
 }

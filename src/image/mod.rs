@@ -4,10 +4,19 @@
 //! formats is in [`io`], metadata blocks are in [`metadata`].
 
 mod alpha;
+mod blocks;
+mod color;
+mod gif;
 pub mod io;
+mod jpeg;
 pub mod metadata;
+mod notes;
+mod others;
 mod png;
+mod samples;
 mod sniff;
+mod tiff;
+mod webp;
 
 pub use alpha::Alpha;
 pub use metadata::Metadata;
@@ -35,7 +44,7 @@ pub struct Image {
     pub is_gray: bool,
     /// Opacity, where the picture is not opaque everywhere. The colors are not multiplied by it.
     pub alpha: Option<Alpha>,
-    /// Color profile, Exif, XMP and orientation.
+    /// Color profile, Exif, XMP, resolution and orientation.
     pub metadata: Metadata,
 }
 
@@ -45,18 +54,7 @@ impl Image {
     /// # Errors
     /// [`Error::Image`] when a side is 0 or `rgb` does not hold `width * height * 3` bytes.
     pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
-        if width == 0 || height == 0 {
-            return Err(Error::Image(format!(
-                "the size is {width}x{height}, but neither side may be 0"
-            )));
-        }
-        let wanted = (u64::from(width) * u64::from(height)).saturating_mul(CHANNELS as u64);
-        if rgb.len() as u64 != wanted {
-            return Err(Error::Image(format!(
-                "{width}x{height} pixels need {wanted} bytes, found {}",
-                rgb.len()
-            )));
-        }
+        check_size(width, height, rgb.len())?;
         Ok(Self {
             width,
             height,
@@ -88,6 +86,19 @@ impl Image {
         Ok(Self { alpha, ..self })
     }
 
+    /// Checks what the public fields must keep to: that the samples and the alpha channel are those of a picture of
+    /// this size, and the orientation one that exists. What takes a picture calls it first.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when they disagree.
+    pub fn check(&self) -> Result<()> {
+        check_size(self.width, self.height, self.rgb.len())?;
+        if let Some(alpha) = &self.alpha {
+            alpha.check_size(self.width, self.height)?;
+        }
+        transform(self.metadata.orientation).map(drop)
+    }
+
     /// Blends the picture over a uniform gray, which leaves it opaque.
     pub fn flatten(&mut self, background: u8) {
         let Some(alpha) = self.alpha.take() else {
@@ -111,6 +122,16 @@ impl Image {
         u64::from(self.width) * u64::from(self.height)
     }
 
+    /// Width and height of the upright picture.
+    #[must_use]
+    pub fn upright_size(&self) -> (u32, u32) {
+        if self.metadata.orientation < 5 {
+            (self.width, self.height)
+        } else {
+            (self.height, self.width)
+        }
+    }
+
     /// Replaces every pixel by the rounded mean of its samples and marks the picture as gray.
     pub fn make_gray(&mut self) {
         for pixel in self.rgb.as_chunks_mut::<CHANNELS>().0 {
@@ -132,6 +153,7 @@ impl Image {
     /// # Errors
     /// [`Error::Image`] when the fields were changed so that their sizes disagree.
     pub fn into_upright(self) -> Result<Self> {
+        self.check()?;
         let orientation = self.metadata.orientation;
         let mut metadata = self.metadata;
         metadata.reset_orientation();
@@ -149,6 +171,22 @@ impl Image {
         upright.metadata = metadata;
         Ok(upright)
     }
+}
+
+/// Checks that `samples` are those of a picture of this size.
+fn check_size(width: u32, height: u32, samples: usize) -> Result<()> {
+    if width == 0 || height == 0 {
+        return Err(Error::Image(format!(
+            "the size is {width}x{height}, but neither side may be 0"
+        )));
+    }
+    let wanted = (u64::from(width) * u64::from(height)).saturating_mul(CHANNELS as u64);
+    if samples as u64 != wanted {
+        return Err(Error::Image(format!(
+            "{width}x{height} pixels need {wanted} bytes, found {samples}"
+        )));
+    }
+    Ok(())
 }
 
 /// `round((r + g + b) / 3)`; equal samples stay as they are.
@@ -197,6 +235,40 @@ mod tests {
             Image::new(u32::MAX, u32::MAX, vec![]),
             Err(Error::Image(_))
         ));
+    }
+
+    #[test]
+    fn fields_that_disagree_are_found_wherever_a_picture_is_taken() {
+        let broken: [fn(&mut Image); 6] = [
+            |image| image.width = 0,
+            |image| image.width = 1 << 31,
+            |image| image.height += 1,
+            |image| image.rgb.truncate(17),
+            |image| image.alpha = Some(Alpha::new(Depth::Eight, vec![1; 5]).unwrap()),
+            |image| image.metadata.orientation = 9,
+        ];
+        assert!(numbered(3, 2).check().is_ok());
+        let model = crate::Model::embedded().unwrap();
+        for (i, break_it) in broken.iter().enumerate() {
+            let mut image = numbered(3, 2);
+            break_it(&mut image);
+            assert!(matches!(image.check(), Err(Error::Image(_))), "{i}");
+            for format in [io::OutputFormat::Png, io::OutputFormat::Ppm] {
+                let written = io::write(&image, format, std::io::sink());
+                assert!(matches!(written, Err(Error::Image(_))), "{i}");
+            }
+            let options = crate::EncodeOptions::default();
+            let encoded = crate::encode(&image, &model, &options, &crate::NoProgress);
+            assert!(matches!(encoded, Err(Error::Image(_))), "{i}");
+            let goal = crate::Target {
+                goal: crate::Goal::Bytes(1),
+                best_effort: true,
+            };
+            let encoded =
+                crate::encode_to_target(&image, &model, &goal, &options, &crate::NoProgress);
+            assert!(matches!(encoded, Err(Error::Image(_))), "{i}");
+            assert!(matches!(image.into_upright(), Err(Error::Image(_))), "{i}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::aligned::AlignedBuffer;
 use super::depthwise::{PackedDepthwise, Window, depthwise_rows};
 use super::dispatch::{self, KernelPath};
 use super::pointwise::{PackedPointwise, pointwise_chunk};
+use super::product;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -109,9 +110,13 @@ pub(super) fn block_rows_on(
 ) {
     assert!(weights.is_consistent(), "block: layers do not fit together");
     assert!(rows.end <= height, "block: rows");
-    let row = width * weights.channels();
-    assert_eq!(x.len(), height * row, "block: input length");
-    assert_eq!(out.len(), rows.len() * row, "block: output length");
+    let row = product([width, weights.channels()]);
+    assert_eq!(x.len(), product([height, row]), "block: input length");
+    assert_eq!(
+        out.len(),
+        product([rows.len(), row]),
+        "block: output length"
+    );
     if out.is_empty() {
         return;
     }

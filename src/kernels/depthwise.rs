@@ -7,6 +7,7 @@
 use super::aligned::AlignedBuffer;
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
+use super::product;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -31,7 +32,7 @@ impl PackedDepthwise {
     /// When `channels` is zero or a slice has another length.
     pub fn new(channels: usize, taps: &[f32], bias: &[f32]) -> Self {
         assert!(channels > 0, "depthwise: no channels");
-        assert_eq!(taps.len(), 9 * channels, "depthwise: taps length");
+        assert_eq!(taps.len(), product([9, channels]), "depthwise: taps length");
         assert_eq!(bias.len(), channels, "depthwise: bias length");
         Self {
             channels,
@@ -77,9 +78,10 @@ pub(super) fn depthwise_on(
     weights: &PackedDepthwise,
     out: &mut [f32],
 ) {
-    let row = width * weights.channels;
-    assert_eq!(x.len(), height * row, "depthwise: input length");
-    assert_eq!(out.len(), height * row, "depthwise: output length");
+    let row = product([width, weights.channels]);
+    let length = product([height, row]);
+    assert_eq!(x.len(), length, "depthwise: input length");
+    assert_eq!(out.len(), length, "depthwise: output length");
     if out.is_empty() {
         return;
     }

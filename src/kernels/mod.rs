@@ -16,7 +16,7 @@ pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
 mod lanes;
-#[cfg(feature = "cli")]
+#[cfg(feature = "mimalloc")]
 pub mod memory;
 mod peak;
 pub mod pixels;
@@ -24,7 +24,9 @@ pub mod pointwise;
 pub mod rearrange;
 #[cfg(test)]
 mod tests;
-pub mod train;
+// Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
+#[allow(dead_code, unused_imports)]
+pub(crate) mod train;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};
@@ -34,3 +36,14 @@ pub use peak::fma_peak;
 pub use pixels::{patches_to_pixels, pixels_to_patches};
 pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};
+
+/// The product of sizes that a slice's length is held against.
+///
+/// # Panics
+/// When it does not fit: a product that wrapped could agree with a slice that is too short.
+fn product<const N: usize>(sizes: [usize; N]) -> usize {
+    sizes
+        .iter()
+        .try_fold(1, |product: usize, &size| product.checked_mul(size))
+        .expect("the number of values fits in memory")
+}

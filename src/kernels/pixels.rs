@@ -2,6 +2,7 @@
 
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
+use super::product;
 use rayon::prelude::*;
 
 /// Pixels along one side of a patch.
@@ -70,8 +71,15 @@ pub(super) fn patches_to_pixels_on(
 fn check(bytes: usize, values: usize, height: usize, width: usize) -> usize {
     let whole = height.is_multiple_of(PATCH) && width.is_multiple_of(PATCH);
     assert!(whole, "patches: size is not a multiple of 8");
-    assert_eq!(bytes, height * width * 3, "patches: number of bytes");
+    assert_eq!(
+        bytes,
+        product([height, width, 3]),
+        "patches: number of bytes"
+    );
     assert_eq!(values, bytes, "patches: number of values");
+    if bytes == 0 {
+        return 0;
+    }
     PATCH * width * 3
 }
 

@@ -8,6 +8,7 @@
 use super::aligned::AlignedBuffer;
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
+use super::product;
 use rayon::prelude::*;
 
 /// Outputs per panel of packed weights.
@@ -43,10 +44,14 @@ impl PackedPointwise {
     /// When a count is zero or a slice has another length.
     pub fn new(inputs: usize, outputs: usize, weight: &[f32], bias: &[f32]) -> Self {
         assert!(inputs > 0 && outputs > 0, "pointwise: no channels");
-        assert_eq!(weight.len(), inputs * outputs, "pointwise: weight length");
+        assert_eq!(
+            weight.len(),
+            product([inputs, outputs]),
+            "pointwise: weight length"
+        );
         assert_eq!(bias.len(), outputs, "pointwise: bias length");
         let padded = outputs.next_multiple_of(PANEL);
-        let mut panels = AlignedBuffer::zeros(padded * inputs);
+        let mut panels = AlignedBuffer::zeros(product([padded, inputs]));
         for (output, row) in weight.chunks_exact(inputs).enumerate() {
             let panel = &mut panels.values_mut()[output / PANEL * PANEL * inputs..];
             let column = panel[output % PANEL..].iter_mut().step_by(PANEL);
@@ -82,7 +87,11 @@ impl PackedPointwise {
     fn check(&self, x: &[f32], residual: Option<&[f32]>, out: &[f32]) {
         let pixels = out.len() / self.outputs;
         assert_eq!(out.len(), pixels * self.outputs, "pointwise: output length");
-        assert_eq!(x.len(), pixels * self.inputs, "pointwise: input length");
+        assert_eq!(
+            x.len(),
+            product([pixels, self.inputs]),
+            "pointwise: input length"
+        );
         if let Some(residual) = residual {
             assert_eq!(residual.len(), out.len(), "pointwise: residual length");
         }

@@ -1,5 +1,6 @@
 //! Moving values between space and channels: no arithmetic (spec: Arithmetic).
 
+use super::product;
 use rayon::prelude::*;
 
 /// `[height, width, channels]` to `[height / s, width / s, s * s * channels]`,
@@ -69,8 +70,15 @@ fn check(
         s > 0 && height.is_multiple_of(s) && width.is_multiple_of(s),
         "rearrange: size is not a multiple"
     );
-    assert_eq!(x, height * width * channels, "rearrange: input length");
+    assert_eq!(
+        x,
+        product([height, width, channels]),
+        "rearrange: input length"
+    );
     assert_eq!(out, x, "rearrange: output length");
+    if x == 0 {
+        return (0, 0);
+    }
     (s * channels, s * width * channels)
 }
 

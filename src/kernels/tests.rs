@@ -364,3 +364,46 @@ fn bytes_are_rounded_half_up_and_clamped() {
         assert_eq!(rgb[..9], [0, 255, 0, 255, 128, 255, 0, 1, 0], "{path}");
     });
 }
+
+/// Sizes whose product wraps around to the length of a slice (regression: reads behind the slice).
+#[test]
+fn sizes_that_wrap_are_refused() {
+    fn panics(what: &str, call: impl FnOnce() + std::panic::UnwindSafe) {
+        assert!(std::panic::catch_unwind(call).is_err(), "{what}");
+    }
+    const HALF: usize = 1 << (usize::BITS - 1);
+    let (two, zeros) = (vec![0.0_f32; 2], vec![0.0_f32; 18]);
+    panics("depthwise", || {
+        let weights = PackedDepthwise::new(2, &zeros, &two);
+        depthwise3x3(&two, HALF + 1, 1, &weights, &mut [0.0; 2]);
+    });
+    panics("depthwise, width", || {
+        let weights = PackedDepthwise::new(2, &zeros, &two);
+        depthwise3x3(&two, 1, HALF + 1, &weights, &mut [0.0; 2]);
+    });
+    panics("packed depthwise", || {
+        drop(PackedDepthwise::new(HALF, &[], &[]))
+    });
+    panics("packed pointwise", || {
+        drop(PackedPointwise::new(HALF, 2, &[], &two))
+    });
+    panics("block", || {
+        let square = || PackedPointwise::new(2, 2, &[0.0; 4], &[0.0; 2]);
+        let weights = PackedBlock {
+            w1: square(),
+            dw: PackedDepthwise::new(2, &[0.0; 18], &[0.0; 2]),
+            w2: square(),
+            w3: square(),
+            w4: square(),
+        };
+        block_rows(&[0.0; 2], HALF + 1, 1, 0..1, &weights, &mut [0.0; 2]);
+    });
+    panics("patches", || pixels_to_patches(&[], HALF / 4, 16, &mut []));
+    panics("pixels", || patches_to_pixels(&[], 16, HALF / 4, &mut []));
+    panics("space to depth", || {
+        space_to_depth(&[], HALF, 2, 1, 2, &mut [])
+    });
+    panics("depth to space", || {
+        depth_to_space(&[], 2, 2, HALF, 2, &mut [])
+    });
+}

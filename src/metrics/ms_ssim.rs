@@ -51,9 +51,11 @@ pub fn ms_ssim(a: &RgbView, b: &RgbView) -> Result<f64> {
 }
 
 /// MS-SSIM on a decibel scale: `-10 log10(1 - ms_ssim)`, on which curves and averages are easier to read.
+///
+/// Rounding takes the value of equal pictures over 1; it is infinity then.
 #[must_use]
 pub fn ms_ssim_db(ms_ssim: f64) -> f64 {
-    0.0 - 10.0 * (1.0 - ms_ssim).log10()
+    0.0 - 10.0 * (1.0 - ms_ssim).max(0.0).log10()
 }
 
 /// One half of the symmetric window, center tap last, normalized to a sum of one over all taps.
@@ -301,6 +303,8 @@ mod tests {
     #[test]
     fn decibels() {
         assert!((ms_ssim_db(0.99) - 20.0).abs() < 1e-9);
-        assert_eq!(ms_ssim_db(1.0), f64::INFINITY);
+        for equal in [1.0, 1.0 + f64::EPSILON] {
+            assert_eq!(ms_ssim_db(equal), f64::INFINITY);
+        }
     }
 }

@@ -10,22 +10,34 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::optimizer::{Moments, Optimizer};
 use crate::error::{Error, Result};
 
+/// Names of the numbers of a checkpoint in its metadata.
+const NUMBERS: [&str; 3] = ["step", "updates", "skipped"];
+/// Name of the checksum there.
+const CHECKSUM: &str = "crc32";
+
 fn malformed(error: impl std::fmt::Display) -> Error {
     Error::Weights(format!("checkpoint: {error}"))
 }
 
 /// Writes bytes to a temporary file beside `path`, then renames it.
 ///
+/// The temporary file's name is `path` with `.tmp` added: what a killed run left is replaced by the next.
+///
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.persist(path).map_err(|error| error.error)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let write = || {
+        let mut file = std::fs::File::create(&temporary)?;
+        std::io::Write::write_all(&mut file, bytes)?;
+        // On the disk before it takes the old one's place.
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })?;
     Ok(())
 }
 
@@ -67,14 +79,16 @@ pub fn save(
             ))
         })
         .collect::<Result<_>>()?;
-    let metadata = [
-        ("step", step),
-        ("updates", optimizer.updates),
-        ("skipped", optimizer.skipped),
-    ];
-    let metadata: HashMap<String, String> = metadata
+    let numbers = [step, optimizer.updates, optimizer.skipped];
+    let mut metadata: HashMap<String, String> = NUMBERS
+        .into_iter()
+        .zip(numbers)
         .map(|(key, value)| (key.to_string(), value.to_string()))
-        .into();
+        .collect();
+    let tensors = parts
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), &bytes[..]));
+    metadata.insert(CHECKSUM.into(), checksum(numbers, tensors.collect()));
     write_atomically(
         path,
         &safetensors::serialize(views, Some(metadata)).map_err(malformed)?,
@@ -91,16 +105,30 @@ pub fn restore(
     optimizer: &mut Optimizer,
 ) -> Result<u64> {
     let bytes = std::fs::read(path)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
+    let malformed =
+        |error: &dyn std::fmt::Display| malformed(format!("{}: {error}", path.display()));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| malformed(&error))?;
+    let text = |key: &str| header.metadata().as_ref().and_then(|map| map.get(key));
     let number = |key: &str| -> Result<u64> {
-        let text = header
-            .metadata()
-            .as_ref()
-            .and_then(|map| map.get(key))
-            .ok_or_else(|| malformed(format!("no {key}")))?;
-        text.parse().map_err(malformed)
+        let text = text(key).ok_or_else(|| malformed(&format!("no {key}")))?;
+        text.parse().map_err(|error| malformed(&error))
     };
-    let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| malformed(&error))?;
+    let numbers = [
+        number(NUMBERS[0])?,
+        number(NUMBERS[1])?,
+        number(NUMBERS[2])?,
+    ];
+    let tensors = file.tensors();
+    let tensors = tensors
+        .iter()
+        .map(|(name, view)| (name.as_str(), view.data()));
+    // Checkpoints from before they had one are taken as they are.
+    if text(CHECKSUM).is_some_and(|sum| *sum != checksum(numbers, tensors.collect())) {
+        return Err(malformed(
+            &"the checksum does not match: the file is damaged",
+        ));
+    }
     let mut all = BTreeMap::new();
     for (layer, var) in variables {
         let read = |kind: &str| read_values(&file, &format!("{kind}.{layer}"), var.elem_count());
@@ -113,9 +141,23 @@ pub fn restore(
         all.insert(layer.clone(), moments);
     }
     optimizer.set_moments(all)?;
-    optimizer.updates = number("updates")?;
-    optimizer.skipped = number("skipped")?;
-    number("step")
+    let [step, updates, skipped] = numbers;
+    (optimizer.updates, optimizer.skipped) = (updates, skipped);
+    Ok(step)
+}
+
+/// CRC-32 of the numbers and of every tensor's name and bytes, by name, as text.
+fn checksum(numbers: [u64; 3], mut tensors: Vec<(&str, &[u8])>) -> String {
+    tensors.sort_unstable();
+    let mut crc = crc32fast::Hasher::new();
+    for number in numbers {
+        crc.update(&number.to_le_bytes());
+    }
+    for (name, bytes) in tensors {
+        crc.update(name.as_bytes());
+        crc.update(bytes);
+    }
+    format!("{:08x}", crc.finalize())
 }
 
 fn read_values(file: &SafeTensors, name: &str, len: usize) -> Result<Vec<f32>> {

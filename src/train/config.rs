@@ -1,6 +1,8 @@
 //! The training configuration: a TOML file, every field with a default.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
@@ -77,67 +79,95 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Reads a TOML text.
+    /// Reads a TOML text. What it does not name has its default; of the network's sizes, those of the shipped
+    /// model, and its flags are off.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for malformed text, unknown fields or values out of range.
+    /// [`Error::InvalidOption`] for malformed text, and naming every unknown field and value out of range.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| Error::InvalidOption(error.message().to_string()))?;
-        config.validate()?;
-        Ok(config)
+        let mut table: Table = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
+        let model = match table.remove("model") {
+            Some(Value::Table(model)) => model,
+            Some(_) => return Err(Error::InvalidOption("model is not a table".into())),
+            None => default_model()?,
+        };
+        let mut faults = Vec::new();
+        let mut config = from_fields::<Self>(&Table::new(), &table, "", &mut faults);
+        let model = from_fields::<ModelConfig>(&default_model()?, &model, "model.", &mut faults);
+        if let (Some(config), Some(model)) = (&mut config, model) {
+            config.model = model;
+            faults.extend(config.faults());
+        }
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            Some(_) | None => Err(Error::InvalidOption(faults.join("; "))),
+        }
     }
 
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] naming the field that is out of range.
+    /// [`Error::InvalidOption`] naming the fields that are out of range.
     pub fn validate(&self) -> Result<()> {
-        let fail = |text: String| Err(Error::InvalidOption(text));
-        if self.steps == 0 {
-            return fail("steps must be positive".into());
+        let faults = self.faults();
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Error::InvalidOption(faults.join("; ")))
+    }
+
+    /// What is out of range.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |is_right: bool, text: String| {
+            if !is_right {
+                faults.push(text);
+            }
+        };
+        for (name, number) in [
+            ("steps", self.steps),
+            ("log_every", self.log_every),
+            ("checkpoint_every", self.checkpoint_every),
+        ] {
+            check(number > 0, format!("{name} is 0, expected at least 1"));
         }
         for (name, batch) in [("batch", self.batch), ("large_batch", self.large_batch)] {
-            if !(1..=1024).contains(&batch) {
-                return fail(format!("{name} is {batch}, expected 1 to 1024"));
-            }
+            let is_right = (1..=1024).contains(&batch);
+            check(is_right, format!("{name} is {batch}, expected 1 to 1024"));
         }
         for (name, crop) in [("crop", self.crop), ("large_crop", self.large_crop)] {
-            if crop == 0 || !crop.is_multiple_of(64) || crop > 2048 {
-                return fail(format!(
-                    "{name} is {crop}, expected a multiple of 64 up to 2048"
-                ));
-            }
+            let is_right = (64..=2048).contains(&crop) && crop.is_multiple_of(64);
+            let text = format!("{name} is {crop}, expected a multiple of 64 up to 2048");
+            check(is_right, text);
         }
-        if !(0.1..=1.0).contains(&self.min_scale) {
-            let found = self.min_scale;
-            return fail(format!("min_scale is {found}, expected 0.1 to 1"));
+        for (name, rate) in [
+            ("learning_rate", self.learning_rate),
+            ("linear_rate", self.linear_rate),
+            ("matrix_rate", self.matrix_rate),
+            ("clip_norm", self.clip_norm),
+        ] {
+            let is_right = rate.is_finite() && rate > 0.0;
+            check(is_right, format!("{name} is {rate}, expected more than 0"));
         }
-        let rates = [
-            self.learning_rate,
-            self.linear_rate,
-            self.matrix_rate,
-            self.clip_norm,
-        ];
-        if !rates.iter().all(|v| v.is_finite() && *v > 0.0) {
-            let names = "learning_rate, linear_rate, matrix_rate and clip_norm";
-            return fail(format!("{names} must be positive"));
+        for (name, value, least) in [
+            ("min_scale", self.min_scale, 0.1),
+            ("decay_fraction", self.decay_fraction, 0.0),
+            ("large_fraction", self.large_fraction, 0.0),
+            ("ema_decay", self.ema_decay, 0.0),
+            ("weight_decay", self.weight_decay, 0.0),
+        ] {
+            let is_right = (least..=1.0).contains(&value);
+            check(
+                is_right,
+                format!("{name} is {value}, expected {least} to 1"),
+            );
         }
-        let fractions = [self.decay_fraction, self.large_fraction, self.ema_decay];
-        if !fractions.iter().all(|v| (0.0..=1.0).contains(v)) || self.ema_decay == 1.0 {
-            let names = "decay_fraction, large_fraction and ema_decay";
-            return fail(format!("{names} must be between 0 and 1, ema_decay below"));
-        }
-        if !(0.0..=1.0).contains(&self.weight_decay) {
-            return fail(format!(
-                "weight_decay is {}, expected 0 to 1",
-                self.weight_decay
-            ));
-        }
-        if self.log_every == 0 || self.checkpoint_every == 0 {
-            return fail("log_every and checkpoint_every must be positive".into());
-        }
-        self.model.validate()
+        check(
+            self.ema_decay != 1.0,
+            "ema_decay is 1, expected less".into(),
+        );
+        faults.extend(self.model.validate().err().map(|error| error.to_string()));
+        faults
     }
 
     /// Factor on the learning rate of the layer at `path`.
@@ -173,6 +203,43 @@ impl TrainConfig {
     }
 }
 
+/// The shipped model's sizes; flags, which model files leave out where they are off, are not among them.
+fn default_model() -> Result<Table> {
+    let base = ModelConfig {
+        name: "custom".into(),
+        context_state: false,
+        synthesis_out_gain: false,
+        ..ModelConfig::base()
+    };
+    Table::try_from(base).map_err(|error| Error::InvalidOption(error.to_string()))
+}
+
+/// `defaults` with the fields of `given`, each of which is tried alone first, so that all faults are found.
+fn from_fields<T: DeserializeOwned>(
+    defaults: &Table,
+    given: &Table,
+    prefix: &str,
+    faults: &mut Vec<String>,
+) -> Option<T> {
+    let mut all = defaults.clone();
+    for (key, value) in given {
+        let mut alone = defaults.clone();
+        alone.insert(key.clone(), value.clone());
+        match alone.try_into::<T>() {
+            Ok(_) => drop(all.insert(key.clone(), value.clone())),
+            Err(error) => faults.push(format!("{prefix}{key}: {}", error.message())),
+        }
+    }
+    all.try_into().ok()
+}
+
+/// Where a text is not TOML, and why.
+fn syntax_error(text: &str, error: &toml::de::Error) -> Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(0, |before| before.matches('\n').count()) + 1;
+    Error::InvalidOption(format!("line {line}: {}", error.message()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +251,35 @@ mod tests {
         assert_eq!(TrainConfig::from_toml(&text).expect("its own text"), config);
         assert!(TrainConfig::from_toml("stepz = 5").is_err());
         assert!(TrainConfig::from_toml("crop = 100").is_err());
+    }
+
+    #[test]
+    fn sizes_have_defaults_and_all_faults_are_named() {
+        let config = TrainConfig::from_toml("[model]\nlatent_channels = 16").expect("valid");
+        assert_eq!(config.model.latent_channels, 16);
+        assert_eq!(
+            config.model.hyper_channels,
+            ModelConfig::base().hyper_channels
+        );
+        // Absent flags are off, as in the text of a run from before they existed.
+        assert!(!config.model.context_state);
+        let text =
+            "steps = 0\ncrop = 100\nstepz = 5\nbatch = \"x\"\n[model]\nrows = 3\nquality_rows = 1";
+        let error = TrainConfig::from_toml(text)
+            .expect_err("six faults")
+            .to_string();
+        for fault in [
+            "steps is 0",
+            "crop is 100",
+            "stepz: unknown",
+            "batch: ",
+            "model.rows: ",
+            "quality_rows",
+        ] {
+            assert!(error.contains(fault), "{fault}: {error}");
+        }
+        let error = TrainConfig::from_toml("steps = 1\nbatch 2").expect_err("no TOML");
+        assert!(error.to_string().contains("line 2: "), "{error}");
     }
 
     #[test]

@@ -8,9 +8,12 @@ use rayon::prelude::*;
 
 use super::crop::Crop;
 use crate::error::{Error, Result};
-use crate::image::{Image, io};
+use crate::image::{CHANNELS, Image, io};
 use crate::kernels::pixels_to_patches;
 use crate::limits::Limits;
+
+/// Pixels that all pictures have together, at most, unless the user wants more: 3 GB.
+pub const MAX_PIXELS: u64 = 1_000_000_000;
 
 /// Pictures to draw crops from.
 pub struct Pictures {
@@ -143,27 +146,45 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 
 impl Pictures {
     /// Reads every picture below `folder` that is at least `min_side` pixels wide
-    /// and high. `warn` is told of each file that is left out, and why.
+    /// and high, as long as all of them have at most `max_pixels`, by path. `warn` is told of each
+    /// file that is left out, and why.
     ///
     /// # Errors
     /// [`Error::Io`] when the folder cannot be read, [`Error::Image`] when it
     /// holds no usable picture.
-    pub fn load(folder: &Path, min_side: u32, warn: &(dyn Fn(&Path, &str) + Sync)) -> Result<Self> {
+    pub fn load(
+        folder: &Path,
+        min_side: u32,
+        max_pixels: u64,
+        warn: &(dyn Fn(&Path, &str) + Sync),
+    ) -> Result<Self> {
         let files = files_below(folder)?;
-        let read = |path: &PathBuf| match read_picture(path, min_side) {
+        // Told by the headers, so that what is chosen does not depend on which one is read first.
+        let announced = |path: &PathBuf| std::fs::read(path).map_or(0, |bytes| io::pixels(&bytes));
+        let announced: Vec<u64> = files.par_iter().map(announced).collect();
+        let mut left = max_pixels;
+        let mut chosen = Vec::new();
+        for (path, pixels) in files.iter().zip(announced) {
+            if pixels > left {
+                let why = format!("with it there would be more than {max_pixels} pixels");
+                warn(path, &why);
+            } else {
+                left -= pixels;
+                chosen.push((path, pixels));
+            }
+        }
+        let read = |&(path, pixels): &(&PathBuf, u64)| match read_picture(path, min_side, pixels) {
             Ok(picture) => Some(picture),
             Err(error) => {
                 warn(path, &error.to_string());
                 None
             }
         };
-        let pictures: Vec<Image> = files.par_iter().filter_map(read).collect();
+        let pictures: Vec<Image> = chosen.par_iter().filter_map(read).collect();
         if pictures.is_empty() {
-            let message = format!(
-                "no picture of at least {min_side}x{min_side} pixels in '{}'",
-                folder.display()
-            );
-            return Err(Error::Image(message));
+            return Err(Error::Image(format!(
+                "there is no picture of at least {min_side}x{min_side} pixels that can be used"
+            )));
         }
         Ok(Self::new(pictures))
     }
@@ -232,6 +253,16 @@ impl Pictures {
         self.pictures.iter().any(|picture| has_room(picture, side))
     }
 
+    /// Whether every picture is of one color.
+    #[must_use]
+    pub fn are_plain(&self) -> bool {
+        let is_plain = |picture: &Image| {
+            let (pixels, _) = picture.rgb.as_chunks::<CHANNELS>();
+            pixels.iter().all(|pixel| *pixel == pixels[0])
+        };
+        self.pictures.iter().all(is_plain)
+    }
+
     /// Draws a crop for a sample of `side` x `side` pixels (see [`Crop::draw`]) from a picture
     /// that has room for it, larger pictures more often.
     ///
@@ -275,8 +306,14 @@ fn has_room(picture: &Image, side: usize) -> bool {
     picture.width.min(picture.height) as usize >= side
 }
 
-fn read_picture(path: &Path, min_side: u32) -> Result<Image> {
-    let picture = io::read(&std::fs::read(path)?, &Limits::default())?;
+/// Reads a picture whose header announced this many pixels.
+fn read_picture(path: &Path, min_side: u32, pixels: u64) -> Result<Image> {
+    let limits = Limits::default();
+    let limits = Limits {
+        max_pixels: limits.max_pixels.min(pixels),
+        ..limits
+    };
+    let picture = io::read(&std::fs::read(path)?, &limits)?;
     if picture.width < min_side || picture.height < min_side {
         let (width, height) = (picture.width, picture.height);
         return Err(Error::Image(format!(

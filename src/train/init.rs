@@ -23,8 +23,12 @@ const SAMPLE_CROPS: usize = 4000;
 /// 16 x 16 patches, gains from high-rate theory, networks drawn from `seed`.
 ///
 /// # Errors
-/// When a product of the backend fails.
+/// [`Error::Image`] when every picture is of one color; when a product of the backend fails.
 pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weights> {
+    if pictures.are_plain() {
+        let text = "every training picture is of one color: there is nothing to learn from them";
+        return Err(Error::Image(text.into()));
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     let mut layers: BTreeMap<String, Vec<f32>> = config
         .model
@@ -320,14 +324,14 @@ mod tests {
         let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
         let loss = |weights: &Weights| {
             let parameters = Parameters::new(weights, &Device::Cpu, 1)?;
-            let network = &parameters.replicas[0];
-            let (losses, tape) = recorded(|| rate_distortion(network, &batch))?;
-            let gradients = tape.backward(&losses.loss, 1.0)?;
-            Ok::<_, Error>((losses.loss.to_scalar::<f32>()?, gradients, parameters))
+            let (losses, tape) = recorded(|| rate_distortion(&parameters.replicas[0], &batch))?;
+            let loss = losses.loss;
+            Ok::<_, Error>((loss.to_scalar::<f32>()?, (loss, tape), parameters))
         };
         let (want, ..) = loss(&weights)?;
-        let (found, mut gradients, parameters) = loss(&grow(weights, &grown, 5)?)?;
+        let (found, (total, tape), parameters) = loss(&grow(weights, &grown, 5)?)?;
         assert!((found / want - 1.0).abs() < 1e-6, "{found} {want}");
+        let mut store = tape.backward(&total, 1.0)?;
         for path in [
             "context.1.state",
             "context.3.state",
@@ -336,7 +340,7 @@ mod tests {
             "analysis.stage16.1",
         ] {
             let gradient = parameters
-                .gradient_of(path, &mut gradients)
+                .gradient_of(path, &mut store)
                 .expect("it has one");
             let size = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
             assert!(size > 0.0, "{path}");

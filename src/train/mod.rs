@@ -22,5 +22,5 @@ pub mod tables;
 mod window;
 
 pub use config::TrainConfig;
-pub use run::{Event, LOG, MODEL, Run, RunOptions};
+pub use run::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions};
 pub use window::StepTimes;

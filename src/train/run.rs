@@ -32,6 +32,9 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 pub const MODEL: &str = "model.safetensors";
 /// Name of the log in a run folder.
 pub const LOG: &str = "log.tsv";
+const CONFIG: &str = "config.toml";
+/// The files of a run.
+pub const RUN_FILES: [&str; 4] = [CHECKPOINT, MODEL, LOG, CONFIG];
 
 /// Where a run's weights come from and go to.
 pub struct RunOptions {
@@ -119,9 +122,7 @@ impl Run {
                 ));
             }
             Some(weights) => weights,
-            None if options.resume => {
-                Weights::from_bytes(&std::fs::read(options.out.join(MODEL))?)?
-            }
+            None if options.resume => weights_of_run(&options.out, &config)?,
             None => initial_weights(&config, pictures)?,
         };
         let device = options.device.open()?;
@@ -135,10 +136,12 @@ impl Run {
                 &parameters.variables,
                 &mut optimizer,
             )?;
+        } else {
+            forget_run(&options.out)?;
         }
         let text =
             toml::to_string(&config).map_err(|error| Error::InvalidOption(error.to_string()))?;
-        checkpoint::write_atomically(&options.out.join("config.toml"), text.as_bytes())?;
+        checkpoint::write_atomically(&options.out.join(CONFIG), text.as_bytes())?;
         let log = open_log(&options.out, options.resume)?;
         Ok(Self {
             config,
@@ -333,19 +336,20 @@ impl Run {
         Ok(Logged { progress, skipped })
     }
 
-    /// Saves the checkpoint and the averaged model.
+    /// Saves the averaged model and the checkpoint. The model comes first, so that where there is a checkpoint
+    /// there is what resuming needs besides.
     ///
     /// # Errors
     /// When the run folder cannot be written.
     pub fn save(&self) -> Result<()> {
+        let weights = self.parameters.averaged(&self.optimizer)?;
+        checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)?;
         checkpoint::save(
             &self.out.join(CHECKPOINT),
             self.step,
             &self.parameters.variables,
             &self.optimizer,
-        )?;
-        let weights = self.parameters.averaged(&self.optimizer)?;
-        checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)
+        )
     }
 
     /// Measures the averaged weights on the middle crops of the validation pictures, and of some
@@ -391,6 +395,40 @@ impl Run {
         let total: f64 = points.iter().map(|point| point.loss).sum();
         Ok((total / points.len() as f64, points))
     }
+}
+
+/// The model of a run that is to go on: its sizes, and what training does not change.
+fn weights_of_run(out: &Path, config: &TrainConfig) -> Result<Weights> {
+    let shown = |name: &str| out.join(name).display().to_string();
+    for name in [MODEL, CHECKPOINT] {
+        if !out.join(name).exists() {
+            return Err(Error::Weights(format!(
+                "there is no {}: the run ended before its first checkpoint and must start anew",
+                shown(name)
+            )));
+        }
+    }
+    let read = || Weights::from_bytes(&std::fs::read(out.join(MODEL))?);
+    let weights = read().map_err(|error| Error::Weights(format!("{}: {error}", shown(MODEL))))?;
+    if weights.config != config.model {
+        return Err(Error::Weights(format!(
+            "the model sizes in {} are not those of {}",
+            shown(CONFIG),
+            shown(MODEL)
+        )));
+    }
+    Ok(weights)
+}
+
+/// Removes what an earlier run left that this one writes later, so that it cannot be taken for this one's.
+fn forget_run(out: &Path) -> Result<()> {
+    for name in [CHECKPOINT, MODEL] {
+        match std::fs::remove_file(out.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// One worker's pass over its part of a batch.

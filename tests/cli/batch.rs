@@ -7,7 +7,7 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use super::{Workspace, gradient, png};
+use super::{Workspace, gradient, jpeg, png};
 
 /// `aec encode` or `decode` of many with the tests' tiny model, which is quick.
 fn many(here: &Workspace, command: &str, args: &[&str]) -> Command {
@@ -174,6 +174,30 @@ fn nothing_is_written_when_outputs_would_collide() {
 }
 
 #[test]
+fn pictures_of_one_name_keep_their_extensions() {
+    let here = Workspace::new();
+    let picture = gradient(20, 20);
+    let jpeg = jpeg(&picture);
+    fs::create_dir(here.path("pics")).unwrap();
+    here.write("pics/a.png", &png(&picture));
+    here.write("pics/a.jfif", &jpeg);
+    here.write(
+        "pics/a.pam",
+        b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\nx",
+    );
+    many(&here, "encode", &["pics"])
+        .assert()
+        .code(1)
+        .stderr(contains("would both become 'out/a.aec'").and(contains("--keep-extension")));
+    many(&here, "encode", &["pics", "--keep-extension"])
+        .assert()
+        .success()
+        .stderr(contains("3 done"));
+    let names = ["a.jfif.aec", "a.pam.aec", "a.png.aec"];
+    assert_eq!(files_below(&here.path("out")), names);
+}
+
+#[test]
 fn outputs_do_not_replace_inputs() {
     let here = Workspace::new();
     fs::create_dir_all(here.path("out/sub")).unwrap();
@@ -206,7 +230,17 @@ fn no_clobber_leaves_what_exists() {
         .assert()
         .success()
         .stderr("0 done, 4 skipped, 0 failed\n");
-    many(&here, "encode", &["pics"]).assert().success();
+    many(&here, "encode", &["pics"])
+        .assert()
+        .code(1)
+        .stderr(contains(
+            "cannot write 'out/sub/a.aec': it exists and is not an .aec file",
+        ))
+        .stderr(contains("3 done, 1 failed"));
+    assert_eq!(here.read("out/sub/a.aec"), b"old");
+    many(&here, "encode", &["pics", "--overwrite"])
+        .assert()
+        .success();
     assert!(here.read("out/sub/a.aec") != b"old");
 }
 
@@ -240,10 +274,7 @@ fn targets_hold_for_every_file() {
 fn lossy_inputs_are_warned_about_once() {
     let here = Workspace::new();
     let image = gradient(40, 30);
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
-        .encode(&image.rgb, 40, 30, image::ExtendedColorType::Rgb8)
-        .unwrap();
+    let jpeg = jpeg(&image);
     here.write("a.jpg", &jpeg);
     here.write("b.jpg", &jpeg);
     many(&here, "encode", &["a.jpg", "b.jpg"])
@@ -261,7 +292,7 @@ fn runs_that_cannot_start_are_refused() {
         .assert()
         .code(1)
         .stderr(contains(
-            "no pictures (PNG, JPEG, WebP, PPM) in 'pics/empty'",
+            "no pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA) in 'pics/empty'",
         ));
     many(&here, "decode", &["pics"])
         .assert()

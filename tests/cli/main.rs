@@ -1,10 +1,13 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
 mod batch;
+mod inputs;
 mod inspect;
+mod kept;
 #[path = "../common/layout.rs"]
 #[allow(dead_code)]
 mod layout;
+mod limits;
 mod matrix;
 #[path = "../common/model_file.rs"]
 mod model_file;
@@ -12,6 +15,7 @@ mod models;
 mod outputs;
 mod parts;
 mod round_trips;
+mod runs;
 mod talk;
 mod targets;
 
@@ -68,6 +72,17 @@ impl Workspace {
         io::read(&self.read(name), &Limits::default()).unwrap()
     }
 
+    /// What `script` did, run by bash in the folder; `$aec` is the program.
+    #[cfg(unix)]
+    fn bash(&self, script: &str) -> std::process::Output {
+        std::process::Command::new("bash")
+            .current_dir(self.folder.path())
+            .env("aec", assert_cmd::cargo::cargo_bin("aec"))
+            .args(["-c", script])
+            .output()
+            .unwrap()
+    }
+
     /// Every name in the folder, hidden ones too, sorted.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
@@ -102,6 +117,19 @@ fn gradient(width: u32, height: u32) -> Image {
 fn png(image: &Image) -> Vec<u8> {
     let mut bytes = Vec::new();
     io::write(image, io::OutputFormat::Png, &mut bytes).unwrap();
+    bytes
+}
+
+fn jpeg(image: &Image) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new(&mut bytes)
+        .encode(
+            &image.rgb,
+            image.width,
+            image.height,
+            image::ExtendedColorType::Rgb8,
+        )
+        .unwrap();
     bytes
 }
 

@@ -24,7 +24,7 @@ fn transparent() -> Image {
 }
 
 /// `a.aec`, in tiles of 64.
-fn with_tiles(image: &Image) -> Workspace {
+pub(super) fn with_tiles(image: &Image) -> Workspace {
     let here = Workspace::new();
     here.write("a.png", &png(image));
     here.aec(&[

@@ -3,7 +3,7 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use super::{Workspace, gradient};
+use super::{Workspace, gradient, jpeg};
 
 #[test]
 fn failures_say_one_line_and_leave_no_file() {
@@ -34,7 +34,7 @@ fn failures_say_one_line_and_leave_no_file() {
         (["decode", "a.aec", "no/x.png"], "there is no folder 'no'"),
         (
             ["encode", "text.txt", "x.aec"],
-            "not a PNG, JPEG, WebP or PPM",
+            "not a PNG, JPEG, WebP, PPM, TIFF",
         ),
         (["encode", "empty", "x.aec"], "cannot read 'empty': "),
         (["encode", "a.aec", "x.aec"], "hint: use 'aec decode'"),
@@ -131,10 +131,7 @@ fn quiet_verbose_and_color() {
 fn lossy_sources_are_warned_about() {
     let here = Workspace::new();
     let image = gradient(40, 30);
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
-        .encode(&image.rgb, 40, 30, image::ExtendedColorType::Rgb8)
-        .unwrap();
+    let jpeg = jpeg(&image);
     here.write("a.jpg", &jpeg);
     here.aec(&["encode", "a.jpg", "a.aec"])
         .assert()
@@ -213,4 +210,119 @@ fn help_version_completions_and_manual() {
         .success()
         .stdout(contains("quality"));
     assert!(here.names().is_empty());
+}
+
+#[test]
+fn messages_say_what_is_wrong_and_what_to_do() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    let mut broken = here.read("a.png");
+    // A bit of the width: the checksum of IHDR is wrong.
+    broken[19] ^= 1;
+    here.write("broken.png", &broken);
+    here.write("empty.png", b"");
+    here.write("short.png", b"\x8a");
+    let cases: [(&[&str], i32, &str, &str); 7] = [
+        (&["encode", "a.png", "x.aec", "-q", "-1"], 2, "-1", "tip:"),
+        (
+            &["encode", "a.png", "x.aec", "--target-psnr", "-3"],
+            2,
+            "-3",
+            "tip:",
+        ),
+        (
+            &["decode", "a.aec", "x.jpg"],
+            2,
+            "JPEG is not written",
+            "cannot tell",
+        ),
+        (
+            &["decode", "a.aec", "x.avif"],
+            2,
+            "AVIF is not written",
+            "cannot tell",
+        ),
+        (
+            &["encode", "empty.png", "x.aec"],
+            1,
+            "it is empty",
+            "already",
+        ),
+        (
+            &["encode", "short.png", "x.aec"],
+            1,
+            "cannot read 'short.png'",
+            "already",
+        ),
+        (&["encode", "broken.png", "x.aec"], 1, "IHDR", "{"),
+    ];
+    for (args, code, wanted, unwanted) in cases {
+        let output = here.aec(args).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(
+            stderr.contains(wanted) && !stderr.contains(unwanted),
+            "{args:?}: {stderr}"
+        );
+    }
+    let help = here.aec(&["--help"]).output().unwrap().stdout;
+    let help = String::from_utf8(help).unwrap();
+    for command in ["help", "completions", "man"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    here.aec(&["help", "encode"])
+        .assert()
+        .success()
+        .stdout(contains("--overwrite"));
+}
+
+#[test]
+fn equal_pictures_have_no_difference() {
+    let here = Workspace::new();
+    here.write("a.png", &super::png(&gradient(200, 180)));
+    here.aec(&["compare", "a.png", "a.png"])
+        .assert()
+        .success()
+        .stdout(
+            contains("no difference")
+                .and(contains("NaN").not())
+                .and(contains("inf").not()),
+        );
+    let output = here
+        .aec(&["compare", "--json", "a.png", "a.png"])
+        .output()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["identical"], true);
+    for metric in ["psnr_db", "ms_ssim"] {
+        assert!(json[metric].is_null() || json[metric].is_number(), "{json}");
+    }
+}
+
+#[test]
+fn turned_pictures_have_the_size_that_is_seen() {
+    let here = Workspace::new();
+    let mut image = gradient(40, 30);
+    image.metadata.orientation = 6;
+    // The orientation travels in Exif; TIFF header, one entry.
+    let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0".to_vec();
+    exif.extend([0; 4]);
+    let mut jpeg = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+    image::ImageEncoder::set_exif_metadata(&mut encoder, exif).unwrap();
+    encoder
+        .encode(&image.rgb, 40, 30, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    here.write("a.jpg", &jpeg);
+    here.aec(&["encode", "a.jpg", "a.aec"])
+        .assert()
+        .success()
+        .stderr(contains("a.jpg → a.aec: 30x40, "));
+    here.aec(&["info", "a.aec"])
+        .assert()
+        .success()
+        .stdout(contains("AEC 1, 30x40, ").and(contains("stored as 40x30 with orientation 6")));
+    here.aec(&["decode", "a.aec", "b.png"])
+        .assert()
+        .success()
+        .stderr(contains("30x40"));
 }

@@ -4,7 +4,7 @@ use aec::Depth;
 
 use super::layout::Layout;
 use super::random::Random;
-use super::vectors::Maker;
+use super::vectors::{Maker, with_long_metadata};
 use super::{encode, pictures};
 
 /// Name and maker of each.
@@ -36,6 +36,11 @@ pub const BROKEN: &[(&str, Maker)] = &[
     ("x-unknown-critical", || changed(plain(), |layout| layout.sections.insert(0, (*b"XTST", vec![])))),
     ("x-ancillary-after-tiles", || changed(plain(), |layout| layout.sections.insert(1, (*b"zTST", vec![])))),
     ("x-two-profiles", || changed(plain(), |layout| layout.sections.splice(0..0, profiles()).for_each(drop))),
+    ("x-block-length", || with_block(|block| block[0] ^= 1)),
+    ("x-block-cut", || with_block(|block| block.truncate(block.len() - 1))),
+    ("x-block-end", || with_block(|block| block.push(0))),
+    ("x-block-bomb", || with_block(|block| drop(block.splice(..2, [0xff, 0xff, 0xff, 0xff, 0x0f])))),
+    ("x-resolution", || changed(plain(), |layout| layout.sections.insert(0, (*b"phys", vec![1, 0, 5])))),
     ("x-missing-tile", || changed(tiled(), |layout| drop(layout.sections.remove(2)))),
     ("x-extra-tile", || changed(plain(), |layout| layout.sections.insert(0, layout.sections[0].clone()))),
     ("x-no-tile-index", || changed(tiled(), |layout| drop(layout.sections.remove(0)))),
@@ -43,6 +48,7 @@ pub const BROKEN: &[(&str, Maker)] = &[
     ("x-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX")[0] ^= 1)),
     ("x-short-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").truncate(1))),
     ("x-long-tile-index", || changed(tiled(), |layout| layout.payload(b"TIDX").push(1))),
+    ("x-long-tile-index-cut", long_index_and_cut_tile),
     ("x-swapped-tiles", || changed(tiled(), |layout| layout.sections[1..].swap(0, 1))),
     ("x-tile-flag", || with_tile(|tile| tile[0] = 2)),
     ("x-short-tile", || with_tile(|tile| tile.truncate(4))),
@@ -75,6 +81,14 @@ fn tiled() -> Vec<u8> {
     encode(&pictures::scene(90, 64), 60.0, 64)
 }
 
+/// Two faults: the first in the file is the one to report.
+fn long_index_and_cut_tile() -> Vec<u8> {
+    let mut file = changed(tiled(), |layout| layout.payload(b"TIDX").push(1));
+    let first_tile = file.windows(4).position(|tag| tag == b"TILE").unwrap();
+    file.truncate(first_tile + 40);
+    file
+}
+
 /// A file of one tile with an alpha channel.
 fn clear() -> Vec<u8> {
     let picture = pictures::with_alpha(pictures::scene(20, 30), Depth::Eight);
@@ -87,7 +101,13 @@ fn random_bytes(count: usize) -> Vec<u8> {
 }
 
 fn profiles() -> [([u8; 4], Vec<u8>); 2] {
-    [(*b"iccP", vec![1]), (*b"iccP", vec![1])]
+    [(*b"iccP", vec![0, 1]), (*b"iccP", vec![0, 1])]
+}
+
+/// A file with a compressed block changed.
+fn with_block(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let file = encode(&with_long_metadata(), 60.0, 64);
+    changed(file, |layout| change(layout.payload(b"iccP")))
 }
 
 fn with_byte(at: usize, value: u8) -> Vec<u8> {

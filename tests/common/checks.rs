@@ -16,6 +16,7 @@ use super::symbols::with_symbols;
 /// Small sizes, so that no single input is slow.
 pub const LIMITS: Limits = Limits {
     max_pixels: 1 << 14,
+    max_side: 65_535,
     max_metadata_bytes: 1 << 16,
 };
 

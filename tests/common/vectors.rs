@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Once;
 
-use aec::{Alpha, Depth, Image};
+use aec::{Alpha, Depth, Image, Resolution};
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
@@ -69,6 +69,7 @@ const VALID: &[(&str, Maker)] = &[
     ("gray", || encode(&pictures::gray_scene(40, 30), 60.0, 64)),
     ("orientation", || encode(&turned(6), 60.0, 64)),
     ("metadata", || encode(&with_metadata(), 60.0, 64)),
+    ("metadata-long", || encode(&with_long_metadata(), 60.0, 64)),
     ("quality-0", || encode(&pictures::scene(70, 50), 0.0, 64)),
     ("quality-37.5", || encode(&pictures::scene(70, 50), 37.5, 64)),
     ("quality-100", || encode(&pictures::scene(70, 50), 100.0, 64)),
@@ -107,6 +108,21 @@ fn with_metadata() -> Image {
     // A TIFF header and one directory without entries.
     picture.metadata.exif = Some(b"II*\0\x08\0\0\0\0\0\0\0\0\0".to_vec());
     picture.metadata.xmp = Some(b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>".to_vec());
+    picture.metadata.resolution = Resolution::per_inch(300, 150);
+    picture
+}
+
+/// Blocks that are worth compressing: by repetition, by frequency and by both.
+pub fn with_long_metadata() -> Image {
+    let mut picture = with_metadata();
+    let bytes = |count: u32, of: fn(u32) -> u32| (0..count).map(|i| of(i) as u8).collect();
+    picture.metadata.icc = Some(bytes(700, |i| i * i / 64 % 23));
+    picture.metadata.exif = Some(bytes(3000, |i| i % 700 % 97));
+    picture.metadata.xmp = Some(
+        "<x:xmpmeta xmlns:x='adobe:ns:meta/'/>\n"
+            .repeat(40)
+            .into_bytes(),
+    );
     picture
 }
 

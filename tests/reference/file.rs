@@ -1,6 +1,7 @@
 //! The file: header, sections, tiles (§5, §6).
 
 use super::bytes::{Reader, crc32};
+use super::inflate::inflate;
 use super::{Class, Result};
 
 const SIGNATURE: [u8; 6] = [0x8a, 0x41, 0x45, 0x43, 0x0d, 0x0a];
@@ -40,6 +41,7 @@ pub struct AlphaPayload<'a> {
 
 pub struct File<'a> {
     pub header: Header,
+    pub blocks: Vec<([u8; 4], Vec<u8>)>,
     payloads: Vec<Payload<'a>>,
     alpha: Vec<AlphaPayload<'a>>,
 }
@@ -55,6 +57,7 @@ impl<'a> File<'a> {
         }
         let mut file = Self {
             header,
+            blocks: Vec::new(),
             payloads: Vec::new(),
             alpha: Vec::new(),
         };
@@ -81,7 +84,7 @@ impl<'a> File<'a> {
         } else {
             1
         };
-        let mut section = skip_ancillary(r)?;
+        let mut section = self.read_ancillary(r)?;
         let mut index = None;
         if n > 1 {
             index = Some(read_index(wanted(section, b"TIDX")?, n * each)?);
@@ -109,6 +112,27 @@ impl<'a> File<'a> {
             Ok(())
         } else {
             Err(Class::Corrupt)
+        }
+    }
+
+    /// Reads sections up to the first critical one.
+    fn read_ancillary(&mut self, r: &mut Reader<'a>) -> Result<Section<'a>> {
+        let mut seen = Vec::new();
+        loop {
+            let (tag, payload) = read_section(r)?;
+            match &tag {
+                b"iccP" | b"exif" | b"xmp " => {
+                    let block = read_block(payload).map_err(inside_payload)?;
+                    self.blocks.push((tag, block));
+                }
+                b"phys" => read_resolution(payload).map_err(inside_payload)?,
+                _ if tag[0].is_ascii_uppercase() => return Ok((tag, payload)),
+                _ => continue,
+            }
+            if seen.contains(&tag) {
+                return Err(Class::Corrupt);
+            }
+            seen.push(tag);
         }
     }
 
@@ -208,24 +232,27 @@ fn read_section<'a>(r: &mut Reader<'a>) -> Result<Section<'a>> {
     Ok((tag, payload))
 }
 
-/// Reads sections up to the first critical one.
-fn skip_ancillary<'a>(r: &mut Reader<'a>) -> Result<Section<'a>> {
-    let mut seen = Vec::new();
-    loop {
-        let (tag, payload) = read_section(r)?;
-        if tag[0].is_ascii_uppercase() {
-            return Ok((tag, payload));
-        }
-        if [b"iccP", b"exif", b"xmp "].contains(&&tag) {
-            if payload.len() > MAX_METADATA {
-                return Err(Class::LimitExceeded);
-            }
-            if seen.contains(&tag) {
-                return Err(Class::Corrupt);
-            }
-            seen.push(tag);
-        }
+/// A metadata block (§5.7).
+fn read_block(payload: &[u8]) -> Result<Vec<u8>> {
+    let mut r = Reader { rest: payload };
+    let length = r.varint()? as usize;
+    if length > MAX_METADATA || length == 0 && r.rest.len() > MAX_METADATA {
+        Err(Class::LimitExceeded)
+    } else if length == 0 {
+        Ok(r.rest.to_vec())
+    } else {
+        inflate(r.rest, length)
     }
+}
+
+/// The resolution (§5.7).
+fn read_resolution(payload: &[u8]) -> Result<()> {
+    let mut r = Reader { rest: payload };
+    let (unit, x, y) = (r.u8()?, r.varint()?, r.varint()?);
+    if unit > 1 || x == 0 || y == 0 || !r.rest.is_empty() {
+        return Err(Class::Corrupt);
+    }
+    Ok(())
 }
 
 /// The payload of the section that must come here.

@@ -5,6 +5,7 @@ mod alpha;
 mod arrays;
 mod bytes;
 mod file;
+mod inflate;
 mod model;
 mod rans;
 mod synthesis;
@@ -40,6 +41,8 @@ pub struct Picture {
     pub rgb: Vec<u8>,
     /// One alpha sample per pixel, and their number of bits.
     pub alpha: Option<(u32, Vec<u16>)>,
+    /// Tag and content of the blocks of metadata, in the order of the file.
+    pub blocks: Vec<([u8; 4], Vec<u8>)>,
     /// What the symbols made use of.
     pub statistics: Statistics,
 }
@@ -132,6 +135,7 @@ fn finish(
         height,
         rgb,
         alpha: file.header.alpha_bits.map(|bits| (bits, upright_alpha)),
+        blocks: file.blocks.clone(),
         statistics,
     }
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::super::messages::Complaint;
-use super::super::stdio;
+use super::super::output::identity;
+use super::super::{stdio, text};
 
 /// What a command reads and writes.
 pub(in super::super) struct FileKinds {
@@ -20,6 +21,8 @@ pub(in super::super) struct FileKinds {
     pub inputs_name: &'static str,
     /// Extension of outputs.
     pub output: &'static str,
+    /// Whether it is added to that of the input, and does not replace it.
+    pub keeps_extension: bool,
 }
 
 /// One input and where its result goes.
@@ -43,8 +46,8 @@ pub(super) struct Plan {
 pub(super) fn plan(inputs: &[PathBuf], out_dir: &Path, kinds: &FileKinds) -> anyhow::Result<Plan> {
     if out_dir.exists() && !out_dir.is_dir() {
         bail!(
-            "cannot write into '{}': it is not a folder",
-            out_dir.display()
+            "cannot write into {}: it is not a folder",
+            text::quoted(out_dir)
         );
     }
     let mut plan = Plan::default();
@@ -75,7 +78,14 @@ pub(super) fn plan(inputs: &[PathBuf], out_dir: &Path, kinds: &FileKinds) -> any
 impl Plan {
     /// Adds `input`, whose place below the output folder is that of `relative`.
     fn add(&mut self, input: PathBuf, relative: &Path, out_dir: &Path, kinds: &FileKinds) {
-        let output = out_dir.join(relative.with_extension(kinds.output));
+        let mut name = relative.with_extension(kinds.output);
+        if kinds.keeps_extension {
+            let mut longer = relative.as_os_str().to_owned();
+            longer.push(".");
+            longer.push(kinds.output);
+            name = longer.into();
+        }
+        let output = out_dir.join(name);
         self.tasks.push(Task { input, output });
     }
 
@@ -86,7 +96,7 @@ impl Plan {
         while let Some(relative) = folders.pop() {
             let folder = root.join(&relative);
             let listed = list(&folder, &relative, kinds, &mut found, &mut folders)
-                .with_context(|| format!("cannot read folder '{}'", folder.display()));
+                .with_context(|| format!("cannot read folder {}", text::quoted(&folder)));
             self.failures.extend(listed.err());
         }
         found.sort();
@@ -146,12 +156,12 @@ fn refuse_collisions(tasks: &mut Vec<Task>) -> anyhow::Result<()> {
     if let Some((other, task)) = collision {
         return Err(Complaint::failure(
             format!(
-                "'{}' and '{}' would both become '{}'",
-                other.display(),
-                task.input.display(),
-                task.output.display()
+                "{} and {} would both become {}",
+                text::quoted(&other),
+                text::quoted(&task.input),
+                text::quoted(&task.output)
             ),
-            "rename one of them, or use another --out-dir for it",
+            "use --keep-extension, or another --out-dir for one of them",
         )
         .into());
     }
@@ -159,26 +169,22 @@ fn refuse_collisions(tasks: &mut Vec<Task>) -> anyhow::Result<()> {
 }
 
 fn refuse_replaced_inputs(tasks: &[Task]) -> anyhow::Result<()> {
-    let inputs: HashMap<PathBuf, &Path> = tasks
+    let inputs: HashMap<_, &Path> = tasks
         .iter()
-        .filter_map(|task| Some((fs::canonicalize(&task.input).ok()?, task.input.as_path())))
+        .filter_map(|task| Some((identity(&task.input)?, task.input.as_path())))
         .collect();
     for task in tasks {
-        let Some(input) = fs::canonicalize(&task.output)
-            .ok()
-            .and_then(|output| inputs.get(&output))
-        else {
-            continue;
-        };
-        return Err(Complaint::failure(
-            format!(
-                "the result of '{}' would replace the input '{}'",
-                task.input.display(),
-                input.display()
-            ),
-            "use another --out-dir",
-        )
-        .into());
+        if let Some(input) = identity(&task.output).and_then(|output| inputs.get(&output)) {
+            return Err(Complaint::failure(
+                format!(
+                    "the result of {} would replace the input {}",
+                    text::quoted(&task.input),
+                    text::quoted(input)
+                ),
+                "use another --out-dir",
+            )
+            .into());
+        }
     }
     Ok(())
 }

@@ -17,8 +17,9 @@ pub(super) use files::{FileKinds, Task};
 use anyhow::Context;
 
 use super::messages::{Complaint, GlobalOptions};
+use super::output::{self, Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::{stdio, text};
+use super::{memory, stdio, text};
 use crate::codec::Progress;
 use crate::limits::Limits;
 use gate::Gate;
@@ -38,6 +39,12 @@ pub(super) struct BatchOptions {
     /// files; the exit status is then 1.
     #[arg(long, value_name = "DIR", help_heading = "Batch")]
     pub out_dir: Option<PathBuf>,
+
+    /// Add the new extension to the old one: a.jpg.aec
+    ///
+    /// So that pictures of one name and different formats can lie in one folder.
+    #[arg(long, requires = "out_dir", help_heading = "Batch")]
+    pub keep_extension: bool,
 }
 
 /// Every positional argument of a run: without one output, all are inputs.
@@ -57,8 +64,9 @@ pub(super) struct Batch<'a> {
     pub kinds: FileKinds,
     /// Pixels of an input, told by its bytes without decoding it; 0 if they do not say.
     pub pixels: fn(&[u8]) -> u64,
-    /// Leave outputs that exist alone.
-    pub no_clobber: bool,
+    /// What is written, and so may be replaced.
+    pub writes: Kind,
+    pub overwrite: OverwriteOptions,
     pub limits: Limits,
     pub global: &'a GlobalOptions,
 }
@@ -137,21 +145,31 @@ impl Batch<'_> {
         pool: &rayon::ThreadPool,
         work: &(impl Fn(&Task, &[u8]) -> anyhow::Result<Done> + Sync),
     ) -> anyhow::Result<Option<Done>> {
-        if self.no_clobber && task.output.exists() {
+        if self.overwrite.no_clobber && task.output.exists() {
             return Ok(None);
         }
+        output::check_existing(&task.output, self.overwrite.existing(self.writes))?;
         let bytes = stdio::read_input(&task.input, &self.limits)?;
-        let _place = gate.enter((self.pixels)(&bytes));
+        let pixels = (self.pixels)(&bytes);
+        let mut place = gate.enter(pixels);
+        if memory::check(pixels, &self.limits).is_err() {
+            // What the others take now may be enough for it later.
+            drop(place);
+            place = gate.enter(u64::MAX);
+            memory::check(pixels, &self.limits)
+                .with_context(|| format!("cannot work on {}", stdio::input_name(&task.input)))?;
+        }
+        let _place = place;
         pool.install(|| work(task, &bytes)).map(Some)
     }
 
     /// The output of a task, in a folder that is made for it.
-    pub(super) fn output(&self, task: &Task) -> anyhow::Result<stdio::Output> {
+    pub(super) fn output(&self, task: &Task) -> anyhow::Result<Output> {
         if let Some(folder) = task.output.parent() {
             fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
+                .with_context(|| format!("cannot make the folder {}", text::quoted(folder)))?;
         }
-        stdio::Output::prepare(&task.output, self.no_clobber)
+        Output::prepare(&task.output, self.overwrite.existing(self.writes))
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::super::options::PICTURE_EXTENSIONS;
+use super::super::text;
 use super::codec::Source;
 use crate::image::io;
 use crate::limits::Limits;
@@ -33,21 +34,18 @@ pub(super) fn collect(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     for path in paths {
         if path.is_dir() {
             let pictures = pictures_in(path)
-                .with_context(|| format!("cannot read folder '{}'", path.display()))?;
+                .with_context(|| format!("cannot read folder {}", text::quoted(path)))?;
             found.extend(pictures);
         } else if path.exists() {
             found.push(path.clone());
         } else {
-            bail!("there is no file or folder '{}'", path.display());
+            bail!("there is no file or folder {}", text::quoted(path));
         }
     }
     found.sort();
     found.dedup();
     if found.is_empty() {
-        let named: Vec<String> = paths
-            .iter()
-            .map(|path| format!("'{}'", path.display()))
-            .collect();
+        let named: Vec<String> = paths.iter().map(|path| text::quoted(path)).collect();
         bail!("no pictures (PNG, JPEG, WebP, PPM) in {}", named.join(", "));
     }
     Ok(named(found))

@@ -27,6 +27,8 @@ use anyhow::bail;
 
 use super::messages::{Complaint, GlobalOptions};
 use super::options::Device;
+use super::output::{RESUME_OR_OVERWRITE, check_folder};
+use super::text;
 use crate::codec::EncodeOptions;
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
 use reference::Reference;
@@ -44,6 +46,12 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 }
 
 fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    if let Some(folder) = &args.out
+        && !args.resume
+        && !args.overwrite
+    {
+        check_folder(folder, &output::FILES, "results", RESUME_OR_OVERWRITE)?;
+    }
     let inputs = inputs::collect(&args.images)?;
     let other_runs = other_runs(args)?;
     let (codecs, missing) = line_up(args)?;
@@ -137,7 +145,7 @@ fn other_runs(args: &Args) -> anyhow::Result<Vec<Curve>> {
         let mut rows: Vec<measure::Measurement> = record::read(path)?;
         rows.retain(|row| row.codec == "aec");
         if rows.is_empty() {
-            bail!("there are no results of aec in '{}'", path.display());
+            bail!("there are no results of aec in {}", text::quoted(path));
         }
         curves.push(Curve::of_other_run(name, &rows));
     }
@@ -288,7 +296,10 @@ fn publish(
             summary,
             &session.viewer_pictures(&findings.rows, &summary.pictures)?,
         )?;
-        global.say(&format!("wrote {}", folder.join("index.html").display()));
+        global.say(&format!(
+            "wrote {}",
+            text::quoted(&folder.join("index.html"))
+        ));
     }
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -18,7 +18,7 @@ pub struct Args {
     pub(super) images: Vec<PathBuf>,
 
     /// Qualities of aec to run, separated by commas
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality,
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality, allow_negative_numbers = true,
           default_values_t = [0.0, 10.0, 25.0, 40.0, 55.0, 70.0, 85.0, 100.0])]
     pub(super) quality: Vec<f64>,
 
@@ -84,6 +84,15 @@ pub struct Args {
     /// Keep the results in --out and measure only what is missing
     #[arg(long, requires = "out", help_heading = "Output")]
     pub(super) resume: bool,
+
+    /// Start anew in --out, replacing the results that are there
+    #[arg(
+        long,
+        requires = "out",
+        conflicts_with = "resume",
+        help_heading = "Output"
+    )]
+    pub(super) overwrite: bool,
 
     /// Pictures in the page's viewer; 0 for none
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Output")]

@@ -7,8 +7,19 @@ use anyhow::Context;
 use super::summary::Summary;
 use super::viewer::ViewerPicture;
 use super::{figure, page, report};
+use crate::cli::output::{Existing, Output};
 use crate::cli::plot;
-use crate::cli::stdio::Output;
+
+/// Their names, with those of the rows that are written as they are measured.
+pub(super) const FILES: [&str; 7] = [
+    "results.tsv",
+    "timing.tsv",
+    "summary.json",
+    "summary.md",
+    "rd.svg",
+    "rd.png",
+    "index.html",
+];
 
 /// Writes summary, plots and page; files of the same name are replaced.
 pub(super) fn write(
@@ -27,7 +38,8 @@ pub(super) fn write(
         ("index.html", page::html(summary, pictures)?.into_bytes()),
     ];
     for (name, bytes) in files {
-        Output::prepare(&folder.join(name), false)?.commit(|out| Ok(out.write_all(&bytes)?))?;
+        Output::prepare(&folder.join(name), Existing::Replace)?
+            .commit(|out| Ok(out.write_all(&bytes)?))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 
 use super::measure::{Measurement, Timing};
+use crate::cli::text;
 
 /// A kind of row.
 pub(super) trait Row: Sized {
@@ -154,7 +155,7 @@ pub(super) fn read<R: Row>(path: &Path) -> anyhow::Result<Vec<R>> {
         }
         Ok(rows)
     };
-    read().with_context(|| format!("cannot read results '{}'", path.display()))
+    read().with_context(|| format!("cannot read results {}", text::quoted(path)))
 }
 
 /// A file that rows are appended to, from any thread.
@@ -182,7 +183,7 @@ impl Recorder {
             fs::rename(&aside, path)?;
             OpenOptions::new().append(true).open(path)
         };
-        let file = write().with_context(|| format!("cannot write '{}'", path.display()))?;
+        let file = write().with_context(|| format!("cannot write {}", text::quoted(path)))?;
         Ok(Self {
             file: Some(Mutex::new(file)),
         })

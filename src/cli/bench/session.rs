@@ -16,6 +16,7 @@ use super::record::{self, Recorder, Row};
 use super::viewer::{ViewerPicture, ViewerPlan};
 use crate::cli::messages::GlobalOptions;
 use crate::cli::progress::Bar;
+use crate::cli::text;
 use crate::codec::Progress;
 use crate::limits::Limits;
 
@@ -47,7 +48,7 @@ impl Session<'_> {
     pub(super) fn run(&self) -> anyhow::Result<Findings> {
         if let Some(folder) = &self.args.out {
             std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create folder '{}'", folder.display()))?;
+                .with_context(|| format!("cannot create folder {}", text::quoted(folder)))?;
         }
         let mut findings = self.measure_all()?;
         let too_small = self.size_remarks(&findings.rows);

@@ -10,6 +10,7 @@ mod report;
 
 use report::Report;
 
+use super::damage::report_damage;
 use super::messages::{Complaint, GlobalOptions};
 use super::models::Models;
 use super::options::{Device, Resources, StageClock};
@@ -61,13 +62,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     }
     let mut failed = 0;
     for path in &args.files {
-        let shown = describe_file(path, &args, models.as_ref(), global).and_then(|report| {
-            print(&if args.json {
-                report.json()
-            } else {
-                report.text()
-            })
-        });
+        let shown = show_file(path, &args, models.as_ref(), global);
         match shown {
             Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
@@ -130,40 +125,59 @@ fn model_json(lines: &[(String, String)]) -> String {
     Value::Object(object).to_string()
 }
 
-/// Parses, and on request decodes, one file.
-fn describe_file(
+/// Parses, and on request decodes, one file, and prints what it contains.
+fn show_file(
     path: &Path,
     args: &Args,
     models: Option<&Models>,
     global: &GlobalOptions,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<()> {
     let name = stdio::input_name(path);
     let limits = args.resources.limits();
     let bytes = stdio::read_input(path, &limits)?;
-    let container =
-        Container::parse(&bytes, &limits).with_context(|| format!("cannot read {name}"))?;
     let model = models.map(|models| models.of_file(&bytes));
     if let Some(model) = model.as_ref().filter(|_| args.verify) {
         verify(&bytes, model, args, global).with_context(|| format!("cannot decode {name}"))?;
     }
-    let mut report = Report::new(name.trim_matches('\''), &bytes, &container)?;
+    let container =
+        Container::parse(&bytes, &limits).with_context(|| format!("cannot read {name}"))?;
+    let mut report = Report::new(&stdio::plain_name(path), &bytes, &container)?;
     report.model_name = model
         .filter(|model| model_id(model) == container.header.model)
         .map(|model| model.name().into());
     report.lists_sections = args.sections;
     report.is_verified = args.verify;
-    Ok(report)
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        report.write_json(&mut out)?;
+    } else {
+        report.write_text(&mut out)?;
+    }
+    Ok(out.flush()?)
 }
 
-/// Decodes all latents, which checks every checksum on the way.
+/// Decodes all latents, which checks every checksum on the way; names every tile that is damaged.
 fn verify(bytes: &[u8], model: &Model, args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let mut clock = StageClock::start(global);
     let options = DecodeOptions {
         limits: args.resources.limits(),
         ..DecodeOptions::default()
     };
-    args.resources
-        .install(|| Ok(codec::decode_latents(bytes, model, &options)?))?;
+    let damage = args
+        .resources
+        .install(|| Ok(codec::verify(bytes, model, &options)?))?;
     clock.lap("decode latents");
-    Ok(())
+    report_damage(&damage, global);
+    match damage.len() {
+        0 => Ok(()),
+        parts => Err(Complaint::failure(
+            format!(
+                "{} of its parts {} damaged",
+                text::thousands(parts as u64),
+                if parts == 1 { "is" } else { "are" }
+            ),
+            "'aec decode --keep-going' writes what is left of the picture",
+        )
+        .into()),
+    }
 }

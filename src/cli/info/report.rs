@@ -1,6 +1,6 @@
 //! What `aec info` shows of one file, as text and as JSON.
 
-use std::fmt::Write;
+use std::io::Write;
 
 use serde_json::json;
 
@@ -9,10 +9,10 @@ use crate::cli::text;
 use crate::depth::Depth;
 use crate::error::Result;
 
-/// The facts about one file.
-pub(super) struct Report {
+/// The facts about one file. Its sections are read again for every list of them: a file can have millions.
+pub(super) struct Report<'a> {
     name: String,
-    bytes: u64,
+    file: &'a [u8],
     width: u32,
     height: u32,
     is_gray: bool,
@@ -20,66 +20,65 @@ pub(super) struct Report {
     orientation: u8,
     quality: f64,
     tile_size: u32,
-    header_bytes: u64,
-    sections: Vec<SectionReport>,
+    /// Bytes by kind of section, in the order of the file; they add up to the file.
+    shares: Vec<(&'static str, u64)>,
     model_id: String,
     /// Name of the model, where it is at hand.
     pub(super) model_name: Option<String>,
-    /// Whether the text lists the sections one by one.
+    /// Whether the sections are listed one by one.
     pub(super) lists_sections: bool,
     /// Whether the file was decoded and all checksums matched.
     pub(super) is_verified: bool,
 }
 
-/// One section; its length on file includes tag, length field and checksum.
-struct SectionReport {
-    tag: String,
-    offset: u64,
-    file_bytes: u64,
-    payload_bytes: u64,
-    crc32: u32,
+/// The sections of a file that was parsed.
+fn sections(file: &[u8]) -> Result<impl Iterator<Item = Result<Section<'_>>>> {
+    Container::sections(file)
 }
 
-impl SectionReport {
-    /// The facts about `section`, which ends at byte `end` of the file.
-    fn new(section: &Section, end: usize) -> Self {
-        Self {
-            tag: section.name().trim_end().into(),
-            offset: section.offset as u64,
-            file_bytes: end.saturating_sub(section.offset) as u64,
-            payload_bytes: section.payload.len() as u64,
-            crc32: section.crc,
-        }
+/// Bytes by kind of section, in the order of the file.
+fn shares(file: &[u8]) -> Result<Vec<(&'static str, u64)>> {
+    let mut shares = vec![("header", 0)];
+    // A section ends where the next one starts.
+    let (mut kind, mut start) = ("header", 0);
+    let mut add = |kind, bytes| match shares.iter_mut().find(|(name, _)| *name == kind) {
+        Some((_, sum)) => *sum += bytes,
+        None => shares.push((kind, bytes)),
+    };
+    for section in sections(file)? {
+        let section = section?;
+        add(kind, (section.offset - start) as u64);
+        (kind, start) = (kind_of(section.tag), section.offset);
     }
+    add(kind, (file.len() - start) as u64);
+    Ok(shares)
+}
 
-    /// The facts about all sections of a file.
-    fn all(bytes: &[u8]) -> Result<Vec<Self>> {
-        let sections = Container::sections(bytes)?.collect::<Result<Vec<_>>>()?;
-        let ends = sections
-            .iter()
-            .skip(1)
-            .map(|next| next.offset)
-            .chain([bytes.len()]);
-        Ok(sections
-            .iter()
-            .zip(ends)
-            .map(|(section, end)| Self::new(section, end))
-            .collect())
+/// What a section holds.
+fn kind_of(tag: [u8; 4]) -> &'static str {
+    match &tag {
+        b"TILE" => "tiles",
+        b"ALPH" => "alpha",
+        b"TIDX" => "tile index",
+        b"iccP" => "ICC",
+        b"exif" => "Exif",
+        b"xmp " => "XMP",
+        b"phys" => "resolution",
+        b"END " => "end",
+        _ => "other",
     }
 }
 
-impl Report {
-    /// The facts about a parsed file of `bytes`.
+impl<'a> Report<'a> {
+    /// The facts about a parsed file of these bytes.
     ///
     /// # Errors
-    /// Those of [`Container::sections`]; none when `container` was parsed from `bytes`.
-    pub(super) fn new(name: &str, bytes: &[u8], container: &Container) -> Result<Self> {
+    /// Those of [`Container::sections`]; none when `container` was parsed from `file`.
+    pub(super) fn new(name: &str, file: &'a [u8], container: &Container) -> Result<Self> {
         let header = &container.header;
-        let sections = SectionReport::all(bytes)?;
-        let bytes = bytes.len() as u64;
         Ok(Self {
             name: name.into(),
-            bytes,
+            file,
             width: header.width,
             height: header.height,
             is_gray: header.is_gray,
@@ -87,8 +86,7 @@ impl Report {
             orientation: header.orientation,
             quality: header.quality.percent(),
             tile_size: header.tile_size,
-            header_bytes: sections.first().map_or(bytes, |section| section.offset),
-            sections,
+            shares: shares(file)?,
             model_id: header.model.to_string(),
             model_name: None,
             lists_sections: false,
@@ -96,99 +94,96 @@ impl Report {
         })
     }
 
+    fn bytes(&self) -> u64 {
+        self.file.len() as u64
+    }
+
     fn pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// Bytes by kind of section, in the order of the file; they add up to the file.
-    fn shares(&self) -> Vec<(&str, u64)> {
-        let mut shares = vec![("header", self.header_bytes)];
-        for section in &self.sections {
-            let kind = match section.tag.as_str() {
-                "TILE" => "tiles",
-                "ALPH" => "alpha",
-                "TIDX" => "tile index",
-                "iccP" => "ICC",
-                "exif" => "Exif",
-                "xmp" => "XMP",
-                "END" => "end",
-                _ => "other",
-            };
-            match shares.iter_mut().find(|(name, _)| *name == kind) {
-                Some((_, bytes)) => *bytes += section.file_bytes,
-                None => shares.push((kind, section.file_bytes)),
-            }
+    /// Width and height as the picture is seen: upright.
+    fn upright_size(&self) -> (u32, u32) {
+        if self.orientation < 5 {
+            (self.width, self.height)
+        } else {
+            (self.height, self.width)
         }
-        shares
     }
 
-    /// Two lines, and a table of sections if asked for.
-    pub(super) fn text(&self) -> String {
+    /// Prints two lines, and a table of sections if asked for.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub(super) fn write_text(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let color = if self.is_gray { "gray" } else { "RGB" };
         let alpha = self
             .alpha_bits
             .map_or(String::new(), |bits| format!(" with {bits}-bit alpha"));
         let model = match &self.model_name {
-            Some(name) => format!("{name} ({})", self.model_id),
+            Some(name) => format!("{} ({})", text::printable(name), self.model_id),
             None => self.model_id.clone(),
         };
-        let mut text = format!(
-            "{}: AEC {VERSION}, {}x{}, {color} 8-bit{alpha}, quality {}, ",
-            self.name, self.width, self.height, self.quality
-        );
-        if self.orientation != 1 {
-            // Writing to a string cannot fail, here and below.
-            let _ = write!(text, "orientation {}, ", self.orientation);
-        }
-        let _ = write!(text, "tiles of {}, model {model}", self.tile_size);
-        let shares = self.shares();
-        let shares: Vec<String> = shares
+        let (width, height) = self.upright_size();
+        let orientation = if self.orientation == 1 {
+            String::new()
+        } else {
+            let (width, height) = (self.width, self.height);
+            format!(
+                "stored as {width}x{height} with orientation {}, ",
+                self.orientation
+            )
+        };
+        writeln!(
+            out,
+            "{}: AEC {VERSION}, {width}x{height}, {color} 8-bit{alpha}, quality {}, {orientation}tiles of {}, model {model}",
+            self.name, self.quality, self.tile_size
+        )?;
+        let shares: Vec<String> = self
+            .shares
             .iter()
             .map(|(kind, bytes)| format!("{kind} {}", text::thousands(*bytes)))
             .collect();
-        let _ = write!(
-            text,
-            "\n  {} bytes, {}: {}",
-            text::thousands(self.bytes),
-            text::bits_per_pixel(self.bytes, self.pixels()),
+        writeln!(
+            out,
+            "  {} bytes, {}: {}",
+            text::thousands(self.bytes()),
+            text::bits_per_pixel(self.bytes(), self.pixels()),
             shares.join(", ")
-        );
+        )?;
         if self.is_verified {
-            text.push_str("\n  verified: every checksum matches");
+            writeln!(out, "  verified: every checksum matches")?;
         }
         if self.lists_sections {
-            text.push_str("\n  tag       offset     payload  crc-32");
-            for section in &self.sections {
-                let _ = write!(
-                    text,
-                    "\n  {:<4} {:>11} {:>11}  {:08x}",
-                    section.tag,
-                    text::thousands(section.offset),
-                    text::thousands(section.payload_bytes),
-                    section.crc32
-                );
+            writeln!(out, "  tag       offset     payload  crc-32")?;
+            for section in sections(self.file)? {
+                let section = section?;
+                writeln!(
+                    out,
+                    "  {:<4} {:>11} {:>11}  {:08x}",
+                    section.name().trim_end(),
+                    text::thousands(section.offset as u64),
+                    text::thousands(section.payload.len() as u64),
+                    section.crc
+                )?;
             }
         }
-        text
+        Ok(())
     }
 
-    /// One JSON object on one line.
-    pub(super) fn json(&self) -> String {
-        let section = |section: &SectionReport| {
-            json!({
-                "tag": section.tag,
-                "offset": section.offset,
-                "payload_bytes": section.payload_bytes,
-                "crc32": format!("{:08x}", section.crc32),
-            })
-        };
-        let mut object = json!({
+    /// Prints one JSON object on one line.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub(super) fn write_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let (width, height) = self.upright_size();
+        let object = json!({
             "file": self.name,
             "format_version": VERSION,
-            "bytes": self.bytes,
-            "rate_bpp": self.bytes as f64 * 8.0 / self.pixels() as f64,
-            "width": self.width,
-            "height": self.height,
+            "bytes": self.bytes(),
+            "rate_bpp": self.bytes() as f64 * 8.0 / self.pixels() as f64,
+            "width": width,
+            "height": height,
             "gray": self.is_gray,
             "alpha_bits": self.alpha_bits,
             "orientation": self.orientation,
@@ -196,10 +191,23 @@ impl Report {
             "tile_size": self.tile_size,
             "model_id": self.model_id,
             "verified": self.is_verified,
-        });
-        if self.lists_sections {
-            object["sections"] = self.sections.iter().map(section).collect();
+        })
+        .to_string();
+        if !self.lists_sections {
+            return Ok(writeln!(out, "{object}")?);
         }
-        object.to_string()
+        // The list is the last member of the object, added piece by piece.
+        write!(out, "{},\"sections\":[", object.trim_end_matches('}'))?;
+        for (i, section) in sections(self.file)?.enumerate() {
+            let section = section?;
+            let object = json!({
+                "tag": section.name().trim_end(),
+                "offset": section.offset,
+                "payload_bytes": section.payload.len(),
+                "crc32": format!("{:08x}", section.crc),
+            });
+            write!(out, "{}{object}", if i > 0 { "," } else { "" })?;
+        }
+        Ok(writeln!(out, "]}}")?)
     }
 }

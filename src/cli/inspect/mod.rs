@@ -7,15 +7,16 @@ mod page;
 mod report;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::Resources;
+use super::output::check_folder;
 use super::rate::parse_quality;
-use super::stdio;
+use super::{stdio, text};
 use crate::bitstream::{Quality, SIGNATURE};
 use crate::codec::{self, EncodeOptions, NoProgress};
 use crate::image::{Image, io};
@@ -36,9 +37,9 @@ pub(super) struct Args {
     #[arg(value_name = "PICTURE|FILE", required = true, num_args = 1..=MAX_FILES)]
     inputs: Vec<PathBuf>,
 
-    /// Qualities to encode the picture at, separated by commas
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = "60",
-          value_parser = parse_quality)]
+    /// Qualities to encode the picture at, separated by commas [default: 60]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality,
+          conflicts_with = "original")]
     quality: Vec<Quality>,
 
     /// What the .aec files were made from, for their error
@@ -51,6 +52,10 @@ pub(super) struct Args {
     /// of bits and of error as PNG.
     #[arg(short, long, value_name = "DIR|PAGE.html")]
     out: Option<PathBuf>,
+
+    /// Replace what --out holds
+    #[arg(long, requires = "out")]
+    overwrite: bool,
 
     /// Blocks to list, those that stand out most first
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -72,10 +77,24 @@ pub(super) struct Args {
 /// # Errors
 /// When an input cannot be read, encoded or decoded, the sizes differ, or a result cannot be written.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    if let Some(out) = &args.out
+        && !args.overwrite
+    {
+        let page = output::page_path(out);
+        let (folder, name) = (page.parent().unwrap_or(Path::new("")), page.file_name());
+        let name = name.unwrap_or_default().to_string_lossy();
+        let files: &[&str] = if page == *out {
+            &[&name]
+        } else {
+            &output::FILES
+        };
+        let hint = "name another folder or page, or replace it with --overwrite";
+        check_folder(folder, files, "a page", hint)?;
+    }
     let exhibits = args.resources.install(|| exhibits(&args, global))?;
     if let Some(out) = &args.out {
         output::write(out, &exhibits, args.blocks)?;
-        global.say(&format!("wrote {}", output::page_path(out).display()));
+        global.say(&format!("wrote {}", text::quoted(&output::page_path(out))));
     }
     let mut stdout = std::io::stdout().lock();
     for exhibit in &exhibits {
@@ -96,29 +115,21 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
     for path in &args.inputs {
         files.push(stdio::read_input(path, &limits)?);
     }
-    let is_aec = |file: &Vec<u8>| file.starts_with(&SIGNATURE);
-    let names = args
-        .inputs
-        .iter()
-        .map(|path| stdio::input_name(path).trim_matches('\'').into());
-    let (original, named): (_, Vec<(String, Vec<u8>)>) = if files.iter().all(is_aec) {
-        let original = args.original.as_ref().map(|path| {
-            let file = stdio::read_input(path, &limits)?;
-            io::read(&file, &limits)
-                .with_context(|| format!("cannot read {}", stdio::input_name(path)))
-        });
+    let are_aec = files.iter().all(|file| file.starts_with(&SIGNATURE));
+    check_usage(args, are_aec)?;
+    let read = |path: &Path, file: &[u8]| {
+        let name = stdio::input_name(path);
+        io::read(file, &limits).with_context(|| format!("cannot read {name}"))
+    };
+    let (original, named) = if are_aec {
+        let original = args.original.as_ref();
+        let original = original.map(|path| read(path, &stdio::read_input(path, &limits)?));
+        let names = args.inputs.iter().map(|path| stdio::plain_name(path));
         (original.transpose()?, names.zip(files).collect())
-    } else if files.len() == 1 {
-        let image = io::read(&files[0], &limits)
-            .with_context(|| format!("cannot read {}", stdio::input_name(&args.inputs[0])))?;
+    } else {
+        let image = read(&args.inputs[0], &files[0])?;
         let named = encode(args, &image)?;
         (Some(image), named)
-    } else {
-        return Err(Complaint::usage(
-            "several inputs are to be .aec files",
-            "to compare qualities of a picture, list them with --quality",
-        )
-        .into());
     };
     let models = args.model.for_files(args.resources.device, global)?;
     let look = |(name, file): (String, Vec<u8>)| {
@@ -129,24 +140,45 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
     named.into_iter().map(look).collect()
 }
 
-/// The files of a picture at all qualities, with their names.
-fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+/// Refuses what contradicts the kind of the inputs.
+fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
+    if are_aec && !args.quality.is_empty() {
+        let message = "--quality is for pictures; an .aec file has its own";
+        return Err(Complaint::usage(message, "leave it out"));
+    }
+    if !are_aec && args.inputs.len() > 1 {
+        return Err(Complaint::usage(
+            "several inputs must all be .aec files",
+            "to compare qualities of a picture, list them with --quality",
+        ));
+    }
+    if !are_aec && args.original.is_some() {
+        let message = "--original is for .aec files; a picture is its own";
+        return Err(Complaint::usage(message, "leave it out"));
+    }
     if args.quality.len() > MAX_FILES {
         let message = format!("at most {MAX_FILES} qualities fit side by side");
-        return Err(Complaint::usage(message, "list fewer with --quality").into());
+        return Err(Complaint::usage(message, "list fewer with --quality"));
     }
+    Ok(())
+}
+
+/// The files of a picture at all qualities, with their names.
+fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let model = args.model.load(args.resources.device)?;
-    let name = stdio::input_name(&args.inputs[0]);
-    let encode = |&quality: &Quality| {
+    let name = stdio::plain_name(&args.inputs[0]);
+    let encode = |quality: Quality| {
         let options = EncodeOptions {
             quality,
             limits: args.resources.limits(),
             ..EncodeOptions::default()
         };
         let file = codec::encode(image, &model, &options, &NoProgress)
-            .with_context(|| format!("cannot encode {name}"))?;
-        let name = format!("{} at quality {quality}", name.trim_matches('\''));
-        Ok((name, file))
+            .with_context(|| format!("cannot encode '{name}'"))?;
+        Ok((format!("{name} at quality {quality}"), file))
     };
-    args.quality.iter().map(encode).collect()
+    match args.quality[..] {
+        [] => Ok(vec![encode(EncodeOptions::default().quality)?]),
+        _ => args.quality.iter().copied().map(encode).collect(),
+    }
 }

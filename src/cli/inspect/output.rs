@@ -8,7 +8,8 @@ use image::codecs::jpeg::JpegEncoder;
 
 use super::exhibit::Exhibit;
 use super::{maps, page, report};
-use crate::cli::stdio::Output;
+use crate::cli::output::{Existing, Output};
+use crate::cli::text;
 use crate::error::Error;
 use crate::image::{Image, io};
 
@@ -27,6 +28,9 @@ pub(super) fn page_path(out: &Path) -> PathBuf {
     }
 }
 
+/// Files of the folder that show that an earlier run left it.
+pub(super) const FILES: [&str; 3] = ["index.html", "overview.jpg", "inspect.json"];
+
 /// Writes the page, and with a folder the maps and numbers beside it; files of the same name are
 /// replaced.
 pub(super) fn write(out: &Path, exhibits: &[Exhibit], blocks: usize) -> anyhow::Result<()> {
@@ -35,7 +39,7 @@ pub(super) fn write(out: &Path, exhibits: &[Exhibit], blocks: usize) -> anyhow::
     let path = page_path(out);
     if path != out {
         std::fs::create_dir_all(out)
-            .with_context(|| format!("cannot create '{}'", out.display()))?;
+            .with_context(|| format!("cannot create {}", text::quoted(out)))?;
         write_folder(out, exhibits, most, blocks)?;
     }
     write_file(&path, page.as_bytes())
@@ -84,9 +88,10 @@ fn jpeg(image: &Image) -> crate::error::Result<Vec<u8>> {
 }
 
 fn write_png(path: &Path, image: &Image) -> anyhow::Result<()> {
-    Output::prepare(path, false)?.commit(|out| io::write(image, io::OutputFormat::Png, out))
+    Output::prepare(path, Existing::Replace)?
+        .commit(|out| io::write(image, io::OutputFormat::Png, out))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    Output::prepare(path, false)?.commit(|out| Ok(out.write_all(bytes)?))
+    Output::prepare(path, Existing::Replace)?.commit(|out| Ok(out.write_all(bytes)?))
 }

@@ -11,14 +11,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::messages::GlobalOptions;
 use super::options::Device;
-use super::stdio::Output;
-use super::{interrupt, plot};
+use super::output::{Existing, Output, RESUME_OR_OVERWRITE, check_folder};
+use super::{interrupt, plot, text};
 use crate::codec::Model;
+use crate::error::Error;
 use crate::image::io::{OutputFormat, write};
 use crate::model::Weights;
 use crate::model::weights::read_file;
-use crate::train::data::Pictures;
-use crate::train::{Event, LOG, MODEL, Run, RunOptions, StepTimes, TrainConfig};
+use crate::train::data::{MAX_PIXELS, Pictures};
+use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
 
 /// Arguments of `aec train`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,9 @@ pub(super) struct Args {
     out: PathBuf,
 
     /// Model sizes and schedule in TOML; the flags below override it
-    #[arg(long, value_name = "FILE")]
+    ///
+    /// A run that is resumed goes on with the configuration in its folder.
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
 
     /// Start from these weights ('base': the built-in ones)
@@ -55,6 +58,10 @@ pub(super) struct Args {
     /// Continue the run in --out
     #[arg(long)]
     resume: bool,
+
+    /// Start anew in --out, replacing the run that is there
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
 
     /// Optimizer steps in all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -75,6 +82,12 @@ pub(super) struct Args {
     /// Seed of weights, crops and noise
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+
+    /// Leave out pictures beyond this many pixels in all
+    ///
+    /// All pictures are held in memory, 3 bytes for a pixel.
+    #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, value_parser = clap::value_parser!(u64).range(1..))]
+    max_pixels: u64,
 
     /// Where to train
     ///
@@ -99,6 +112,10 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 
 fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     args.device.check()?;
+    if !args.resume && !args.overwrite {
+        check_folder(&args.out, &RUN_FILES, "a run", RESUME_OR_OVERWRITE)?;
+    }
+    interrupt::remove_unfinished(&args.out);
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
@@ -133,11 +150,12 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let (step, steps, model) = (run.step(), run.config().steps, run.model_path());
     global.say(&format!(
-        "step {step} of {steps}, model in '{}'",
-        model.display()
+        "step {step} of {steps}, model in {}",
+        text::quoted(&model)
     ));
     if step < steps {
         global.say("go on with --resume");
+        return Err(Error::Cancelled.into());
     }
     Ok(())
 }
@@ -166,9 +184,10 @@ fn draw(
         ("reconstructions.png", picture),
     ];
     for (name, bytes) in files {
-        Output::prepare(&out.join(name), false)?.commit(|out| Ok(out.write_all(&bytes)?))?;
+        Output::prepare(&out.join(name), Existing::Replace)?
+            .commit(|out| Ok(out.write_all(&bytes)?))?;
     }
-    global.detail(|| format!("pictures of the run in '{}'", out.display()));
+    global.detail(|| format!("pictures of the run in {}", text::quoted(out)));
     Ok(())
 }
 
@@ -178,7 +197,7 @@ pub(super) fn load_initial(path: &Path) -> anyhow::Result<Weights> {
         return Weights::embedded().context("cannot load the built-in model");
     }
     let read = || Weights::from_bytes(&read_file(path)?);
-    read().with_context(|| format!("cannot load the model '{}'", path.display()))
+    read().with_context(|| format!("cannot load the model {}", text::quoted(path)))
 }
 
 /// The configuration: the run folder's on --resume, else the file's or the default; then the flags.
@@ -190,7 +209,7 @@ fn configure(args: &Args, init: Option<&Weights>) -> anyhow::Result<TrainConfig>
     };
     let mut config = match file {
         Some(path) => {
-            let name = || format!("cannot read the configuration '{}'", path.display());
+            let name = || format!("cannot read the configuration {}", text::quoted(&path));
             TrainConfig::from_toml(&std::fs::read_to_string(&path).with_context(name)?)
                 .with_context(name)?
         }
@@ -214,15 +233,18 @@ fn load_pictures(
     global: &GlobalOptions,
 ) -> anyhow::Result<(Pictures, Pictures)> {
     let warn =
-        |path: &Path, why: &str| global.warn(&format!("left out '{}': {why}", path.display()));
+        |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
     let side = u32::try_from(config.crop).unwrap_or(u32::MAX);
-    let load = |folder: &Path| {
-        Pictures::load(folder, side, &warn)
-            .with_context(|| format!("cannot use the folder '{}'", folder.display()))
+    let load = |folder: &Path, max_pixels: u64| {
+        Pictures::load(folder, side, max_pixels, &warn)
+            .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))
     };
-    let pictures = load(&args.data)?;
+    let pictures = load(&args.data, args.max_pixels)?;
     match &args.validation {
-        Some(folder) => Ok((pictures, load(folder)?)),
+        Some(folder) => {
+            let left = args.max_pixels.saturating_sub(pictures.pixels());
+            Ok((pictures, load(folder, left)?))
+        }
         None => Ok(pictures.split_for_validation()),
     }
 }

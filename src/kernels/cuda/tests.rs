@@ -174,7 +174,7 @@ fn crops_are_cut_turned_and_scaled_like_on_the_cpu() {
     use crate::train::data::append_patches;
     let Some(emulator) = emulator() else { return };
     let (width, height, side) = (37, 40, 16);
-    let bytes: Vec<u8> = (0..3 * width * height as u32)
+    let bytes: Vec<u8> = (0..3 * width * height)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let picture = Image::new(width, height, bytes.clone()).expect("the sizes agree");

@@ -1,0 +1,94 @@
+//! Whether the system has the memory that a picture takes: a failed allocation would end the whole run.
+
+use super::messages::Complaint;
+use crate::limits::Limits;
+
+/// What the program takes without a picture.
+const BASE: u64 = 120_000_000;
+/// Pixels of a tile of the largest size; of each, every tile in work takes this many bytes.
+const LARGEST_TILE: u64 = 1 << 24;
+const BYTES_PER_TILE_PIXEL: u64 = 44;
+/// Bytes for each other pixel: samples, latents, and what is written.
+const BYTES_PER_PIXEL: u64 = 14;
+
+/// Bytes that coding a picture takes at most, about (README: Limits).
+fn needed(pixels: u64) -> u64 {
+    let in_work = pixels.min(LARGEST_TILE);
+    BASE.saturating_add(in_work * BYTES_PER_TILE_PIXEL)
+        .saturating_add((pixels - in_work).saturating_mul(BYTES_PER_PIXEL))
+}
+
+/// Refuses a picture that needs more memory than there is; not one that `limits` refuse anyway.
+///
+/// # Errors
+/// When the system says so; not where it says nothing.
+pub(super) fn check(pixels: u64, limits: &Limits) -> Result<(), Complaint> {
+    let needed = needed(pixels);
+    match available() {
+        Some(left) if left < needed && pixels <= limits.max_pixels => Err(Complaint::failure(
+            format!(
+                "it takes about {} of memory, and there are {} left",
+                gigabytes(needed),
+                gigabytes(left)
+            ),
+            "use a machine with more memory, or allow the process more",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
+}
+
+/// Bytes that the process can still get: of the machine's, and of what the process may have.
+#[cfg(target_os = "linux")]
+fn available() -> Option<u64> {
+    use std::fs::read_to_string;
+    let machine = read_to_string("/proc/meminfo").ok();
+    let machine = machine.and_then(|text| kilobytes(&text, "MemAvailable:"));
+    let status = read_to_string("/proc/self/status").ok();
+    let taken = status.and_then(|text| kilobytes(&text, "VmSize:"));
+    let limits = read_to_string("/proc/self/limits").ok();
+    let limit = limits.and_then(|text| number_behind(&text, "Max address space"));
+    let allowed = limit.map(|limit| limit.saturating_sub(taken.unwrap_or(0)));
+    machine.into_iter().chain(allowed).min()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn available() -> Option<u64> {
+    None
+}
+
+/// Bytes in a line such as `MemAvailable:   24000 kB`.
+#[cfg(target_os = "linux")]
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    number_behind(text, name)?.checked_mul(1024)
+}
+
+/// The number behind `name` at the start of a line.
+#[cfg(target_os = "linux")]
+fn number_behind(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_is_read() {
+        let text =
+            "MemTotal: 9 kB\nMemAvailable:    24000 kB\nMax address space    unlimited    bytes\n";
+        assert_eq!(kilobytes(text, "MemAvailable:"), Some(24_576_000));
+        assert_eq!(number_behind(text, "Max address space"), None);
+        assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+        let limits = Limits {
+            max_pixels: u64::MAX,
+            ..Limits::default()
+        };
+        assert!(check(1, &limits).is_ok() && check(u64::MAX, &Limits::default()).is_ok());
+        assert!(check(u64::MAX, &limits).is_err());
+    }
+}

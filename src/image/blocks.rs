@@ -1,0 +1,157 @@
+//! Metadata blocks as readers find them in a file, before they become [`Metadata`].
+
+use super::metadata::Metadata;
+use super::notes::Notes;
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::resolution::Resolution;
+
+/// The identifier that JPEG puts before an Exif block; some WebP files keep it by mistake.
+pub(super) const EXIF_IDENTIFIER: &[u8] = b"Exif\0\0";
+
+/// The identifier that JPEG puts before an XMP packet.
+pub(super) const XMP_IDENTIFIER: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+
+/// What a file holds besides samples; of each block the first that is found.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    pub icc: Option<Vec<u8>>,
+    pub exif: Option<Vec<u8>>,
+    pub xmp: Option<Vec<u8>>,
+    pub resolution: Option<Resolution>,
+    /// Orientation by other means than Exif and XMP.
+    pub orientation: Option<u8>,
+}
+
+impl Blocks {
+    /// Takes a profile.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] when it is too long, here and below.
+    pub(super) fn add_icc(
+        &mut self,
+        icc: Vec<u8>,
+        limits: &Limits,
+        notes: &mut Notes,
+    ) -> Result<()> {
+        put(
+            &mut self.icc,
+            icc,
+            ("ICC profile size", "a second ICC profile"),
+            limits,
+            notes,
+        )
+    }
+
+    /// Takes an Exif block, with or without the identifier.
+    pub(super) fn add_exif(
+        &mut self,
+        exif: &[u8],
+        limits: &Limits,
+        notes: &mut Notes,
+    ) -> Result<()> {
+        let exif = exif.strip_prefix(EXIF_IDENTIFIER).unwrap_or(exif).to_vec();
+        put(
+            &mut self.exif,
+            exif,
+            ("Exif size", "a second Exif block"),
+            limits,
+            notes,
+        )
+    }
+
+    /// Takes an XMP packet, with or without the identifier. One of UTF-16 becomes UTF-8.
+    pub(super) fn add_xmp(&mut self, xmp: &[u8], limits: &Limits, notes: &mut Notes) -> Result<()> {
+        let xmp = xmp.strip_prefix(XMP_IDENTIFIER).unwrap_or(xmp);
+        let xmp = from_utf16(xmp).unwrap_or_else(|| xmp.to_vec());
+        put(
+            &mut self.xmp,
+            xmp,
+            ("XMP size", "a second XMP packet"),
+            limits,
+            notes,
+        )
+    }
+
+    /// The metadata of a picture that is gray or of color. A profile of another kind of samples is left out.
+    pub(super) fn into_metadata(self, has_color: bool, notes: &mut Notes) -> Metadata {
+        let mut metadata = Metadata {
+            icc: self.icc.filter(|icc| keeps_profile(icc, has_color, notes)),
+            exif: self.exif,
+            xmp: self.xmp,
+            resolution: self.resolution,
+            orientation: 1,
+        };
+        metadata.read_orientation();
+        if let Some(orientation) = self.orientation {
+            metadata.orientation = orientation;
+        }
+        metadata
+    }
+}
+
+/// Puts `block` into its place, unless it is empty or another one is there.
+fn put(
+    place: &mut Option<Vec<u8>>,
+    block: Vec<u8>,
+    (what, second): (&'static str, &str),
+    limits: &Limits,
+    notes: &mut Notes,
+) -> Result<()> {
+    let (found, limit) = (block.len() as u64, limits.max_metadata_bytes);
+    if found > limit {
+        return Err(Error::LimitExceeded { what, found, limit });
+    }
+    match place {
+        Some(first) if *first != block && !block.is_empty() => notes.not_kept(second),
+        Some(_) => {}
+        None if block.is_empty() => {}
+        None => *place = Some(block),
+    }
+    Ok(())
+}
+
+/// Whether a profile applies to samples that are gray or of color; gray ones may have a profile of RGB.
+fn keeps_profile(icc: &[u8], has_color: bool, notes: &mut Notes) -> bool {
+    let stated = icc
+        .first_chunk()
+        .map_or(0, |&length| u32::from_be_bytes(length));
+    if stated as usize > icc.len() {
+        notes.damaged("the ICC profile is cut short; it is kept as it is");
+    }
+    let space = super::color::profile_space(icc);
+    match space {
+        Some(b"CMYK") => {
+            notes.not_kept("the ICC profile of CMYK, whose inks became RGB without it")
+        }
+        Some(b"GRAY") if has_color => notes.not_kept("an ICC profile of gray for a picture of RGB"),
+        Some(b"RGB " | b"GRAY") => return true,
+        Some(other) if other.is_ascii() && icc.get(36..40) == Some(b"acsp") => {
+            let name = String::from_utf8_lossy(other);
+            notes.not_kept(format!("an ICC profile of {}", name.trim()));
+        }
+        _ => {
+            notes.damaged("the ICC profile is damaged; it is kept as it is");
+            return true;
+        }
+    }
+    false
+}
+
+/// The text of a UTF-16 packet, which XMP may be, as UTF-8; `None` for anything else.
+fn from_utf16(xmp: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, rest) = xmp.as_chunks::<2>();
+    let units: Vec<u16> = match xmp {
+        [0xfe, 0xff, ..] | [0, b'<', ..] => {
+            pairs.iter().map(|&pair| u16::from_be_bytes(pair)).collect()
+        }
+        [0xff, 0xfe, ..] | [b'<', 0, ..] => {
+            pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect()
+        }
+        _ => return None,
+    };
+    let text = String::from_utf16(&units)
+        .ok()
+        .filter(|_| rest.is_empty())?;
+    Some(text.trim_start_matches('\u{feff}').as_bytes().to_vec())
+}

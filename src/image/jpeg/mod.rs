@@ -1,0 +1,79 @@
+//! Reading JPEG: what its segments hold, whether its data is whole, and its samples.
+//!
+//! Samples are decoded by `jpeg-decoder`, which is right for every order of scans and every sampling.
+
+mod frame;
+mod scan;
+mod segments;
+
+use std::io::{Cursor, Read};
+
+use ::image::ColorType;
+use jpeg_decoder::{Decoder, PixelFormat};
+
+use super::blocks::Blocks;
+use super::notes::Notes;
+use super::samples::Samples;
+use super::sniff::InputFormat;
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use segments::Segments;
+
+/// The marker that ends a picture.
+const END: [u8; 2] = [0xff, 0xd9];
+
+/// Reads samples and metadata.
+pub(super) fn read(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<(Samples, Blocks)> {
+    let segments = Segments::read(bytes, limits, notes)?;
+    // The end marker may be missing, and what is behind it may be anything.
+    let source = Cursor::new(&bytes[..segments.end]).chain(&END[..]);
+    let mut decoder = Decoder::new(source);
+    decoder.set_color_transform(segments.color_transform());
+    let mut data = decoder.decode().map_err(error)?;
+    let info = decoder
+        .info()
+        .ok_or_else(|| Error::Image("the JPEG data is damaged".into()))?;
+    let color = match info.pixel_format {
+        PixelFormat::L8 => ColorType::L8,
+        PixelFormat::RGB24 => ColorType::Rgb8,
+        PixelFormat::CMYK32 => {
+            data = from_inks(&data);
+            ColorType::Rgb8
+        }
+        PixelFormat::L16 => return Err(Error::Unsupported("JPEG of more than 8 bits".into())),
+    };
+    let samples = Samples {
+        width: info.width.into(),
+        height: info.height.into(),
+        data,
+        color,
+    };
+    Ok((samples, segments.blocks))
+}
+
+/// Width and height, without decoding.
+pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    segments::size(bytes)
+}
+
+/// RGB of cyan, magenta, yellow and black, as screens approximate them.
+fn from_inks(data: &[u8]) -> Vec<u8> {
+    let paper = |ink: u8| u32::from(255 - ink);
+    let (pixels, _) = data.as_chunks::<4>();
+    let pixel =
+        |&[c, m, y, k]: &[u8; 4]| [c, m, y].map(|ink| ((paper(ink) * paper(k) + 127) / 255) as u8);
+    pixels.iter().flat_map(pixel).collect()
+}
+
+fn error(error: jpeg_decoder::Error) -> Error {
+    match error {
+        jpeg_decoder::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            super::io::truncated(InputFormat::Jpeg)
+        }
+        jpeg_decoder::Error::Io(error) => Error::Io(error),
+        jpeg_decoder::Error::Unsupported(_) => {
+            Error::Unsupported("JPEG with a rare sampling or color space".into())
+        }
+        other => Error::Image(super::io::one_line(&other.to_string())),
+    }
+}

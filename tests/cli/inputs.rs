@@ -1,0 +1,167 @@
+//! What is said of pictures that are not kept whole, or not read, and what metadata comes through.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use aec::Resolution;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+
+use super::{TINY, Workspace};
+
+/// A folder with a file of tests/inputs.
+fn with_input(name: &str) -> Workspace {
+    let here = Workspace::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inputs");
+    here.write(name, &fs::read(folder.join(name)).unwrap());
+    here
+}
+
+/// What `encode` with the tiny model says.
+fn encode(here: &Workspace, args: &[&str]) -> assert_cmd::assert::Assert {
+    here.aec(&[&["encode", "--model", TINY], args].concat())
+        .assert()
+}
+
+#[test]
+fn what_is_not_kept_is_a_warning_that_quiet_and_strip_silence() {
+    let here = with_input("iptc.jpg");
+    let line = "warning: 'iptc.jpg': not kept: IPTC data\n";
+    encode(&here, &["iptc.jpg", "a.aec"])
+        .success()
+        .stderr(contains(line));
+    encode(&here, &["--out-dir", "out", "iptc.jpg"])
+        .success()
+        .stderr(contains(line));
+    for option in ["--quiet", "--strip"] {
+        encode(&here, &[option, "iptc.jpg", "a.aec"])
+            .success()
+            .stderr(contains("not kept").not());
+    }
+}
+
+#[test]
+fn damage_is_a_warning_or_an_error() {
+    encode(&with_input("noeoi.jpg"), &["noeoi.jpg", "a.aec"])
+        .success()
+        .stderr(contains(
+            "warning: 'noeoi.jpg': the JPEG data has no end marker\n",
+        ));
+    let here = with_input("cut50_eoi.jpg");
+    encode(&here, &["cut50_eoi.jpg", "a.aec"])
+        .code(1)
+        .stderr(contains(
+            "error: cannot read 'cut50_eoi.jpg': invalid image: the JPEG data ends too early",
+        ));
+    assert_eq!(here.names(), ["cut50_eoi.jpg"]);
+}
+
+#[test]
+fn what_is_not_read_is_named() {
+    let here = Workspace::new();
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "the file is empty"),
+        (b"\x8aA", "not a PNG, JPEG, WebP, PPM, TIFF"),
+        (b"\x8aAEC\r\n\x01", "it is an .aec file already"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "HEIC pictures are not read",
+        ),
+        (
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+            "SVG pictures are not read",
+        ),
+        (b"Once upon a time", "not a PNG, JPEG, WebP, PPM, TIFF"),
+    ];
+    for (bytes, message) in cases {
+        here.write("x", bytes);
+        encode(&here, &["x", "a.aec"])
+            .code(1)
+            .stderr(contains(message));
+    }
+    for (name, message) in [
+        ("x.jpg", "JPEG is not written"),
+        ("x.webp", "WEBP is not written"),
+    ] {
+        here.aec(&["decode", "x", name])
+            .assert()
+            .code(2)
+            .stderr(contains(message));
+    }
+}
+
+#[test]
+fn a_huge_file_of_nothing_is_refused_by_its_start() {
+    let here = Workspace::new();
+    let file = fs::File::create(here.path("zeros")).unwrap();
+    file.set_len(1 << 36).unwrap();
+    encode(&here, &["zeros", "a.aec"])
+        .code(1)
+        .stderr(contains("not a PNG"));
+    here.aec(&["decode", "zeros", "a.png"])
+        .assert()
+        .code(1)
+        .stderr(contains("not an aec file"));
+    here.aec(&["info", "zeros"])
+        .assert()
+        .code(1)
+        .stderr(contains("not an aec file"));
+}
+
+#[test]
+fn metadata_comes_through_compressed() {
+    let here = with_input("gray_rgbicc.jpg");
+    encode(&here, &["gray_rgbicc.jpg", "a.aec"]).success();
+    here.aec(&["decode", "--model", TINY, "a.aec", "a.png"])
+        .assert()
+        .success();
+    let (from, to) = (here.image("gray_rgbicc.jpg"), here.image("a.png"));
+    assert_eq!(to.metadata, from.metadata);
+    let profile = from.metadata.icc.unwrap();
+    let file = here.read("a.aec");
+    assert!(!file.windows(100).any(|part| part == &profile[..100]));
+    here.aec(&["decode", "--model", TINY, "a.aec", "a.ppm"])
+        .assert()
+        .success()
+        .stderr(contains("warning: 'a.ppm': not kept: the ICC profile"));
+
+    let here = with_input("phys.png");
+    encode(&here, &["--strip", "phys.png", "a.aec"]).success();
+    here.aec(&["decode", "--model", TINY, "a.aec", "a.png"])
+        .assert()
+        .success();
+    assert_eq!(
+        here.image("a.png").metadata.resolution,
+        Resolution::per_inch(300, 300)
+    );
+    here.aec(&["info", "a.aec"])
+        .assert()
+        .success()
+        .stdout(contains("resolution "));
+}
+
+#[test]
+fn modification_times_are_kept_if_asked() {
+    let here = with_input("phys.png");
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let set = |name: &str| {
+        fs::File::options()
+            .append(true)
+            .open(here.path(name))
+            .unwrap()
+            .set_modified(then)
+    };
+    let time = |name: &str| fs::metadata(here.path(name)).unwrap().modified().unwrap();
+    set("phys.png").unwrap();
+    encode(&here, &["phys.png", "a.aec"]).success();
+    assert_ne!(time("a.aec"), then);
+    encode(&here, &["--preserve", "phys.png", "b.aec"]).success();
+    encode(&here, &["--preserve", "--out-dir", ".", "phys.png"]).success();
+    here.aec(&["decode", "--preserve", "--model", TINY, "b.aec", "b.png"])
+        .assert()
+        .success();
+    for name in ["b.aec", "phys.aec", "b.png"] {
+        assert_eq!(time(name), then, "{name}");
+    }
+}
