@@ -466,7 +466,7 @@ mod tests {
         let params = Var::from_tensor(&(tensor(n * k + n, 2)? * 0.1)?)?;
         let target = tensor((2, 6, 4, n / 4), 3)?;
         for step in 0..CONTEXT_STEPS {
-            let run = |coded: &dyn Fn() -> Result<Tensor>| {
+            let run = |coded: &dyn Fn() -> Result<Tensor>| -> Result<[Tensor; 3]> {
                 let (out, tape) = recorded(|| {
                     let y = coded()?;
                     squared_error(&y, &target).map(|loss| (y, loss))
