@@ -97,6 +97,23 @@ fn a_folder_gives_tables_plots_and_a_page() {
 }
 
 #[test]
+fn efforts_are_curves_of_one_table() {
+    let (folder, out) = (
+        folder_of_pictures(),
+        tempfile::tempdir().expect("temporary folder"),
+    );
+    quick_bench(folder.path(), out.path())
+        .args(["-e", "2,1", "--anchor", "aec-e1"])
+        .assert()
+        .success()
+        .stdout(predicates::str::contains("effort 2, tune psnr"));
+    let summary: serde_json::Value =
+        serde_json::from_str(&read(out.path().join("summary.json"))).expect("JSON");
+    assert_eq!(summary["curves"][0]["name"], "aec-e2");
+    assert_eq!(summary["curves"][1]["name"], "aec-e1");
+}
+
+#[test]
 fn rates_are_those_of_whole_files() {
     let (folder, out) = (
         folder_of_pictures(),
