@@ -12,7 +12,7 @@ fn file() -> Vec<u8> {
     let mut picture = pictures::with_alpha(pictures::scene(190, 120), Depth::Eight);
     picture.metadata.icc = Some(vec![1, 2, 3]);
     picture.metadata.exif = Some(vec![4, 5]);
-    picture.metadata.xmp = Some(vec![6; 30]);
+    picture.metadata.xmp = Some((30..60).collect());
     encode(&picture, 40.0, 64)
 }
 

@@ -184,7 +184,7 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
 }
 
 /// A ratio in dB; without bound where there is no difference.
-fn decibels(value: f64) -> String {
+pub(super) fn decibels(value: f64) -> String {
     if value.is_finite() {
         format!("{value:.2} dB")
     } else {

@@ -185,10 +185,8 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
     format.check_alpha(&bytes)?;
-    if args.region.is_none() {
-        memory::check(pixels(&bytes), &args.resources.limits())
-            .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
-    }
+    args.check_size(&bytes)
+        .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
     let (image, damage) = args.resources.install(|| {
         let model = args
             .model
@@ -279,6 +277,19 @@ impl Args {
 }
 
 impl Args {
+    /// Refuses what is over the limits, or more than memory has room for, before a model is loaded for it.
+    fn check_size(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        let limits = self.resources.limits();
+        // A header that cannot be read is reported when the file is decoded.
+        if let Ok(header) = Header::read(&mut Reader::new(bytes)) {
+            limits.check_coded_pixels(header.width, header.height)?;
+        }
+        if self.region.is_none() {
+            memory::check(pixels(bytes), &limits)?;
+        }
+        Ok(())
+    }
+
     /// Adds what the user can do about an error: the input is a picture, or damaged.
     fn explain(&self, error: Error, bytes: &[u8]) -> anyhow::Error {
         let hint = match error {

@@ -336,8 +336,5 @@ fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
         )
         .into();
     }
-    if bytes.is_empty() {
-        return anyhow::anyhow!("it is empty");
-    }
     error.into()
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::exhibit::{Exhibit, Outlier};
+use crate::cli::compare::decibels;
 use crate::cli::text;
 use crate::codec::{StepUsage, TileUsage};
 use crate::image::CHANNELS;
@@ -64,7 +65,7 @@ pub(super) fn summary(exhibit: &Exhibit) -> String {
     let header = &exhibit.usage.header;
     let psnr = exhibit.comparison.as_ref();
     let psnr = psnr.map_or(String::new(), |comparison| {
-        format!(", {:.2} dB", comparison.psnr)
+        format!(", {}", decibels(comparison.psnr))
     });
     let bytes = exhibit.file_bytes as u64;
     format!(
@@ -181,13 +182,9 @@ pub(super) fn json(exhibit: &Exhibit, blocks: usize) -> Value {
         "outliers": outliers.collect::<Vec<_>>(),
     });
     if let Some(comparison) = &exhibit.comparison {
-        let psnr = comparison.psnr;
-        // JSON has no infinity.
-        object["psnr_db"] = if psnr.is_finite() {
-            json!(psnr)
-        } else {
-            json!("inf")
-        };
+        // Of equal pictures it is null, as JSON has no infinity.
+        object["psnr_db"] = json!(Some(comparison.psnr).filter(|psnr| psnr.is_finite()));
+        object["identical"] = json!(comparison.psnr.is_infinite());
         object["block_squared_errors"] = json!(comparison.squared_errors);
         let sum: u64 = comparison.squared_errors.iter().sum();
         let samples = exhibit.decoded.pixels() as f64 * CHANNELS as f64;

@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::resolution::Resolution;
 
 use super::XMP_KEYWORD;
+use super::mark::SOFTWARE_TEXT;
 use super::raw_profile::{self, KEYWORD_PREFIX};
 
 /// Length of the signature.
@@ -114,6 +115,8 @@ impl Parts {
                 _ => notes.damaged("the ICC profile is damaged and left out"),
             },
             b"eXIf" => self.blocks.add_exif(data, limits, notes)?,
+            // Our own mark, which is written again.
+            b"tEXt" if data == SOFTWARE_TEXT => {}
             b"tEXt" | b"zTXt" | b"iTXt" => self.add_text(chunk, limits, notes)?,
             b"pHYs" => self.blocks.resolution = read_resolution(data),
             b"gAMA" => self.color.gamma = data.try_into().ok().map(u32::from_be_bytes),

@@ -8,6 +8,9 @@ const HEADER_BYTES: usize = 8 + 25;
 /// A `tEXt` chunk "Software: aec".
 const SOFTWARE: &[u8] = b"\0\0\0\x0ctEXtSoftware\0aec\x90\xb8\x3b\x50";
 
+/// The content of that chunk.
+pub(super) const SOFTWARE_TEXT: &[u8] = b"Software\0aec";
+
 /// Whether a file that starts with these bytes is a PNG that [`write`](super::write()) wrote.
 pub(in crate::image) fn is_own(start: &[u8]) -> bool {
     start

@@ -175,7 +175,7 @@ fn crops_are_cut_turned_and_scaled_like_on_the_cpu() {
     let Some(emulator) = emulator() else { return };
     let (width, height, side) = (37, 40, 16);
     let bytes: Vec<u8> = (0..3 * width * height)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let picture = Image::new(width, height, bytes.clone()).expect("the sizes agree");
     let (mut table, mut want) = (Vec::new(), Vec::new());

@@ -163,11 +163,11 @@ impl<'a> Biases<'a> {
 /// Buffers of a task.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// act(W1 x + b1), whole sample.
+    /// act(W1 x + b1): the whole sample forward, rows around the strip backward.
     pub hidden: Buffer,
-    /// The derivative there, then the gradient of W1 x, whole sample.
+    /// The derivative there, then the gradient of W1 x, of the same rows.
     pub hidden_slope: Buffer,
-    /// Gradient of u, whole sample.
+    /// Gradient of u, of the same rows.
     pub spatial_gradient: Buffer,
     /// x, then W2 u + x, of one piece.
     pub rows: Buffer,
@@ -269,6 +269,7 @@ impl Forward<'_> {
         expand(lanes, x, w1, b1, rows, hidden, None);
         let plane = Plane {
             data: hidden,
+            top: 0,
             h,
             w,
             stride: cp,

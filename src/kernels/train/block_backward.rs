@@ -20,6 +20,9 @@ use super::scratch::{Buffer, with_kept};
 /// Pixels in one product for the gradient of weights (at least one row of the image).
 const STRIP_PIXELS: usize = 256;
 
+/// Rows of a strip that the next one needs.
+const LEFT_OVER: usize = 2;
+
 /// The backward pass of some samples.
 struct Backward<'a> {
     tensors: Tensors<'a>,
@@ -77,7 +80,8 @@ struct Sample<'a> {
 
 impl Sample<'_> {
     /// Goes down the sample in strips of rows, so that what a strip touches stays in the second-level cache: the first
-    /// layer runs one row ahead of the second half of the block, its gradient one row behind.
+    /// layer runs one row ahead of the second half of the block, its gradient one row behind. Of their tensors only the
+    /// rows around the strip are kept, in windows that move down with it.
     #[inline(always)]
     fn run<L: Lanes>(&mut self, lanes: L, tensors: Tensors<'_>, scratch: &mut Scratch) {
         let Tensors { x, gy, gx } = tensors;
@@ -86,9 +90,10 @@ impl Sample<'_> {
         let (line, packed_line) = (w * c, w * cp);
         let step = self.shape.rows_of(STRIP_PIXELS);
         let most = padded(((step + 1) * w).max(FORWARD_PIXELS));
-        let hidden = scratch.hidden.bf16(h * packed_line);
-        let slope = scratch.hidden_slope.bf16(h * packed_line + BLOCK * cp);
-        let gu = scratch.spatial_gradient.bf16(h * packed_line);
+        let window = (step + LEFT_OVER + 1) * packed_line;
+        let hidden = scratch.hidden.bf16(window);
+        let slope = scratch.hidden_slope.bf16(window + BLOCK * cp);
+        let gu = scratch.spatial_gradient.bf16(window);
         let mut strip = Strip {
             spatial: scratch.spatial.bf16(most * cp),
             rows: scratch.rows.bf16(most * cp),
@@ -100,11 +105,12 @@ impl Sample<'_> {
                 right: scratch.right.bf16(most * wide_stride),
             },
         };
-        let (mut ahead, mut behind) = (0, 0);
+        // The row that the windows start with; rows of the first layer and of its gradient that are done.
+        let (mut top, mut ahead, mut behind) = (0, 0, 0);
         for start in (0..h).step_by(step) {
             let end = h.min(start + step);
             let next = h.min(end + 1);
-            let (at, b1) = (ahead * packed_line, self.biases.b1);
+            let (at, b1) = ((ahead - top) * packed_line, self.biases.b1);
             let x_ahead = &x[ahead * line..next * line];
             expand(
                 lanes,
@@ -119,6 +125,7 @@ impl Sample<'_> {
 
             let plane = Plane {
                 data: &*hidden,
+                top,
                 h,
                 w,
                 stride: cp,
@@ -134,21 +141,28 @@ impl Sample<'_> {
             self.second_half(
                 lanes,
                 tensors,
-                &mut gu[start * packed_line..end * packed_line],
+                &mut gu[(start - top) * packed_line..(end - top) * packed_line],
                 &mut strip,
             );
 
             let next = if end == h { h } else { end - 1 };
             self.spatial_backward(lanes, plane, behind..next, gu, slope);
-            let (range, slope) = (behind * line..next * line, &slope[behind * packed_line..]);
+            let range = behind * line..next * line;
+            let gradient = &slope[(behind - top) * packed_line..];
             self.first_layer(
                 lanes,
                 &x[range.clone()],
                 &mut gx[range],
-                slope,
+                gradient,
                 &mut strip.operands,
             );
             behind = next;
+
+            let keep = end.saturating_sub(LEFT_OVER);
+            for (window, end) in [(&mut *hidden, ahead), (&mut *slope, ahead), (&mut *gu, end)] {
+                window.copy_within((keep - top) * packed_line..(end - top) * packed_line, 0);
+            }
+            top = keep;
         }
     }
 

@@ -13,10 +13,12 @@ use super::scratch::{Buffer, with_kept};
 /// Taps of the kernel.
 pub(super) const TAPS: usize = 9;
 
-/// One sample, `[h, w, channels]`, pixels `stride` numbers apart.
+/// One sample, `[h, w, channels]`, pixels `stride` numbers apart, or as many of its rows as are at work.
 #[derive(Clone, Copy)]
 pub(super) struct Plane<'a, E> {
     pub data: &'a [E],
+    /// The row that `data` starts with.
+    pub top: usize,
     pub h: usize,
     pub w: usize,
     pub stride: usize,
@@ -32,9 +34,10 @@ struct Rows<'a, E> {
 impl<'a, E: Element> Plane<'a, E> {
     #[inline(always)]
     fn rows(&self, y: usize) -> Rows<'a, E> {
+        let line = self.w * self.stride;
         let row = |y: usize| {
             self.data
-                .get(y * self.w * self.stride..(y + 1) * self.w * self.stride)
+                .get((y - self.top) * line..(y - self.top + 1) * line)
         };
         let above = if y > 0 { row(y - 1) } else { None };
         let below = if y + 1 < self.h { row(y + 1) } else { None };
@@ -121,7 +124,7 @@ pub(super) struct Sums<'a> {
 }
 
 /// Gradients of rows `ys` of one sample, of which `gy` must hold one row more on each side: the input gradient goes to
-/// `gx` (the whole sample), sums over the pixels are added to `sums`. With `SCALE`, `gx` holds factors
+/// `gx` (the same rows as `x` and `gy` hold), sums over the pixels are added to `sums`. With `SCALE`, `gx` holds factors
 /// (the derivative of the activation before the convolution) that the input gradient is multiplied with.
 #[inline(always)]
 pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, const SCALE: bool>(
@@ -136,6 +139,7 @@ pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, co
     let stride = x.stride;
     let gy = Plane {
         data: gy,
+        top: x.top,
         h: x.h,
         w: x.w,
         stride,
@@ -152,7 +156,7 @@ pub(super) fn convolve_backward<L: Lanes, X: Element, G: Element, D: Element, co
             let mut middle = rows.column(lanes, 0, channel);
             for column in 0..x.w {
                 let right = rows.column(lanes, column + 1, channel);
-                let at = (y * x.w + column) * stride;
+                let at = ((y - x.top) * x.w + column) * stride;
                 let value = X::load(lanes, &x.data[at + channel..at + stride]);
                 let mut sum = lanes.splat(0.0);
                 // An output below and to the right of this pixel saw it through the upper left tap.
@@ -255,6 +259,7 @@ pub fn depthwise_forward_on(
             engine.run(Forward {
                 plane: Plane {
                     data,
+                    top: 0,
                     h,
                     w,
                     stride: c,
@@ -291,6 +296,7 @@ impl Task for Backward<'_> {
         for ((data, gy), gx) in inputs.zip(self.gx.chunks_exact_mut(len)) {
             let x = Plane {
                 data,
+                top: 0,
                 h,
                 w,
                 stride: c,

@@ -466,7 +466,7 @@ mod tests {
         let params = Var::from_tensor(&(tensor(n * k + n, 2)? * 0.1)?)?;
         let target = tensor((2, 6, 4, n / 4), 3)?;
         for step in 0..CONTEXT_STEPS {
-            let run = |coded: &dyn Fn() -> Result<Tensor>| {
+            let run = |coded: &dyn Fn() -> Result<Tensor>| -> Result<[Tensor; 3]> {
                 let (out, tape) = recorded(|| {
                     let y = coded()?;
                     squared_error(&y, &target).map(|loss| (y, loss))
@@ -474,7 +474,7 @@ mod tests {
                 let mut gradients = tape.backward(&out.1, 1.0)?;
                 let [gx, gp] = [&x, &params].map(|var| gradients.take(var.id()));
                 let depends = "the loss depends on it";
-                Ok([out.0, gx.expect(depends), gp.expect(depends)])
+                Ok::<_, candle_core::Error>([out.0, gx.expect(depends), gp.expect(depends)])
             };
             let found = run(&|| coded_layer(step, layer, x.as_tensor(), params.as_tensor()))?;
             let want: [Tensor; 3] = run(&|| {
