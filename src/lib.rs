@@ -41,8 +41,8 @@ pub mod train;
 
 pub use bitstream::{ModelId, Quality};
 pub use codec::{
-    Damage, DecodeOptions, EncodeOptions, Encoded, Goal, Model, NoProgress, Progress, Region,
-    Target, decode, decode_damaged, encode, encode_to_target, model_id,
+    Damage, DecodeOptions, Effort, EncodeOptions, Encoded, Goal, Model, NoProgress, Progress,
+    Region, Round, Target, Tune, decode, decode_damaged, encode, encode_to_target, model_id,
 };
 pub use depth::Depth;
 pub use error::{Error, Result};

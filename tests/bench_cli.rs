@@ -97,6 +97,23 @@ fn a_folder_gives_tables_plots_and_a_page() {
 }
 
 #[test]
+fn efforts_are_curves_of_one_table() {
+    let (folder, out) = (
+        folder_of_pictures(),
+        tempfile::tempdir().expect("temporary folder"),
+    );
+    quick_bench(folder.path(), out.path())
+        .args(["-e", "2,1", "--anchor", "aec-e1"])
+        .assert()
+        .success()
+        .stdout(predicates::str::contains("effort 2, tune psnr"));
+    let summary: serde_json::Value =
+        serde_json::from_str(&read(out.path().join("summary.json"))).expect("JSON");
+    assert_eq!(summary["curves"][0]["name"], "aec-e2");
+    assert_eq!(summary["curves"][1]["name"], "aec-e1");
+}
+
+#[test]
 fn rates_are_those_of_whole_files() {
     let (folder, out) = (
         folder_of_pictures(),
@@ -241,11 +258,16 @@ fn resume_measures_only_what_is_missing() {
         .filter(|line| !resumed.lines().any(|known| known == *line));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
 
-    quick_bench(folder.path(), out.path()).assert().success();
+    quick_bench(folder.path(), out.path()).assert().code(1);
+    assert_eq!(read(path), resumed, "results are replaced when asked to");
+    quick_bench(folder.path(), out.path())
+        .arg("--overwrite")
+        .assert()
+        .success();
     assert_eq!(
         read(out.path().join("results.old.tsv")),
         resumed,
-        "without --resume the old file is put aside"
+        "and the old file is put aside"
     );
 }
 
@@ -440,7 +462,7 @@ fn compare_says_what_it_cannot_do() {
         .stderr(predicate::str::contains("224x192 and 203x177"));
     compare(&pixel, &pixel)
         .success()
-        .stdout(predicate::str::contains("inf dB"))
+        .stdout(predicate::str::contains("PSNR         no difference"))
         .stderr(predicate::str::contains("too small for MS-SSIM"));
     compare(&pixel, &folder.path().join("missing.png"))
         .code(1)

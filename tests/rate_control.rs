@@ -4,14 +4,15 @@ mod common;
 
 use aec::metrics::{RgbView, psnr};
 use aec::{
-    DecodeOptions, EncodeOptions, Encoded, Error, Goal, Image, NoProgress, Progress, Target,
-    decode, encode, encode_to_target,
+    DecodeOptions, Effort, EncodeOptions, Encoded, Error, Goal, Image, NoProgress, Progress,
+    Target, decode, encode, encode_to_target,
 };
 use common::{class, pictures, tiny};
 
 fn options(tile_size: u32) -> EncodeOptions {
     EncodeOptions {
         tile_size,
+        effort: Effort::FASTEST,
         ..EncodeOptions::default()
     }
 }

@@ -1,6 +1,7 @@
 //! `aec encode`: pictures in, `.aec` files out.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -11,11 +12,11 @@ use super::models::ModelOption;
 use super::options::{PICTURE_EXTENSIONS, Resources, StageClock, named_format};
 use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::rate::RateOptions;
+use super::rate::{RateOptions, SearchOptions};
 use super::{memory, stdio, text};
 use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
-use crate::codec::{self, EncodeOptions, NoProgress, Progress};
+use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round};
 use crate::error::Error;
 use crate::image::Image;
 use crate::image::io::{self, Warning};
@@ -38,6 +39,9 @@ pub(super) struct Args {
 
     #[command(flatten, next_help_heading = "Rate")]
     rate: RateOptions,
+
+    #[command(flatten, next_help_heading = "Rate")]
+    search: SearchOptions,
 
     /// Drop Exif and XMP; the ICC profile is kept
     #[arg(long, help_heading = "Content")]
@@ -95,13 +99,14 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
             stdio::input_name(&args.input)
         ));
     }
+    let input_bytes = bytes.len();
     drop(bytes);
     clock.lap("read image");
     let (result, model) = args.resources.install(|| {
         let model = args.model.load(args.resources.device)?;
         clock.lap("load model");
         let bar = Bar::new("encoding", global);
-        let result = args.encode(&args.input, &image, &model, &bar)?;
+        let result = args.encode((&args.input, input_bytes), &image, &model, &bar)?;
         clock.lap("encode");
         Ok((result, model))
     })?;
@@ -152,7 +157,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         let image = args.read_image(&task.input, bytes, global)?;
-        let result = args.encode(&task.input, &image, &model, &NoProgress)?;
+        let result = args.encode((&task.input, bytes.len()), &image, &model, &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| Ok(out.write_all(&result.file)?))?;
         stdio::keep_time(args.preserve, &task.input, &task.output)?;
@@ -191,7 +196,7 @@ impl Args {
     /// The file of one picture, at the quality or for the target that is asked for.
     fn encode(
         &self,
-        input: &Path,
+        (input, input_bytes): (&Path, usize),
         image: &Image,
         model: &Model,
         progress: &dyn Progress,
@@ -199,15 +204,57 @@ impl Args {
         let options = EncodeOptions {
             quality: self.rate.quality,
             tile_size: self.tile_size,
+            effort: self.search.effort,
+            tune: self.search.tune,
             strip: self.strip,
             limits: self.resources.limits(),
         };
+        let progress = Watched::new(progress);
         let result = match self.rate.target() {
-            None => codec::encode(image, model, &options, progress).map(Encoding::at_quality),
-            Some(target) => codec::encode_to_target(image, model, &target, &options, progress)
+            None => codec::encode(image, model, &options, &progress).map(Encoding::at_quality),
+            Some(target) => codec::encode_to_target(image, model, &target, &options, &progress)
                 .map(Encoding::for_target),
         };
-        result.with_context(|| format!("cannot encode {}", stdio::input_name(input)))
+        let mut encoding =
+            result.with_context(|| format!("cannot encode {}", stdio::input_name(input)))?;
+        encoding.input_bytes = input_bytes;
+        encoding.psnr = progress.psnr();
+        Ok(encoding)
+    }
+}
+
+/// PSNR in dB below which a picture is not recognised.
+const LEAST_PSNR: f64 = 15.0;
+
+/// Progress that remembers the PSNR of the file that the search found.
+struct Watched<'a> {
+    progress: &'a dyn Progress,
+    psnr: Mutex<Option<f64>>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(progress: &'a dyn Progress) -> Self {
+        Self {
+            progress,
+            psnr: Mutex::new(None),
+        }
+    }
+
+    fn psnr(&self) -> Option<f64> {
+        *self.psnr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Watched<'_> {
+    fn report(&self, done: u64, total: u64) -> bool {
+        self.progress.report(done, total)
+    }
+
+    fn round(&self, round: &Round) {
+        if round.is_best {
+            *self.psnr.lock().unwrap_or_else(PoisonError::into_inner) = Some(round.psnr);
+        }
+        self.progress.round(round);
     }
 }
 
@@ -217,6 +264,10 @@ struct Encoding {
     /// What the search for a target chose and reached; empty without one.
     chosen: String,
     is_met: bool,
+    /// Size of the input file.
+    input_bytes: usize,
+    /// PSNR in dB, where the search measured it.
+    psnr: Option<f64>,
 }
 
 impl Encoding {
@@ -225,6 +276,8 @@ impl Encoding {
             file,
             chosen: String::new(),
             is_met: true,
+            input_bytes: 0,
+            psnr: None,
         }
     }
 
@@ -234,14 +287,29 @@ impl Encoding {
             chosen: format!("quality {}{}, ", encoded.quality, psnr.unwrap_or_default()),
             file: encoded.file,
             is_met: encoded.is_met,
+            input_bytes: 0,
+            psnr: encoded.psnr,
         }
     }
 
-    /// What `--best-effort` should not keep quiet about.
+    /// What should not go unsaid about the file.
     fn warning(&self, input: &Path) -> Option<String> {
         let name = stdio::input_name(input);
-        (!self.is_met)
-            .then(|| format!("the target is out of reach for {name}; this is the closest file"))
+        if !self.is_met {
+            return Some(format!(
+                "the target is out of reach for {name}; this is the closest file"
+            ));
+        }
+        if let Some(psnr) = self.psnr.filter(|psnr| *psnr < LEAST_PSNR) {
+            return Some(format!(
+                "{name} comes out unlike the original ({psnr:.1} dB): this model cannot code its detail"
+            ));
+        }
+        let (bytes, input_bytes) = (self.file.len(), self.input_bytes);
+        (bytes > input_bytes).then(|| {
+            let [bytes, input_bytes] = [bytes, input_bytes].map(|n| text::thousands(n as u64));
+            format!("the file is larger than {name}: {bytes} bytes instead of {input_bytes}")
+        })
     }
 
     /// One line: from where to where, how large, and how long it took.
@@ -267,9 +335,6 @@ fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
             "use 'aec decode' to get a picture",
         )
         .into();
-    }
-    if bytes.is_empty() {
-        return anyhow::anyhow!("it is empty");
     }
     error.into()
 }

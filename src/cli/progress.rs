@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::messages::GlobalOptions;
-use crate::codec::Progress;
+use crate::codec::{Progress, Round};
 
 /// Work that ends sooner shows no bar.
 const DELAY: Duration = Duration::from_millis(500);
@@ -18,6 +18,7 @@ pub struct Bar {
     started: Instant,
     is_wanted: bool,
     shown: Once,
+    global: GlobalOptions,
 }
 
 impl Bar {
@@ -34,6 +35,7 @@ impl Bar {
             started: Instant::now(),
             is_wanted: !global.quiet && std::io::stderr().is_terminal(),
             shown: Once::new(),
+            global: *global,
         }
     }
 
@@ -52,6 +54,18 @@ impl Progress for Bar {
             self.bar.set_position(done);
         }
         true
+    }
+
+    fn round(&self, round: &Round) {
+        let line = || {
+            let (number, bits, psnr) = (round.number, round.bits, round.psnr);
+            let mark = if round.is_best { "" } else { ", not better" };
+            format!(
+                "round {number}: {bits} bits, {psnr:.3} dB, cost {:.0}{mark}",
+                round.cost
+            )
+        };
+        self.bar.suspend(|| self.global.detail(line));
     }
 }
 

@@ -1,7 +1,7 @@
-//! The options that say how large or how good a file is to be.
+//! The options that say how large or how good a file is to be, and how hard to try.
 
 use crate::bitstream::Quality;
-use crate::codec::{Goal, Target};
+use crate::codec::{Effort, Goal, Target, Tune};
 
 /// A quality, or a target that the quality is searched for. They exclude each other.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +40,39 @@ pub(super) struct RateOptions {
     /// Without this flag nothing is written then, and the exit status is 1.
     #[arg(long, requires = "target")]
     best_effort: bool,
+}
+
+/// How hard to search for a smaller file, and for what.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct SearchOptions {
+    /// Effort, 1 (fastest) to 9 (smallest files)
+    ///
+    /// Every step makes files a little smaller at the same distortion, or better, and takes
+    /// longer. Decoding takes no longer. The README has a table.
+    #[arg(short, long, value_name = "N", default_value_t = Effort::DEFAULT, value_parser = parse_effort)]
+    pub effort: Effort,
+
+    /// What the search minimises besides bits: psnr or ssim
+    ///
+    /// 'psnr' is the squared error of red, green and blue. 'ssim' adds structural similarity and
+    /// lets errors count less where much is going on: nearer to what people see, at a lower PSNR.
+    /// At effort 1 there is no search, so it changes nothing.
+    #[arg(long, value_name = "METRIC", default_value_t = Tune::Psnr, value_parser = parse_tune)]
+    pub tune: Tune,
+}
+
+/// Reads `--tune`.
+pub(super) fn parse_tune(text: &str) -> Result<Tune, String> {
+    [Tune::Psnr, Tune::Ssim]
+        .into_iter()
+        .find(|tune| tune.name() == text)
+        .ok_or_else(|| "want psnr or ssim".to_string())
+}
+
+/// Reads `--effort`: 1 to 9.
+pub(super) fn parse_effort(text: &str) -> Result<Effort, String> {
+    let level = text.parse().map_err(|_| "want 1 to 9".to_string())?;
+    Effort::new(level).map_err(|_| "want 1 to 9".to_string())
 }
 
 impl RateOptions {

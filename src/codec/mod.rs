@@ -8,12 +8,16 @@
 mod alpha;
 mod area;
 mod count;
+mod curvature;
 mod damage;
 mod decode;
+mod distortion;
+mod effort;
 mod encode;
 mod fill;
 mod model;
 mod rate_control;
+mod refine;
 mod region;
 mod search;
 mod source;
@@ -23,6 +27,7 @@ mod usage;
 pub use count::count_symbols;
 pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
+pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
@@ -42,10 +47,24 @@ pub struct EncodeOptions {
     pub quality: Quality,
     /// Side of a tile in pixels: a multiple of 64, 64..=4096.
     pub tile_size: u32,
+    /// How much time to take for a smaller file.
+    pub effort: Effort,
+    /// What the search makes small besides bits.
+    pub tune: Tune,
     /// Drop Exif and XMP; the ICC profile is kept.
     pub strip: bool,
     /// Bounds on the picture.
     pub limits: Limits,
+}
+
+impl EncodeOptions {
+    /// The rounds of search, at most.
+    fn rounds(&self) -> Vec<effort::Gradient> {
+        match self.tune {
+            Tune::Psnr => self.effort.rounds(),
+            Tune::Ssim => self.effort.structural_rounds(),
+        }
+    }
 }
 
 impl Default for EncodeOptions {
@@ -54,6 +73,8 @@ impl Default for EncodeOptions {
         Self {
             quality,
             tile_size: 1024,
+            effort: Effort::DEFAULT,
+            tune: Tune::Psnr,
             strip: false,
             limits: Limits::default(),
         }
@@ -75,6 +96,9 @@ pub struct DecodeOptions {
 pub trait Progress: Sync {
     /// `done` of `total` units of work are finished; returning false cancels.
     fn report(&self, done: u64, total: u64) -> bool;
+
+    /// A round of the encoder's search has ended. Nothing needs to be done.
+    fn round(&self, _round: &Round) {}
 }
 
 /// Reports to nobody.
@@ -103,10 +127,20 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// Reports the end of the work, which may come before all units are done.
+    fn finish(&self) -> Result<()> {
+        if self.progress.report(self.total, self.total) {
+            Ok(())
+        } else {
+            Err(Error::Cancelled)
+        }
+    }
+
     /// Reports `count` more units.
     fn advance(&self, count: usize) -> Result<()> {
         let done = self.done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-        if self.progress.report(done, self.total) {
+        // What a picture needs beyond the plan, such as another analysis, is not counted.
+        if self.progress.report(done.min(self.total), self.total) {
             Ok(())
         } else {
             Err(Error::Cancelled)

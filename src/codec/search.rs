@@ -54,6 +54,8 @@ pub(super) struct Search {
     /// A value that meets the target and is this close to the aim ends the search.
     tolerance: f64,
     points: Vec<Point>,
+    /// Where to begin, if not where the typical curve says.
+    first: Option<u16>,
     /// Measurements in a row that left more than half of the bracket.
     slow: usize,
 }
@@ -72,8 +74,15 @@ impl Search {
             aim,
             tolerance: half,
             points: Vec::with_capacity(MAX_PROBES),
+            first: None,
             slow: 0,
         }
+    }
+
+    /// The same search, beginning at a stored quality that is close to the goal.
+    pub fn starting_at(self, quality: u16) -> Self {
+        let first = Some(quality);
+        Self { first, ..self }
     }
 
     /// The stored quality to measure next; `None` when the search is over.
@@ -170,7 +179,10 @@ impl Search {
         points.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
         let position = |point: &Point| typical_value(self.typical, point.quality);
         let reached = match points[..] {
-            [] => self.aim,
+            [] => match self.first {
+                Some(quality) => return quality,
+                None => self.aim,
+            },
             [only] => position(&only) + (self.aim - only.value),
             [a, b, ..] => {
                 let slope = (b.value - a.value) / (position(&b) - position(&a));

@@ -139,15 +139,18 @@ pub(super) struct Recorder<'a> {
     hyper: Vec<f32>,
     /// The latent in quantization steps.
     latent: Vec<f32>,
+    /// How much an error counts at each latent position; all the same without.
+    local: Option<Vec<f32>>,
     /// Table, channel and symbol in coding order.
     recorded: Vec<(u8, u16, i32)>,
 }
 
 impl<'a> Recorder<'a> {
     /// Records the symbols of a tile's hyper-latent and latent, both in quantization steps.
+    /// Errors are weighted by channel, and by position where they count unlike.
     pub fn new(
         tables: &'a ScaleTables,
-        bits_per_squared_step: &'a [f32],
+        (bits_per_squared_step, local): (&'a [f32], Option<Vec<f32>>),
         hyper: Vec<f32>,
         latent: Vec<f32>,
     ) -> Self {
@@ -157,18 +160,18 @@ impl<'a> Recorder<'a> {
             bits_per_squared_step,
             hyper,
             latent,
+            local,
             recorded,
         }
     }
 
     /// The symbol of a residual: its rounding, or the next one towards zero where
     /// that costs less in rate and distortion together.
-    fn choose(&self, residual: f32, table: u8, channel: usize) -> i32 {
+    fn choose(&self, residual: f32, table: u8, weight: f32) -> i32 {
         let nearest = quantize(residual);
         if nearest == 0 {
             return 0;
         }
-        let weight = self.bits_per_squared_step[channel];
         let cost = |symbol: i32| {
             let error = residual - exact_f32(symbol);
             self.tables.bits(table, symbol) + weight * error * error
@@ -221,7 +224,12 @@ impl SymbolCoder for Recorder<'_> {
     }
 
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let symbol = self.choose(self.latent[index] - mean, table, channel);
+        let local = self
+            .local
+            .as_ref()
+            .map_or(1.0, |local| local[index / self.bits_per_squared_step.len()]);
+        let weight = local * self.bits_per_squared_step[channel];
+        let symbol = self.choose(self.latent[index] - mean, table, weight);
         // At most 1024 latent channels (ModelConfig::validate).
         self.recorded
             .push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));

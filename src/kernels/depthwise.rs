@@ -48,6 +48,15 @@ impl PackedDepthwise {
         [self.taps.values(), self.bias.values()].concat()
     }
 
+    /// The same taps turned around, without a bias: what takes the gradient of the output to
+    /// that of the input.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        let rows = self.taps.values().chunks_exact(self.channels).rev();
+        let taps: Vec<f32> = rows.flatten().copied().collect();
+        Self::new(self.channels, &taps, &vec![0.0; self.channels])
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.channels

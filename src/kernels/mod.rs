@@ -12,6 +12,7 @@
 pub mod activation;
 mod aligned;
 pub mod block;
+pub(crate) mod block_gradient;
 pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
@@ -27,6 +28,7 @@ mod tests;
 // Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
 #[allow(dead_code, unused_imports)]
 pub(crate) mod train;
+pub(crate) mod window;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};

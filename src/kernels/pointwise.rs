@@ -67,6 +67,21 @@ impl PackedPointwise {
         }
     }
 
+    /// The transposed weights without a bias: what takes the gradient of the outputs to that of
+    /// the inputs.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let mut weight = vec![0.0; self.inputs * self.outputs];
+        for input in 0..self.inputs {
+            for output in 0..self.outputs {
+                let panel = output / PANEL * PANEL * self.inputs;
+                weight[input * self.outputs + output] =
+                    self.panels.values()[panel + input * PANEL + output % PANEL];
+            }
+        }
+        Self::new(self.outputs, self.inputs, &weight, &vec![0.0; self.inputs])
+    }
+
     /// Number of input channels.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -10,6 +10,7 @@ mod ms_ssim;
 mod psnr;
 #[cfg(feature = "cli")]
 mod ssimulacra2;
+pub mod structure;
 
 use crate::error::{Error, Result};
 

@@ -1,5 +1,7 @@
 //! Exact inference: the codec's view of the network.
 
+use std::sync::OnceLock;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
@@ -11,7 +13,8 @@ use super::layers::Mode;
 use super::network::Network;
 use super::quality::{Gains, QUALITY_MAX, RowPosition};
 use super::scales::SCALE_LEVELS;
-use super::stream::{Sink, Source};
+use super::stream::{Sink, Source, bands};
+use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
 use super::weights::{StoredLayers, Weights};
 use crate::error::Result;
 
@@ -22,6 +25,8 @@ pub struct Inference {
     device: Device,
     /// Squared norm of each latent channel's 16 x 16 patch in the linear path, for the encoder.
     patch_norms: Vec<f32>,
+    /// What gradients through the synthesis transform need, made when first used.
+    synthesis_gradient: OnceLock<SynthesisGradient>,
 }
 
 impl Inference {
@@ -39,6 +44,7 @@ impl Inference {
             network,
             device: Device::Cpu,
             patch_norms,
+            synthesis_gradient: OnceLock::new(),
         })
     }
 
@@ -62,22 +68,32 @@ impl Inference {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
-        let gains = self
-            .network
-            .gains(&[RowPosition::new(stored, self.config.quality_rows)])?;
+        let position = RowPosition::new(stored, self.config.quality_rows);
+        let gains = self.network.gains(&[position])?;
+        let encoder_gain = |gain: &str, inverse: &str| {
+            let tables = &self.network.quality;
+            tables.encoder_gain(gain, inverse, position)
+        };
         let vector = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         let indices = vector(&gains.hyper_scale)?
             .into_iter()
             .map(scale_index)
             .collect();
         let latent_inverse_gain = vector(&gains.latent_inverse_gain)?;
+        let bits_per_squared_sample = self.bits_per_squared_sample(stored);
         Ok(QualityModel {
             inference: self,
-            bits_per_squared_step: self.bits_per_squared_step(&latent_inverse_gain, stored),
+            bits_per_squared_step: self
+                .bits_per_squared_step(&latent_inverse_gain, bits_per_squared_sample),
+            bits_per_squared_sample,
             latent_gain: vector(&gains.latent_gain)?,
             latent_inverse_gain,
             latent_scale: vector(&gains.latent_scale)?,
-            hyper_gain: vector(&gains.hyper_gain)?,
+            latent_encoder_gain: encoder_gain(
+                "quality.latent_gain",
+                "quality.latent_inverse_gain",
+            )?,
+            hyper_gain: encoder_gain("quality.hyper_gain", "quality.hyper_inverse_gain")?,
             hyper_inverse_gain: vector(&gains.hyper_inverse_gain)?,
             hyper_indices: indices,
             gains: gains.to_device(&self.device)?,
@@ -86,14 +102,29 @@ impl Inference {
 }
 
 impl Inference {
-    /// What the distortion of a quantization error of one step is worth in bits, per latent
-    /// channel: the Lagrange multiplier of the quality times the squared error in the
-    /// picture, as far as the linear path makes it.
-    fn bits_per_squared_step(&self, inverse_gain: &[f32], stored: u16) -> Vec<f32> {
+    /// The synthesis transform's transposed weights, made at the first call.
+    fn transposed(&self) -> Result<&SynthesisGradient> {
+        if let Some(gradient) = self.synthesis_gradient.get() {
+            return Ok(gradient);
+        }
+        let made = SynthesisGradient::new(&self.network.synthesis)?;
+        Ok(self.synthesis_gradient.get_or_init(|| made))
+    }
+
+    /// The Lagrange multiplier of a quality, in bits per squared error of a sample from 0 to 1.
+    fn bits_per_squared_sample(&self, stored: u16) -> f32 {
         let quality = f64::from(stored.min(QUALITY_MAX)) / f64::from(QUALITY_MAX);
         // The mean squared error is over three samples per pixel.
         #[allow(clippy::cast_possible_truncation)]
-        let squared_sample = (self.config.lambda(quality) * 255.0 * 255.0 / 3.0) as f32;
+        {
+            (self.config.lambda(quality) * 255.0 * 255.0 / 3.0) as f32
+        }
+    }
+
+    /// What the distortion of a quantization error of one step is worth in bits, per latent
+    /// channel: the Lagrange multiplier of the quality times the squared error in the
+    /// picture, as far as the linear path makes it.
+    fn bits_per_squared_step(&self, inverse_gain: &[f32], squared_sample: f32) -> Vec<f32> {
         let steps = inverse_gain.iter().zip(&self.patch_norms);
         steps
             .map(|(step, norm)| squared_sample * step * step * norm)
@@ -126,13 +157,15 @@ pub fn scale_index(scale: f32) -> u8 {
 pub struct QualityModel<'a> {
     inference: &'a Inference,
     gains: Gains,
-    /// Normalized latent to quantization steps, per channel.
+    /// Normalized latent to quantization steps, per channel: of the means that are predicted.
     pub latent_gain: Vec<f32>,
+    /// The same of what an encoder codes: it fits the steps between the rows of the tables too.
+    pub latent_encoder_gain: Vec<f32>,
     /// Quantization steps to normalized latent, per channel.
     pub latent_inverse_gain: Vec<f32>,
     /// Added to the scale index, per channel.
     pub latent_scale: Vec<f32>,
-    /// Normalized hyper-latent to quantization steps, per channel.
+    /// Normalized hyper-latent to quantization steps, per channel, for encoders.
     pub hyper_gain: Vec<f32>,
     /// Quantization steps to normalized hyper-latent, per channel.
     pub hyper_inverse_gain: Vec<f32>,
@@ -141,6 +174,9 @@ pub struct QualityModel<'a> {
     /// Bits that the distortion of an error of one quantization step is worth, per latent
     /// channel. Only the encoder's choices depend on it.
     pub bits_per_squared_step: Vec<f32>,
+    /// Bits that a squared error of one in a sample (from 0 to 1) is worth: the Lagrange
+    /// multiplier of the quality. Only the encoder's choices depend on it.
+    pub bits_per_squared_sample: f32,
 }
 
 /// Hyper-synthesis output: the features that every context step reads.
@@ -237,6 +273,65 @@ impl QualityModel<'_> {
         let patches = synthesis.forward(&values, &self.gains)?;
         let values = patches.flatten_all()?.to_vec1::<f32>()?;
         emit(0..2 * latent.height, &values)
+    }
+
+    /// The gradient of a distortion with respect to a normalized latent `[h, w, M]`:
+    /// `patch_gradient` gets rows of 8 x 8 patches as [`synthesis`](Self::synthesis) makes them
+    /// and writes the distortion's gradient with respect to them; `emit` gets rows of the
+    /// latent's gradient `[rows, w, M]`. Both go from top to bottom and are told which rows.
+    ///
+    /// Runs on the CPU, whatever the device.
+    ///
+    /// # Errors
+    /// Those of `patch_gradient` and `emit`.
+    pub fn synthesis_gradient(
+        &self,
+        latent: &Grid,
+        patch_gradient: &mut PatchGradient<'_>,
+        emit: &mut Sink<'_>,
+    ) -> Result<()> {
+        let synthesis = &self.inference.network.synthesis;
+        let gradient = self.inference.transposed()?;
+        gradient.stream(synthesis, latent, &self.gains, patch_gradient, emit)
+    }
+
+    /// [`synthesis_gradient`](Self::synthesis_gradient) without what the network's blocks add:
+    /// an approximation in half the time.
+    ///
+    /// # Errors
+    /// Those of `patch_gradient` and `emit`; [`Error::Compute`](crate::Error::Compute) when
+    /// the backend fails.
+    pub fn shortcut_gradient(
+        &self,
+        latent: &Grid,
+        patch_gradient: &mut PatchGradient<'_>,
+        emit: &mut Sink<'_>,
+    ) -> Result<()> {
+        let gradient = self.inference.transposed()?;
+        let mut stream = gradient.shortcut_stream(latent.width, &self.gains)?;
+        self.synthesis(latent, &mut |rows, patches| {
+            stream.add(rows, patches, patch_gradient, emit)
+        })
+    }
+
+    /// [`shortcut_gradient`](Self::shortcut_gradient) where the gradient with respect to the
+    /// patches is known, so that `patch_gradient` gets no patches: no forward pass runs. `size`
+    /// is the latent's (height, width).
+    ///
+    /// # Errors
+    /// As [`shortcut_gradient`](Self::shortcut_gradient).
+    pub fn shortcut_back(
+        &self,
+        (height, width): (usize, usize),
+        patch_gradient: &mut PatchGradient<'_>,
+        emit: &mut Sink<'_>,
+    ) -> Result<()> {
+        let gradient = self.inference.transposed()?;
+        let mut stream = gradient.shortcut_stream(width, &self.gains)?;
+        bands(height, width).try_for_each(|band| {
+            let rows = 2 * band.start..2 * band.end;
+            stream.add(rows, &[], patch_gradient, emit)
+        })
     }
 
     fn to_tensor(&self, grid: Grid) -> Result<Tensor> {

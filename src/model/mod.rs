@@ -18,7 +18,9 @@ mod ops;
 pub mod quality;
 pub mod scales;
 mod stream;
+mod stream_gradient;
 mod synthesis;
+mod synthesis_gradient;
 pub mod weights;
 
 pub use config::{ModelConfig, Side};
@@ -40,6 +42,7 @@ pub(crate) use ops::tape;
 pub(crate) use ops::train as train_ops;
 pub(crate) use ops::with_values;
 pub use stream::{Sink, Source};
+pub use synthesis_gradient::PatchGradient;
 pub use weights::Weights;
 
 impl From<candle_core::Error> for crate::Error {

@@ -24,7 +24,8 @@ pub struct Network {
     pub context: Vec<ContextStep>,
     /// Synthesis transform g_s.
     pub synthesis: Synthesis,
-    quality: QualityTables,
+    /// The quality-dependent vectors.
+    pub quality: QualityTables,
     device: Device,
 }
 

@@ -158,6 +158,40 @@ impl QualityTables {
         })
     }
 
+    /// The gain that an encoder divides by the quantization step with: its product with the
+    /// `inverse` table's value runs linearly between rows. The two tables by themselves do not
+    /// fit together there, because a product of two lines is not one.
+    ///
+    /// # Errors
+    /// When a table is missing.
+    pub fn encoder_gain(
+        &self,
+        gain: &str,
+        inverse: &str,
+        position: RowPosition,
+    ) -> Result<Vec<f32>> {
+        let row = |path: &str, row: usize| {
+            let table = self.find(path)?.2.reshape((self.rows, ()))?;
+            table.get(row)?.to_vec1::<f32>()
+        };
+        let ends = [position.row, position.row + 1];
+        let [gain_low, gain_high] = ends.map(|end| row(gain, end));
+        let [inverse_low, inverse_high] = ends.map(|end| row(inverse, end));
+        let low = gain_low?.into_iter().zip(inverse_low?);
+        let high = gain_high?.into_iter().zip(inverse_high?);
+        let between = |a: f32, b: f32| position.fraction.mul_add(b - a, a);
+        let gain = |((gain_a, step_a), (gain_b, step_b)): ((f32, f32), (f32, f32))| {
+            let step = between(step_a, step_b);
+            match position.fraction {
+                0.0 => gain_a,
+                1.0 => gain_b,
+                _ if step > 0.0 => between(gain_a * step_a, gain_b * step_b) / step,
+                _ => between(gain_a, gain_b),
+            }
+        };
+        Ok(low.zip(high).map(gain).collect())
+    }
+
     /// `a + t (b - a)` as one fused multiply-add: the normative interpolation.
     fn interpolate_exactly(
         &self,

@@ -64,7 +64,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    fn new(stride: usize) -> Self {
+    /// No rows, of `stride` values each.
+    pub fn new(stride: usize) -> Self {
         Self {
             stride,
             range: 0..0,
@@ -92,8 +93,19 @@ impl Rows {
         &mut self.values[..self.range.len() * self.stride]
     }
 
+    /// The rows from `row` on.
+    pub fn from(&self, row: usize) -> &[f32] {
+        self.part(row..self.range.end)
+    }
+
+    /// These rows, which must be held.
+    pub fn part(&self, rows: Range<usize>) -> &[f32] {
+        let start = (rows.start - self.range.start) * self.stride;
+        &self.values[start..start + rows.len() * self.stride]
+    }
+
     /// Adds `count` rows below, to be written.
-    fn append(&mut self, count: usize) -> &mut [f32] {
+    pub fn append(&mut self, count: usize) -> &mut [f32] {
         let held = self.range.len() * self.stride;
         self.range.end += count;
         let length = self.range.len() * self.stride;

@@ -16,12 +16,12 @@ use crate::kernels::{self, pointwise};
 
 /// The synthesis transform's layers.
 pub struct Synthesis {
-    linear: Pointwise,
-    conv_in: Pointwise,
-    stage16: Blocks,
-    up: Pointwise,
-    stage8: Blocks,
-    conv_out: Pointwise,
+    pub(super) linear: Pointwise,
+    pub(super) conv_in: Pointwise,
+    pub(super) stage16: Blocks,
+    pub(super) up: Pointwise,
+    pub(super) stage8: Blocks,
+    pub(super) conv_out: Pointwise,
 }
 
 impl Synthesis {
@@ -71,7 +71,7 @@ impl Synthesis {
     /// Those of `emit`, and when the layers were made for training.
     pub fn stream(&self, latent: &Grid, gains: &Gains, emit: &mut Sink<'_>) -> crate::Result<()> {
         let (height, width) = (latent.height, latent.width);
-        let (conv_in, up) = (self.conv_in.exact()?, self.up.exact()?);
+        let conv_in = self.conv_in.exact()?;
         let gain16 = gain_values(&gains.synthesis16)?;
         let gain8 = gain_values(&gains.synthesis8)?;
         let gain_out = gains.synthesis_out.as_ref().map(gain_values).transpose()?;
@@ -85,12 +85,9 @@ impl Synthesis {
             scale_channels(x, &gain16);
             let done = stage16.output();
             let rows = done.range();
-            let raised = space(&mut buffers.wide, rows.len() * width * up.outputs());
-            pointwise(done.all(), up, false, None, raised);
-            done.drop_above(rows.end);
             let x = stage8.input(2 * rows.len());
-            kernels::depth_to_space(raised, 2 * rows.len(), 2 * width, c8, 2, x);
-            scale_channels(x, &gain8);
+            self.raise(done, &gain8, width, &mut buffers.wide, x)?;
+            done.drop_above(rows.end);
             let done = stage8.output();
             let rows = done.range();
             if !rows.is_empty() {
@@ -104,8 +101,25 @@ impl Synthesis {
         Ok(())
     }
 
+    /// From the rows `done` at 1/16 to the input `x` of the stage at 1/8.
+    pub(super) fn raise(
+        &self,
+        done: &Rows,
+        gain8: &[f32],
+        width: usize,
+        buffer: &mut Vec<f32>,
+        x: &mut [f32],
+    ) -> Result<()> {
+        let (up, rows) = (self.up.exact()?, done.range().len());
+        let raised = space(buffer, rows * width * up.outputs());
+        pointwise(done.all(), up, false, None, raised);
+        kernels::depth_to_space(raised, 2 * rows, 2 * width, gain8.len(), 2, x);
+        scale_channels(x, gain8);
+        Ok(())
+    }
+
     /// The last layer of the rows `done`, added to the linear path.
-    fn patches<'a>(
+    pub(super) fn patches<'a>(
         &self,
         latent: &Grid,
         done: &Rows,
@@ -133,7 +147,7 @@ impl Synthesis {
 
 /// Memory of [`Synthesis::stream`] that is used again for every band.
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     wide: Vec<f32>,
     linear: Vec<f32>,
     patches: Vec<f32>,

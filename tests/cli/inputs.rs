@@ -82,7 +82,7 @@ fn what_is_not_read_is_named() {
     }
     for (name, message) in [
         ("x.jpg", "JPEG is not written"),
-        ("x.webp", "WEBP is not written"),
+        ("x.webp", "WebP is not written"),
     ] {
         here.aec(&["decode", "x", name])
             .assert()

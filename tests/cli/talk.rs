@@ -244,7 +244,7 @@ fn messages_say_what_is_wrong_and_what_to_do() {
         (
             &["encode", "empty.png", "x.aec"],
             1,
-            "it is empty",
+            "the file is empty",
             "already",
         ),
         (

@@ -161,3 +161,25 @@ fn wrong_targets_are_wrong_usage() {
     }
     assert_eq!(here.names(), ["a.png"]);
 }
+
+#[test]
+fn efforts_and_tunes() {
+    let here = with_sample();
+    let size = |args: &[&str]| {
+        encode(&here, args);
+        here.read("a.aec").len()
+    };
+    let (single, search) = (size(&["-e", "1"]), size(&["-e", "4"]));
+    assert_ne!(single, search);
+    assert_ne!(size(&["--effort", "2", "--tune", "ssim"]), size(&["-e2"]));
+    here.aec(&["-v", "encode", "scene.png", "b.aec", "-e", "3"])
+        .assert()
+        .success()
+        .stderr(contains("round 0:").and(contains("round 1:")));
+    for args in [["-e", "0"], ["-e", "10"], ["-e", "x"], ["--tune", "mse"]] {
+        here.aec(&["encode", "scene.png", "x.aec"])
+            .args(args)
+            .assert()
+            .code(2);
+    }
+}

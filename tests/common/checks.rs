@@ -9,7 +9,7 @@ use aec::entropy::{
     MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
 use aec::image::io::{OutputFormat, read, write};
-use aec::{DecodeOptions, Depth, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
+use aec::{DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
 
 use super::symbols::with_symbols;
 
@@ -68,6 +68,7 @@ pub fn symbols(bytes: &[u8], model: &Model) {
     let options = EncodeOptions {
         quality: Quality::from_percent(f64::from(quality) / 2.55).expect("0 to 100"),
         tile_size: 64,
+        effort: Effort::FASTEST,
         ..EncodeOptions::default()
     };
     let gray = vec![127; (width * height * 3) as usize];

@@ -14,14 +14,15 @@ pub mod symbols;
 pub mod tiny;
 pub mod vectors;
 
-use aec::{DecodeOptions, EncodeOptions, Image, NoProgress, Quality, Result};
+use aec::{DecodeOptions, Effort, EncodeOptions, Image, NoProgress, Quality, Result};
 
-/// Encodes with the tiny model.
+/// Encodes with the tiny model, without search.
 pub fn encode(picture: &Image, percent: f64, tile_size: u32) -> Vec<u8> {
     let quality = Quality::from_percent(percent).unwrap();
     let options = EncodeOptions {
         quality,
         tile_size,
+        effort: Effort::FASTEST,
         ..EncodeOptions::default()
     };
     aec::encode(picture, tiny::model(), &options, &NoProgress).unwrap()

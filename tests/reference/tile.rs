@@ -149,6 +149,7 @@ impl Tile<'_> {
             x = x.plus(&added);
         }
         let x = model.block(&format!("context.{s}.block")).apply(&x);
+        *state = Some(x.clone());
         let means = model.pointwise(&format!("context.{s}.mean")).apply(&x);
         let scales = model.pointwise(&format!("context.{s}.scale")).apply(&x);
         let (gain, inverse) = (

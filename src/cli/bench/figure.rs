@@ -79,7 +79,8 @@ fn style(curve: &Curve) -> Style {
 /// The fixed color of a codec measured in this run.
 fn color(curve: &Curve) -> Option<Color> {
     match curve.origin {
-        Origin::Aec => Some(AEC),
+        // Several efforts or tunes are told apart by color.
+        Origin::Aec => (curve.name == "aec").then_some(AEC),
         Origin::Peer => PEERS
             .iter()
             .find(|(name, _)| *name == curve.name)

@@ -21,7 +21,9 @@ mod summary;
 mod table;
 pub(super) mod viewer;
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::bail;
 
@@ -29,7 +31,7 @@ use super::messages::{Complaint, GlobalOptions};
 use super::options::Device;
 use super::output::{RESUME_OR_OVERWRITE, check_folder};
 use super::text;
-use crate::codec::EncodeOptions;
+use crate::codec::{Effort, EncodeOptions, Model, Tune};
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
 use reference::Reference;
 use session::{Findings, Session};
@@ -57,7 +59,7 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let (codecs, missing) = line_up(args)?;
     let codecs: Vec<&dyn Codec> = codecs.iter().map(AsRef::as_ref).collect();
     let references = chosen_references(args, &codecs);
-    let anchor = find_anchor(args, &codecs, &references)?;
+    let anchor = find_anchor(args, &codecs, &references, &other_runs)?;
     let session = Session {
         args,
         global,
@@ -101,7 +103,7 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
     let mut qualities = args.quality.clone();
     qualities.sort_by(f64::total_cmp);
     qualities.dedup();
-    let mut codecs: Vec<Box<dyn Codec>> = vec![Box::new(AecCodec::new(model, options, qualities))];
+    let mut codecs = our_codecs(args, model, &options, &qualities);
     let is_wanted = |name: &str| {
         args.peers
             .as_ref()
@@ -121,6 +123,44 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
             .map(|line| format!("not measured: {line}"))
             .collect(),
     ))
+}
+
+/// aec at every effort and tune asked for: `aec` if that is one, otherwise `aec-e4`, `aec-e4-ssim`.
+fn our_codecs(
+    args: &Args,
+    model: Model,
+    options: &EncodeOptions,
+    qualities: &[f64],
+) -> Vec<Box<dyn Codec>> {
+    let model = Arc::new(model);
+    let mut settings = Vec::new();
+    for &effort in &args.effort {
+        for &tune in &args.tune {
+            if !settings.contains(&(effort, tune)) {
+                settings.push((effort, tune));
+            }
+        }
+    }
+    let is_alone = settings.len() == 1;
+    let codec = |(effort, tune): (Effort, Tune)| -> Box<dyn Codec> {
+        let name = match tune {
+            _ if is_alone => "aec".to_owned(),
+            Tune::Psnr => format!("aec-e{effort}"),
+            Tune::Ssim => format!("aec-e{effort}-ssim"),
+        };
+        let options = EncodeOptions {
+            effort,
+            tune,
+            ..*options
+        };
+        Box::new(AecCodec::new(
+            name,
+            Arc::clone(&model),
+            options,
+            qualities.to_vec(),
+        ))
+    };
+    settings.into_iter().map(codec).collect()
 }
 
 /// Published curves that the user asked for, with the anchor if it is none of the measured codecs.
@@ -143,11 +183,20 @@ fn other_runs(args: &Args) -> anyhow::Result<Vec<Curve>> {
     let mut curves = Vec::new();
     for (name, path) in &args.with {
         let mut rows: Vec<measure::Measurement> = record::read(path)?;
-        rows.retain(|row| row.codec == "aec");
+        rows.retain(|row| row.codec.starts_with("aec"));
         if rows.is_empty() {
             bail!("there are no results of aec in {}", text::quoted(path));
         }
-        curves.push(Curve::of_other_run(name, &rows));
+        let codecs: BTreeSet<String> = rows.iter().map(|row| row.codec.clone()).collect();
+        for codec in &codecs {
+            let of_codec = rows.iter().filter(|row| row.codec == *codec);
+            let of_codec: Vec<measure::Measurement> = of_codec.cloned().collect();
+            let name = match codecs.len() {
+                1 => name.clone(),
+                _ => format!("{name} {codec}"),
+            };
+            curves.push(Curve::of_other_run(&name, &of_codec));
+        }
     }
     Ok(curves)
 }
@@ -157,9 +206,10 @@ fn find_anchor(
     args: &Args,
     codecs: &[&dyn Codec],
     references: &[Reference],
+    other_runs: &[Curve],
 ) -> anyhow::Result<String> {
     let measured = codecs.iter().map(|codec| codec.name().to_owned());
-    let others = args.with.iter().map(|(name, _)| name.clone());
+    let others = other_runs.iter().map(|curve| curve.name.clone());
     let published = references.iter().map(|reference| reference.name.clone());
     let known: Vec<String> = measured.chain(others).chain(published).collect();
     if !known.contains(&args.anchor) {
@@ -200,7 +250,7 @@ fn summarize(
     let one_codec = findings
         .rows
         .iter()
-        .filter(|row| row.codec == "aec" && complete.contains(&row.picture));
+        .filter(|row| row.codec == codecs[0].name() && complete.contains(&row.picture));
     let sizes: std::collections::BTreeMap<&str, u64> = one_codec
         .map(|row| {
             (

@@ -9,6 +9,8 @@ use super::reference;
 use crate::bitstream::Quality;
 use crate::cli::models::ModelOption;
 use crate::cli::options::Resources;
+use crate::cli::rate::{parse_effort, parse_tune};
+use crate::codec::{Effort, Tune};
 
 /// Arguments of `aec bench`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,16 @@ pub struct Args {
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality, allow_negative_numbers = true,
           default_values_t = [0.0, 10.0, 25.0, 40.0, 55.0, 70.0, 85.0, 100.0])]
     pub(super) quality: Vec<f64>,
+
+    /// Efforts of aec to run, separated by commas: a curve each
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_effort,
+          default_values_t = [Effort::DEFAULT])]
+    pub(super) effort: Vec<Effort>,
+
+    /// What aec's search minimises besides bits, separated by commas: psnr, ssim
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_tune,
+          default_values_t = [Tune::Psnr])]
+    pub(super) tune: Vec<Tune>,
 
     /// Quality measures, separated by commas
     ///

@@ -165,7 +165,7 @@ impl Curve {
             .iter()
             .filter(|row| is_own(&row.codec, &row.encoder))
             .collect();
-        let origin = if codec.name() == "aec" {
+        let origin = if codec.name().starts_with("aec") {
             Origin::Aec
         } else {
             Origin::Peer

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::bitstream::Quality;
 use crate::codec::Model;
-use crate::codec::{DecodeOptions, EncodeOptions, NoProgress, decode, encode};
+use crate::codec::{DecodeOptions, Effort, EncodeOptions, NoProgress, decode, encode};
 use crate::error::Result;
 use crate::image::Image;
 
@@ -26,6 +26,7 @@ pub(super) fn grid(model: &Model, crops: &[Vec<u8>], side: u32) -> Result<Image>
     for percent in QUALITIES {
         let options = EncodeOptions {
             quality: Quality::from_percent(percent)?,
+            effort: Effort::FASTEST,
             ..EncodeOptions::default()
         };
         let row = crops.par_iter().map(|crop| {

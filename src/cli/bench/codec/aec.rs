@@ -1,28 +1,40 @@
 //! aec itself, through the library.
 
+use std::sync::Arc;
+
 use super::{Codec, Source};
 use crate::bitstream::Quality;
 use crate::codec::Model;
 use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress, model_id};
 use crate::image::Image;
 
-/// aec with one model.
+/// aec with one model, effort and tune.
 pub(in super::super) struct AecCodec {
-    model: Model,
+    name: String,
+    model: Arc<Model>,
     options: EncodeOptions,
     qualities: Vec<f64>,
     encoder: String,
 }
 
 impl AecCodec {
-    pub(in super::super) fn new(model: Model, options: EncodeOptions, qualities: Vec<f64>) -> Self {
+    /// `name` tells it from others in tables.
+    pub(in super::super) fn new(
+        name: String,
+        model: Arc<Model>,
+        options: EncodeOptions,
+        qualities: Vec<f64>,
+    ) -> Self {
         let encoder = format!(
-            "aec {}, model {} {}",
+            "aec {}, model {} {}, effort {}, tune {}",
             env!("CARGO_PKG_VERSION"),
             model.name(),
-            model_id(&model)
+            model_id(&model),
+            options.effort,
+            options.tune
         );
         Self {
+            name,
             model,
             options,
             qualities,
@@ -32,8 +44,8 @@ impl AecCodec {
 }
 
 impl Codec for AecCodec {
-    fn name(&self) -> &'static str {
-        "aec"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn encoder(&self) -> &str {

@@ -1,0 +1,191 @@
+//! Gradients of depth-conv blocks, a few rows at a time.
+//!
+//! As [`BlockStream`](super::stream::BlockStream), with what a block's gradient needs kept
+//! from the forward pass until the gradient, which follows it down the picture, has passed:
+//! twice the blocks' reach, so that memory grows with the picture's width alone and no row is
+//! computed twice.
+
+use std::sync::Arc;
+
+use super::stream::Rows;
+use crate::kernels::PackedBlock;
+use crate::kernels::block_gradient::{
+    RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
+    block_other_layers,
+};
+
+/// Depth-conv blocks one after another, forward and back.
+pub(super) struct BlockGradientStream<'a> {
+    height: usize,
+    width: usize,
+    blocks: Vec<OneBlock<'a>>,
+    /// The output of the last block.
+    output: Rows,
+    /// The gradient of the first block's input.
+    gradient: Rows,
+}
+
+/// One block, and the rows of it that are still needed.
+struct OneBlock<'a> {
+    forward: &'a PackedBlock,
+    backward: &'a TransposedBlock,
+    /// The block's input.
+    input: Rows,
+    /// Its first layer before the activation: kept for the gradient.
+    first: Rows,
+    /// The same after it.
+    activated: Rows,
+    /// Its third layer before the activation: kept for the gradient.
+    hidden: Rows,
+    /// The gradient of the block's output.
+    output_gradient: Rows,
+    /// That of what lies between its two halves.
+    middle_gradient: Rows,
+    /// That of the depthwise convolution's output.
+    inner_gradient: Rows,
+}
+
+impl<'a> BlockGradientStream<'a> {
+    /// Blocks of `channels` channels on a picture of `height` x `width` positions.
+    pub fn new(
+        blocks: impl Iterator<Item = (&'a Arc<PackedBlock>, &'a TransposedBlock)>,
+        channels: usize,
+        height: usize,
+        width: usize,
+    ) -> Self {
+        let rows = || Rows::new(width * channels);
+        let blocks = blocks.map(|(forward, backward)| OneBlock {
+            forward,
+            backward,
+            input: rows(),
+            first: rows(),
+            activated: rows(),
+            hidden: Rows::new(width * forward.w3.outputs()),
+            output_gradient: rows(),
+            middle_gradient: rows(),
+            inner_gradient: rows(),
+        });
+        Self {
+            height,
+            width,
+            blocks: blocks.collect(),
+            output: rows(),
+            gradient: rows(),
+        }
+    }
+
+    /// The next `count` rows of the input, to be written.
+    pub fn input(&mut self, count: usize) -> &mut [f32] {
+        match self.blocks.first_mut() {
+            Some(block) => block.input.append(count),
+            None => self.output.append(count),
+        }
+    }
+
+    /// Computes what the input allows. The caller drops the rows of the output that it needs
+    /// no more.
+    pub fn output(&mut self) -> &mut Rows {
+        for index in 0..self.blocks.len() {
+            let (before, after) = self.blocks.split_at_mut(index + 1);
+            let next = after.first_mut().map(|block| &mut block.input);
+            let output = next.unwrap_or(&mut self.output);
+            before[index].forward(self.height, self.width, output);
+        }
+        &mut self.output
+    }
+
+    /// The next `count` rows of the output's gradient, to be written.
+    pub fn output_gradient(&mut self, count: usize) -> &mut [f32] {
+        match self.blocks.last_mut() {
+            Some(block) => block.output_gradient.append(count),
+            None => self.gradient.append(count),
+        }
+    }
+
+    /// Computes the gradient of the input as far as that of the output allows. The caller
+    /// drops the rows that it needs no more.
+    pub fn gradient(&mut self) -> &mut Rows {
+        for index in (0..self.blocks.len()).rev() {
+            let (before, after) = self.blocks.split_at_mut(index);
+            let next = before.last_mut().map(|block| &mut block.output_gradient);
+            let gradient = next.unwrap_or(&mut self.gradient);
+            after[0].backward(self.height, self.width, gradient);
+        }
+        &mut self.gradient
+    }
+}
+
+/// The end of the rows that a 3 x 3 convolution can compute of `height` rows, from those up to `end`.
+fn computable(end: usize, height: usize) -> usize {
+    if end == height {
+        end
+    } else {
+        end.saturating_sub(1)
+    }
+}
+
+impl OneBlock<'_> {
+    /// Extends `output` as far as the input allows.
+    fn forward(&mut self, height: usize, width: usize, output: &mut Rows) {
+        let new = self.first.range().end..self.input.range().end;
+        let x = self.input.from(new.start);
+        let (first, activated) = (&mut self.first, &mut self.activated);
+        block_first_layer(
+            x,
+            self.forward,
+            first.append(new.len()),
+            activated.append(new.len()),
+        );
+        let rows = output.range().end..computable(new.end, height);
+        if rows.is_empty() {
+            return;
+        }
+        block_other_layers(
+            rows_of(&self.activated, width),
+            self.input.part(rows.clone()),
+            self.forward,
+            rows.clone(),
+            self.hidden.append(rows.len()),
+            output.append(rows.len()),
+        );
+        self.input.drop_above(rows.end);
+        self.activated.drop_above(rows.end - 1);
+    }
+
+    /// Extends `gradient`, that of the input, as far as that of the output allows.
+    fn backward(&mut self, height: usize, width: usize, gradient: &mut Rows) {
+        let new = self.output_gradient.range();
+        block_gradient_pointwise(
+            self.output_gradient.all(),
+            self.hidden.part(new.clone()),
+            self.backward,
+            self.middle_gradient.append(new.len()),
+            self.inner_gradient.append(new.len()),
+        );
+        self.output_gradient.drop_above(new.end);
+        self.hidden.drop_above(new.end);
+        let rows = gradient.range().end..computable(new.end, height);
+        if rows.is_empty() {
+            return;
+        }
+        block_gradient_spatial(
+            rows_of(&self.inner_gradient, width),
+            self.first.part(rows.clone()),
+            self.middle_gradient.part(rows.clone()),
+            self.backward,
+            rows.clone(),
+            gradient.append(rows.len()),
+        );
+        self.first.drop_above(rows.end);
+        self.middle_gradient.drop_above(rows.end);
+        self.inner_gradient.drop_above(rows.end - 1);
+    }
+}
+
+fn rows_of(rows: &Rows, width: usize) -> RowsOf<'_> {
+    RowsOf {
+        top: rows.range().start,
+        width,
+        values: rows.all(),
+    }
+}

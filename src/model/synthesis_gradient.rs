@@ -1,0 +1,354 @@
+//! The gradient of a distortion through the synthesis transform, with respect to the
+//! normalized quantized latent ŷ alone: what the encoder's search follows.
+//!
+//! Forward and back in one pass down the picture, a few rows at a time: the gradient of a row
+//! of latents is ready as soon as the rows that it reaches are. Everything runs on the exact
+//! kernels, so a gradient has the same bits on every machine.
+
+use std::ops::Range;
+
+use candle_core::Result;
+
+use super::config::{PATCH8, PATCH16};
+use super::grid::Grid;
+use super::quality::Gains;
+use super::stream::{Rows, Sink, bands, gain_values, scale_channels, space};
+use super::stream_gradient::BlockGradientStream;
+use super::synthesis::{Buffers, Synthesis};
+use crate::kernels::block_gradient::TransposedBlock;
+use crate::kernels::{self, PackedPointwise, pointwise};
+
+/// Turns rows of decoded patches `[rows, 2w, 192]` into the gradient of a distortion with
+/// respect to them, and is told which rows they are; called from top to bottom.
+pub type PatchGradient<'a> = dyn FnMut(Range<usize>, &[f32], &mut [f32]) -> crate::Result<()> + 'a;
+
+/// The synthesis transform's transposed weights.
+pub struct SynthesisGradient {
+    linear: PackedPointwise,
+    conv_in: PackedPointwise,
+    stage16: Vec<TransposedBlock>,
+    up: PackedPointwise,
+    stage8: Vec<TransposedBlock>,
+    conv_out: PackedPointwise,
+}
+
+impl SynthesisGradient {
+    /// Transposes the weights of `synthesis`.
+    ///
+    /// # Errors
+    /// When its layers were made for training.
+    pub fn new(synthesis: &Synthesis) -> Result<Self> {
+        let transposed = |blocks: &super::layers::Blocks| -> Result<Vec<_>> {
+            let blocks = blocks.exact()?.iter();
+            Ok(blocks.map(|block| TransposedBlock::new(block)).collect())
+        };
+        Ok(Self {
+            linear: synthesis.linear.exact()?.transposed(),
+            conv_in: synthesis.conv_in.exact()?.transposed(),
+            stage16: transposed(&synthesis.stage16)?,
+            up: synthesis.up.exact()?.transposed(),
+            stage8: transposed(&synthesis.stage8)?,
+            conv_out: synthesis.conv_out.exact()?.transposed(),
+        })
+    }
+
+    /// Runs `synthesis` on `latent` and the gradient back: `emit` gets rows of it,
+    /// `[rows, w, M]`, from top to bottom, and which they are.
+    ///
+    /// # Errors
+    /// Those of `patch_gradient` and `emit`.
+    pub fn stream(
+        &self,
+        synthesis: &Synthesis,
+        latent: &Grid,
+        gains: &Gains,
+        patch_gradient: &mut PatchGradient<'_>,
+        emit: &mut Sink<'_>,
+    ) -> crate::Result<()> {
+        let (height, width) = (latent.height, latent.width);
+        let gain16 = gain_values(&gains.synthesis16)?;
+        let gain8 = gain_values(&gains.synthesis8)?;
+        let gain_out = gains.synthesis_out.as_ref().map(gain_values).transpose()?;
+        let (c16, c8) = (gain16.len(), gain8.len());
+        let blocks16 = synthesis.stage16.exact()?.iter().zip(&self.stage16);
+        let blocks8 = synthesis.stage8.exact()?.iter().zip(&self.stage8);
+        let mut stage16 = BlockGradientStream::new(blocks16, c16, height, width);
+        let mut stage8 = BlockGradientStream::new(blocks8, c8, 2 * height, 2 * width);
+        let mut patches_gradient = Rows::new(2 * width * PATCH8);
+        let mut buffers = Buffers::default();
+        let [mut wide, mut cells, mut out, mut path] = [const { Vec::new() }; 4];
+        for band in bands(height, width) {
+            let x = stage16.input(band.len());
+            pointwise(
+                latent.rows(band),
+                synthesis.conv_in.exact()?,
+                false,
+                None,
+                x,
+            );
+            scale_channels(x, &gain16);
+            let done = stage16.output();
+            let rows = done.range();
+            synthesis.raise(done, &gain8, width, &mut wide, stage8.input(2 * rows.len()))?;
+            done.drop_above(rows.end);
+            let done = stage8.output();
+            let rows = done.range();
+            if rows.is_empty() {
+                continue;
+            }
+            if let Some(gain) = &gain_out {
+                scale_channels(done.all_mut(), gain);
+            }
+            let decoded = synthesis.patches(latent, done, &mut buffers)?;
+            let gradient = patches_gradient.append(rows.len());
+            patch_gradient(rows.clone(), decoded, gradient)?;
+            done.drop_above(rows.end);
+            let back = stage8.output_gradient(rows.len());
+            pointwise(
+                patches_gradient.part(rows),
+                &self.conv_out,
+                false,
+                None,
+                back,
+            );
+            if let Some(gain) = &gain_out {
+                scale_channels(back, gain);
+            }
+            let done = stage8.gradient();
+            // A row of latents needs two rows; the second may still be missing.
+            let (start, rows) = (done.range().start, done.range().len() / 2);
+            let lowered = space(&mut wide, 2 * rows * 2 * width * c8);
+            lowered.copy_from_slice(done.first(2 * rows));
+            done.drop_above(start + 2 * rows);
+            scale_channels(lowered, &gain8);
+            let count = rows * width * 4 * c8;
+            let at16 = space(&mut cells, count);
+            kernels::space_to_depth(lowered, 2 * rows, 2 * width, c8, 2, at16);
+            pointwise(at16, &self.up, false, None, stage16.output_gradient(rows));
+            let done = stage16.gradient();
+            let rows = done.range();
+            if rows.is_empty() {
+                continue;
+            }
+            scale_channels(done.all_mut(), &gain16);
+            let count = rows.len() * width * latent.channels;
+            let linear = self.linear_path(&patches_gradient, rows.clone(), width, &mut path);
+            let out = space(&mut out, count);
+            pointwise(done.all(), &self.conv_in, false, Some(linear), out);
+            done.drop_above(rows.end);
+            patches_gradient.drop_above(2 * rows.end);
+            emit(rows, out)?;
+        }
+        Ok(())
+    }
+
+    /// The gradient past the blocks, of a picture `width` latents wide.
+    ///
+    /// # Errors
+    /// When the gains cannot be read.
+    pub fn shortcut_stream(&self, width: usize, gains: &Gains) -> Result<ShortcutGradient<'_>> {
+        Ok(ShortcutGradient {
+            weights: self,
+            width,
+            gain_out: gains.synthesis_out.as_ref().map(gain_values).transpose()?,
+            gain8: gain_values(&gains.synthesis8)?,
+            gain16: gain_values(&gains.synthesis16)?,
+            patches: Rows::new(2 * width * PATCH8),
+            buffers: [const { Vec::new() }; 5],
+        })
+    }
+
+    /// The gradient through the linear path for some rows of latents, in `buffer`.
+    fn linear_path<'a>(
+        &self,
+        patches: &Rows,
+        rows: Range<usize>,
+        width: usize,
+        buffer: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
+        let count = rows.len();
+        let values = count * width * PATCH16;
+        let outputs = count * width * self.linear.outputs();
+        let (cells, out) = space(buffer, values + outputs).split_at_mut(values);
+        let patches = patches.part(2 * rows.start..2 * rows.end);
+        kernels::space_to_depth(patches, 2 * count, 2 * width, PATCH8, 2, cells);
+        pointwise(cells, &self.linear, false, None, out);
+        out
+    }
+}
+
+/// The gradient through the linear path and through the network without what its blocks add:
+/// an approximation without a backward pass through any block. Patches come a few rows at a time.
+pub struct ShortcutGradient<'a> {
+    weights: &'a SynthesisGradient,
+    width: usize,
+    gain_out: Option<Vec<f32>>,
+    gain8: Vec<f32>,
+    gain16: Vec<f32>,
+    patches: Rows,
+    buffers: [Vec<f32>; 5],
+}
+
+impl ShortcutGradient<'_> {
+    /// Takes the next rows of decoded patches, and gives out the rows of latents that are ready.
+    ///
+    /// # Errors
+    /// Those of `patch_gradient` and `emit`.
+    pub fn add(
+        &mut self,
+        rows: Range<usize>,
+        decoded: &[f32],
+        patch_gradient: &mut PatchGradient<'_>,
+        emit: &mut Sink<'_>,
+    ) -> crate::Result<()> {
+        let gradient = self.patches.append(rows.len());
+        patch_gradient(rows, decoded, gradient)?;
+        // A row of latents needs two rows; the second may still be missing.
+        let held = self.patches.range();
+        let rows = held.start / 2..held.end / 2;
+        emit(rows.clone(), self.rows(rows.clone()))?;
+        self.patches.drop_above(2 * rows.end);
+        Ok(())
+    }
+
+    /// The gradient of some rows of latents.
+    fn rows(&mut self, rows: Range<usize>) -> &[f32] {
+        let (weights, width, count) = (self.weights, self.width, rows.len());
+        let (c8, positions) = (self.gain8.len(), count * width);
+        let [path, at8, cells, at16, out] = &mut self.buffers;
+        let linear = weights.linear_path(&self.patches, rows.clone(), width, path);
+        let at8 = space(at8, 4 * positions * c8);
+        let patches = self.patches.part(2 * rows.start..2 * rows.end);
+        pointwise(patches, &weights.conv_out, false, None, at8);
+        if let Some(gain) = &self.gain_out {
+            scale_channels(at8, gain);
+        }
+        scale_channels(at8, &self.gain8);
+        let cells = space(cells, 4 * positions * c8);
+        kernels::space_to_depth(at8, 2 * count, 2 * width, c8, 2, cells);
+        let at16 = space(at16, positions * self.gain16.len());
+        pointwise(cells, &weights.up, false, None, at16);
+        scale_channels(at16, &self.gain16);
+        let out = space(out, linear.len());
+        pointwise(at16, &weights.conv_in, false, Some(linear), out);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Inference, QualityModel, Weights};
+
+    /// The tiny model of the golden vectors.
+    fn tiny() -> Inference {
+        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
+        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
+        Inference::new(weights).expect("the network can be built")
+    }
+
+    fn values(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 16_777_216.0 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn latent(model: &Inference, height: usize, width: usize) -> Grid {
+        let mut latent = Grid::zeros(height, width, model.config().latent_channels);
+        latent.values = values(latent.values.len(), 1);
+        latent
+    }
+
+    /// The gradient of half the sum of `target`-weighted squares: `weight * patches`.
+    fn gradient(model: &QualityModel<'_>, latent: &Grid, weights: &[f32]) -> Vec<f32> {
+        let stride = 2 * latent.width * PATCH8;
+        let mut out = vec![0.0; latent.values.len()];
+        let row = latent.width * latent.channels;
+        let patch_gradient = &mut |rows: Range<usize>, patches: &[f32], gradient: &mut [f32]| {
+            let weights = &weights[rows.start * stride..rows.end * stride];
+            for ((gradient, patch), weight) in gradient.iter_mut().zip(patches).zip(weights) {
+                *gradient = weight * patch;
+            }
+            Ok(())
+        };
+        let emit = &mut |rows: Range<usize>, values: &[f32]| {
+            out[rows.start * row..rows.end * row].copy_from_slice(values);
+            Ok(())
+        };
+        let done = model.synthesis_gradient(latent, patch_gradient, emit);
+        done.expect("it computes");
+        out
+    }
+
+    fn loss(model: &QualityModel<'_>, latent: &Grid, weights: &[f32]) -> f64 {
+        let mut sum = 0.0;
+        let stride = 2 * latent.width * PATCH8;
+        let done = model.synthesis(latent, &mut |rows, patches| {
+            let weights = &weights[rows.start * stride..rows.end * stride];
+            let squares = patches.iter().zip(weights);
+            sum += squares
+                .map(|(patch, weight)| f64::from(*patch).powi(2) * f64::from(*weight) / 2.0)
+                .sum::<f64>();
+            Ok(())
+        });
+        done.expect("it computes");
+        sum
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let model = tiny();
+        let quality = model.at_quality(30_000).expect("a quality");
+        let latent = latent(&model, 8, 5);
+        let weights = values(4 * 8 * 5 * PATCH8, 9);
+        let gradient = gradient(&quality, &latent, &weights);
+        let norm = gradient
+            .iter()
+            .map(|g| f64::from(*g).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        // Along random directions: the slopes of the activations jump, so a single latent's
+        // difference may straddle a jump; a direction's sum hardly notices.
+        for seed in 20..26 {
+            let direction = values(latent.values.len(), seed);
+            let moved = |by: f32| {
+                let mut moved = latent.clone();
+                let steps = moved.values.iter_mut().zip(&direction);
+                steps.for_each(|(value, step)| *value += by * step);
+                loss(&quality, &moved, &weights)
+            };
+            let found = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            let along = gradient.iter().zip(&direction);
+            let along: f64 = along.map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+            let length = direction
+                .iter()
+                .map(|d| f64::from(*d).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            assert!(
+                (found - along).abs() < 2e-3 * norm * length,
+                "{found} {along}"
+            );
+        }
+    }
+
+    #[test]
+    fn gradients_do_not_depend_on_threads_or_bands() {
+        let model = tiny();
+        let quality = model.at_quality(30_000).expect("a quality");
+        for (height, width) in [(4, 4), (22, 96), (30, 400)] {
+            let latent = latent(&model, height, width);
+            let weights = values(4 * height * width * PATCH8, 9);
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let pool = pool.expect("threads can be started");
+                pool.install(|| gradient(&quality, &latent, &weights))
+            };
+            // One thread: many bands of few rows; sixteen: one band.
+            assert!(on(1) == on(16), "{height}x{width}");
+        }
+    }
+}
