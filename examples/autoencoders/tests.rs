@@ -158,7 +158,7 @@ fn small_rebuilds_digits() {
 
 #[test]
 fn convolutional_rebuilds_digits() {
-    let figures = experiment(Kind::Convolutional, 16, &[]);
+    let figures = experiment(Kind::Convolutional, 24, &[]);
     let mean = loss_of_the_mean_picture();
     assert!(figures[0].1 < 0.95 * mean, "{figures:?} {mean}");
 }
