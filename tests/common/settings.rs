@@ -10,6 +10,7 @@ pub fn for_each_setting(check: impl Fn(&str) + Sync) {
     // The path is one for the whole process, so tests take turns.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let usual = dispatch::active();
     for path in dispatch::available() {
         dispatch::force(path).unwrap();
         for threads in [1, 2, 5] {
@@ -20,4 +21,6 @@ pub fn for_each_setting(check: impl Fn(&str) + Sync) {
             pool.install(|| check(&format!("{path}, {threads} threads")));
         }
     }
+    // What comes after in this process would be slow on the last of them.
+    dispatch::force(usual).unwrap();
 }
