@@ -150,8 +150,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_tables_are_those_of_the_formula() {
+    fn the_shipped_tables_are_fitted_and_near_those_of_the_formula() {
         let model = Model::embedded().expect("the shipped model is valid");
-        assert!(model.tables().to_words() == ScaleTables::gaussian().to_words());
+        let (tables, gaussian) = (model.tables(), ScaleTables::gaussian());
+        assert!(tables.to_words() != gaussian.to_words());
+        for table in 10..50 {
+            let difference = tables.bits(table, 0) - gaussian.bits(table, 0);
+            assert!(difference.abs() < 0.5, "table {table}: {difference}");
+        }
     }
 }
