@@ -1,6 +1,6 @@
 //! `aec fit-tables`: a model whose scale tables follow what the encoder really writes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
@@ -8,9 +8,8 @@ use super::messages::GlobalOptions;
 use super::output::{Kind, Output, OverwriteOptions};
 use super::text;
 use crate::codec::Model;
-use crate::image::Image;
 use crate::model::Weights;
-use crate::train::data::{MAX_PIXELS, Pictures};
+use crate::train::data::MAX_PIXELS;
 use crate::train::tables::{Round, fit_tables};
 
 /// Smallest side of a picture that symbols are counted in.
@@ -53,7 +52,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let output = Output::prepare(&args.out, args.overwrite.existing(Kind::Data))?;
     let weights = super::train::load_initial(&args.model)?;
-    let pictures = load(&args.data, args.pictures.into(), global)?;
+    let pictures = super::train::load_folder(&args.data, MIN_SIDE, MAX_PIXELS, global)?;
+    let pictures = pictures.spread(args.pictures.into());
     global.say(&format!("counting in {} pictures", pictures.len()));
     let mut report = |round: Round| {
         let part = 100.0 * (round.after / round.before - 1.0);
@@ -67,14 +67,6 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     write(&fitted, output)?;
     global.say(&format!("model in {}", text::quoted(&args.out)));
     Ok(())
-}
-
-fn load(folder: &Path, most: usize, global: &GlobalOptions) -> anyhow::Result<Vec<Image>> {
-    let warn =
-        |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
-    let pictures = Pictures::load(folder, MIN_SIDE, MAX_PIXELS, &warn)
-        .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))?;
-    Ok(pictures.spread(most))
 }
 
 fn write(weights: &Weights, output: Output) -> anyhow::Result<()> {

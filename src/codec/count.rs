@@ -19,11 +19,10 @@ pub fn count_symbols(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Re
     let rects: Vec<TileRect> = header.tile_grid().tiles().collect();
     let mut counts = SymbolCounts::default();
     for (payload, rect) in payloads.iter().zip(rects) {
-        let decoded = decoder.decode_payload(payload, |reader| {
+        decoder.decode_payload(payload, rect, |reader| {
             let counts = &mut counts;
             decoder.code_tile(rect, &mut Counter { reader, counts })
-        });
-        decoded.map_err(|error| decoder.name_tile(error, &rect))?;
+        })?;
     }
     Ok(counts)
 }

@@ -286,13 +286,23 @@ impl<'a> Decoder<'a> {
         let Some(payload) = &self.source.tiles[index] else {
             return Ok(None);
         };
-        let tile = self.decode_payload(payload, |reader| self.code_tile(rect, reader));
-        let tile = tile.map_err(|error| self.name_tile(error, &rect));
+        let tile = self.decode_payload(payload, rect, |reader| self.code_tile(rect, reader));
         self.note(DamagedPart::Tile(index), tile)
     }
 
-    /// Reads a tile's symbols by `code`, and checks that they are those that were meant.
+    /// Reads the symbols of the tile at `rect` by `code`, and checks that they are those that
+    /// were meant; an error says which tile it is.
     pub(super) fn decode_payload(
+        &self,
+        payload: &TilePayload,
+        rect: TileRect,
+        code: impl FnOnce(&mut Reader) -> Result<CodedTile>,
+    ) -> Result<CodedTile> {
+        self.read_payload(payload, code)
+            .map_err(|error| self.name_tile(error, &rect))
+    }
+
+    fn read_payload(
         &self,
         payload: &TilePayload,
         code: impl FnOnce(&mut Reader) -> Result<CodedTile>,
@@ -324,7 +334,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Says which tile of several is damaged.
-    pub(super) fn name_tile(&self, error: Error, rect: &TileRect) -> Error {
+    fn name_tile(&self, error: Error, rect: &TileRect) -> Error {
         match error {
             // Where damage is listed, the list says which tile it is.
             Error::Corrupt(what) if self.source.tiles.len() > 1 && self.damage.is_none() => {

@@ -103,11 +103,10 @@ pub fn bit_usage(
     let grid = header.tile_grid();
     let one = |(payload, rect)| {
         let mut ledger = Ledger::new(model.config(), Area::from(rect).in_latents());
-        let decoded = decoder.decode_payload(payload, |reader| {
+        decoder.decode_payload(payload, rect, |reader| {
             let ledger = &mut ledger;
             decoder.code_tile(rect, &mut Observer { reader, ledger })
-        });
-        decoded.map_err(|error| decoder.name_tile(error, &rect))?;
+        })?;
         let tile = TileUsage {
             rect,
             symbol_bits: ledger.blocks.iter().sum(),

@@ -325,6 +325,16 @@ impl QualityModel<'_> {
 }
 
 #[cfg(test)]
+impl Inference {
+    /// The tiny model of the golden vectors.
+    pub(super) fn tiny() -> Self {
+        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
+        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
+        Self::new(weights).expect("the network can be built")
+    }
+}
+
+#[cfg(test)]
 impl QualityModel<'_> {
     /// The analysis transform as the network defines it: of a whole picture.
     pub(super) fn analysis_of(&self, patches: &Tensor) -> Result<Vec<f32>> {

@@ -184,14 +184,7 @@ mod tests {
 
     use super::*;
     use crate::model::config::PATCH8;
-    use crate::model::{Grid, Inference, Weights};
-
-    /// The tiny model of the golden vectors.
-    fn tiny() -> Inference {
-        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
-        Inference::new(weights).expect("the network can be built")
-    }
+    use crate::model::{Grid, Inference};
 
     fn values(count: usize) -> Vec<f32> {
         let mut state = 1u32;
@@ -204,7 +197,7 @@ mod tests {
 
     /// Runs `check` where pictures of these sizes are cut into one band, several, and many.
     fn on_sizes(check: impl Fn(&Inference, usize, usize) + Sync) {
-        let model = tiny();
+        let model = Inference::tiny();
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         one_thread.expect("a thread can be started").install(|| {
             assert_eq!(bands(22, 96).count(), 3);

@@ -208,14 +208,7 @@ impl LinearGradient<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Inference, QualityModel, Weights};
-
-    /// The tiny model of the golden vectors.
-    fn tiny() -> Inference {
-        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
-        Inference::new(weights).expect("the network can be built")
-    }
+    use crate::model::{Inference, QualityModel};
 
     fn values(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed;
@@ -270,7 +263,7 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        let model = tiny();
+        let model = Inference::tiny();
         let quality = model.at_quality(30_000).expect("a quality");
         let latent = latent(&model, 8, 5);
         let weights = values(4 * 8 * 5 * PATCH8, 9);
@@ -307,7 +300,7 @@ mod tests {
 
     #[test]
     fn gradients_do_not_depend_on_threads_or_bands() {
-        let model = tiny();
+        let model = Inference::tiny();
         let quality = model.at_quality(30_000).expect("a quality");
         for (height, width) in [(4, 4), (22, 96), (30, 400)] {
             let latent = latent(&model, height, width);

@@ -232,21 +232,29 @@ fn load_pictures(
     config: &TrainConfig,
     global: &GlobalOptions,
 ) -> anyhow::Result<(Pictures, Pictures)> {
-    let warn =
-        |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
     let side = u32::try_from(config.crop).unwrap_or(u32::MAX);
-    let load = |folder: &Path, max_pixels: u64| {
-        Pictures::load(folder, side, max_pixels, &warn)
-            .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))
-    };
-    let pictures = load(&args.data, args.max_pixels)?;
+    let pictures = load_folder(&args.data, side, args.max_pixels, global)?;
     match &args.validation {
         Some(folder) => {
             let left = args.max_pixels.saturating_sub(pictures.pixels());
-            Ok((pictures, load(folder, left)?))
+            Ok((pictures, load_folder(folder, side, left, global)?))
         }
         None => Ok(pictures.split_for_validation()),
     }
+}
+
+/// The pictures below a folder of at least `side` pixels in width and height; those that are
+/// left out are warned of.
+pub(super) fn load_folder(
+    folder: &Path,
+    side: u32,
+    max_pixels: u64,
+    global: &GlobalOptions,
+) -> anyhow::Result<Pictures> {
+    let warn =
+        |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
+    Pictures::load(folder, side, max_pixels, &warn)
+        .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))
 }
 
 fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {

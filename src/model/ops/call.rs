@@ -133,18 +133,28 @@ pub fn from_gpu(device: &CudaDevice, values: CudaSlice<f32>, shape: &Shape) -> T
 }
 
 #[cfg(test)]
-pub(super) use emulation::emulated;
+pub(super) use emulation::{emulated, repeatable};
 
 /// Holds the kernels, run on the CPU, against the functions beside them.
 #[cfg(test)]
 mod emulation {
     use std::cell::Cell;
 
+    use candle_core::{Device, Result, Shape, Tensor};
+
     use super::Call;
     use crate::kernels::cuda::emulation::emulator;
 
     thread_local! {
         static CHECKS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// A tensor of repeatable values in -2.5..2.55.
+    pub fn repeatable(shape: impl Into<Shape>, seed: usize) -> Result<Tensor> {
+        let shape = shape.into();
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
+        let values: Vec<f32> = (0..shape.elem_count()).map(value).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu)
     }
 
     /// Runs `f`, in which every call is compared with its kernel.

@@ -403,19 +403,12 @@ pub fn total(bits: Vec<Tensor>) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::Var;
 
-    use super::super::call::emulated;
+    use super::super::call::{emulated, repeatable as tensor};
     use super::super::tape::recorded;
     use super::super::train::{Precision, squared_error};
     use super::*;
-
-    fn tensor(shape: impl Into<Shape>, seed: usize) -> Result<Tensor> {
-        let shape = shape.into();
-        let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
-        let values: Vec<f32> = (0..shape.elem_count()).map(value).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu)
-    }
 
     fn values(x: &Tensor) -> Result<Vec<f32>> {
         x.detach().flatten_all()?.to_vec1()

@@ -356,18 +356,9 @@ pub(super) fn depthwise_parameter_gradient(x: &Tensor, g: &Tensor) -> Result<Ten
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
-    use super::super::call::emulated;
+    use super::super::call::{emulated, repeatable as tensor};
     use super::super::rate;
     use super::*;
-
-    fn tensor(shape: impl Into<Shape>, seed: usize) -> Result<Tensor> {
-        let shape = shape.into();
-        let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
-        let values: Vec<f32> = (0..shape.elem_count()).map(value).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu)
-    }
 
     #[test]
     fn kernels_agree_with_the_cpu() -> Result<()> {
