@@ -1,10 +1,14 @@
 //! Pictures as people have them, in tests/inputs: odd JPEG layouts, cut and damaged files, color spaces,
 //! metadata in every place. Each is read as it is meant, or there is a word about what is not kept of it.
 
+#[path = "common/psnr.rs"]
+mod psnr;
+
 use std::path::Path;
 
 use aec::image::io::{self, OutputFormat, Warning};
 use aec::{Error, Image, Limits, Resolution};
+use psnr::psnr;
 
 fn file(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inputs");
@@ -42,16 +46,6 @@ fn round_trip(image: &Image) -> Image {
     let (back, warnings) = read(&png);
     assert_eq!(warnings, []);
     back
-}
-
-fn psnr(a: &Image, b: &Image) -> f64 {
-    assert_eq!((a.width, a.height), (b.width, b.height));
-    let squares = a
-        .rgb
-        .iter()
-        .zip(&b.rgb)
-        .map(|(&x, &y)| f64::from(x.abs_diff(y)).powi(2));
-    10.0 * (255.0_f64.powi(2) * a.rgb.len() as f64 / squares.sum::<f64>().max(1e-9)).log10()
 }
 
 #[test]
@@ -378,6 +372,67 @@ fn xmp_that_is_no_utf_8_is_kept() {
     }
     let xmp = plain("xmp-utf16.webp").metadata.xmp.unwrap();
     assert!(String::from_utf8(xmp).unwrap().contains("xmpmeta"));
+}
+
+/// A JPEG segment.
+fn segment(marker: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    let length = (content.len() as u16 + 2).to_be_bytes();
+    [&[0xff, marker][..], &length, &content].concat()
+}
+
+#[test]
+fn extended_xmp_joins_its_packet() {
+    // 100 kB, which takes two segments.
+    let extension = format!(
+        "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='r'><rdf:Description rdf:about='' \
+         xmlns:d='depth' d:map='{}'/></rdf:RDF></x:xmpmeta>",
+        "0123456789".repeat(10_000)
+    );
+    // The MD5 of that.
+    let digest = b"20C0CD3EDDAA5A6F225F8654C9252A08";
+    let packet = format!(
+        "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='r'><rdf:Description rdf:about='' \
+         xmlns:xmpNote='note' xmpNote:HasExtendedXMP='{}'/></rdf:RDF></x:xmpmeta>",
+        std::str::from_utf8(digest).unwrap()
+    );
+    let whole = (extension.len() as u32).to_be_bytes();
+    let part = |range: std::ops::Range<usize>| {
+        let offset = (range.start as u32).to_be_bytes();
+        let identifier = b"http://ns.adobe.com/xmp/extension/\0";
+        segment(
+            0xe1,
+            &[
+                identifier,
+                digest,
+                &whole,
+                &offset,
+                &extension.as_bytes()[range],
+            ],
+        )
+    };
+    let (first, second) = (part(0..60_000), part(60_000..extension.len()));
+    let packet = segment(
+        0xe1,
+        &[b"http://ns.adobe.com/xap/1.0/\0", packet.as_bytes()],
+    );
+    let jpeg = file("layout-420.jpg");
+    let with = |segments: &[&[u8]]| [&jpeg[..20], &segments.concat(), &jpeg[20..]].concat();
+    let (image, warnings) = read(&with(&[&second, &packet, &first]));
+    assert_eq!(warnings, []);
+    let merged = String::from_utf8(image.metadata.xmp.clone().unwrap()).unwrap();
+    assert!(
+        merged.len() > 100_000 && merged.contains("d:map='0123") && !merged.contains("HasExtended")
+    );
+    assert_eq!(merged.matches("<rdf:RDF").count(), 1);
+    assert_eq!(round_trip(&image), image);
+    // Without a part of it, the packet is as it was.
+    let (image, warnings) = read(&with(&[&packet, &second]));
+    assert_eq!(
+        warnings[0].to_string(),
+        "the extended XMP is damaged and left out"
+    );
+    assert!(image.metadata.xmp.unwrap().len() < 300);
 }
 
 #[test]

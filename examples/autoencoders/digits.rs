@@ -1,5 +1,6 @@
 //! Handwritten digits in the idx format of MNIST.
 
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -23,14 +24,16 @@ pub struct Digits {
 impl Digits {
     /// Reads the set `name` (`train` or `t10k`) in `folder`.
     pub fn read(folder: &Path, name: &str) -> Result<Self> {
-        let (sizes, pixels) = read_idx(folder, &format!("{name}-images-idx3-ubyte"))?;
-        ensure!(sizes[1..] == [SIDE, SIDE], "pictures are not 28x28");
-        let (_, labels) = read_idx(folder, &format!("{name}-labels-idx1-ubyte"))?;
-        ensure!(labels.len() == sizes[0], "not as many labels as pictures");
+        let pixels = read_idx(folder, &format!("{name}-images-idx3-ubyte"), &[28, 28])?;
+        let labels = read_idx(folder, &format!("{name}-labels-idx1-ubyte"), &[])?;
+        let count = labels.len();
+        ensure!(
+            count * PIXELS == pixels.len(),
+            "not as many labels as pictures"
+        );
         ensure!(labels.iter().all(|&label| label < 10), "labels over 9");
-        ensure!(!labels.is_empty(), "no pictures");
         let ink: Vec<f32> = pixels.iter().map(|&p| f32::from(p) / 255.0).collect();
-        let pixels = Tensor::from_vec(ink, (labels.len(), PIXELS), &Device::Cpu)?;
+        let pixels = Tensor::from_vec(ink, (count, PIXELS), &Device::Cpu)?;
         Ok(Self { pixels, labels })
     }
 
@@ -44,34 +47,29 @@ impl Digits {
     }
 }
 
-/// Sizes and bytes of an array: `0, 0, 8`, the number of dimensions, each as 32 bits with the
-/// highest byte first, and the values.
-fn read_idx(folder: &Path, name: &str) -> Result<(Vec<usize>, Vec<u8>)> {
+/// The values of an array of items of these sizes. Before them stand `0, 0, 8`, the number of
+/// dimensions, and each of those as 32 bits with the highest byte first.
+fn read_idx(folder: &Path, name: &str, item: &[u32]) -> Result<Vec<u8>> {
     let (plain, zipped) = (folder.join(name), folder.join(format!("{name}.gz")));
     let mut bytes = Vec::new();
     if plain.exists() {
-        bytes = std::fs::read(&plain).with_context(|| format!("cannot read '{name}'"))?;
+        bytes = fs::read(&plain).with_context(|| format!("cannot read '{name}'"))?;
     } else {
-        let file = std::fs::File::open(&zipped)
-            .with_context(|| format!("no '{name}' or '{name}.gz' in '{}'", folder.display()))?;
+        let missing = || format!("no '{name}' or '{name}.gz' in '{}'", folder.display());
+        let file = fs::File::open(&zipped).with_context(missing)?;
         GzDecoder::new(file).read_to_end(&mut bytes)?;
     }
-    let dimensions = usize::from(name.contains("idx3")) * 2 + 1;
-    let header = bytes.get(..4 + 4 * dimensions);
-    let header = header.with_context(|| format!("'{name}' is too short"))?;
+    let length = item.iter().product::<u32>() as usize;
+    let values = bytes.split_off(bytes.len().min(8 + 4 * item.len()));
+    let count = (values.len() / length) as u32;
+    let mut header = vec![0, 0, 8, 1 + item.len() as u8];
+    for size in [&[count], item].concat() {
+        header.extend(size.to_be_bytes());
+    }
+    let is_whole = count > 0 && values.len() % length == 0;
     ensure!(
-        header[..4] == [0, 0, 8, dimensions as u8],
-        "'{name}' is no idx file"
+        bytes == header && is_whole,
+        "'{name}' is no whole idx file of such items"
     );
-    let size = |b: &[u8]| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize;
-    let sizes: Vec<usize> = header[4..].chunks_exact(4).map(size).collect();
-    let values = bytes.split_off(header.len());
-    let expected = sizes
-        .iter()
-        .try_fold(1usize, |n, &size| n.checked_mul(size));
-    ensure!(
-        expected == Some(values.len()),
-        "'{name}' is cut off or too long"
-    );
-    Ok((sizes, values))
+    Ok(values)
 }

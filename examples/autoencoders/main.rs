@@ -9,7 +9,6 @@
 //! Run `cargo run --release --example autoencoders -- dense --data mnist --out dense`.
 
 mod digits;
-mod features;
 mod networks;
 mod pictures;
 mod training;
@@ -21,42 +20,37 @@ mod tests;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use clap::builder::PossibleValue;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use digits::Digits;
-use uses::{Figures, Lab};
+use training::Lab;
+use uses::Figures;
 
 /// Every operation on tensors allocates its result; an allocator that keeps large buffers
 /// triples the speed of training on a CPU.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    /// 784-400-20-400-784, the reference
-    Dense,
-    /// 784-32-784, the smallest that works
-    Small,
-    /// Strided convolutions: fewer parameters, lower loss
-    Convolutional,
-    /// Noisy digits in, clean ones out
-    Denoising,
-    /// A wide code of which few units are active
-    Sparse,
-    /// A code to draw from: new digits
-    Variational,
-    /// Digits never seen are rebuilt badly
-    Anomaly,
-    /// 20 codes against 20 principal components
-    Features,
-}
+/// Names of the experiments, what each is, and what runs it.
+const KINDS: [(&str, &str, fn(&mut Lab) -> Result<Figures>); 8] = [
+    ("dense", "784-400-20-400-784", uses::dense),
+    ("small", "784-32-784", uses::small),
+    ("convolutional", "convolutions", uses::convolutional),
+    ("denoising", "noise in, none out", uses::denoising),
+    ("sparse", "few active units", uses::sparse),
+    ("variational", "new digits", uses::variational),
+    ("anomaly", "digits never seen", uses::anomaly),
+    ("features", "codes as features", uses::features),
+];
 
 /// Trains one kind of autoencoder on digits and shows what it is good for
 #[derive(Debug, Parser)]
 struct Args {
-    kind: Kind,
+    #[arg(value_parser = KINDS.map(|(name, help, _)| PossibleValue::new(name).help(help)))]
+    kind: String,
     /// Folder with the four MNIST files in idx format, gzipped or not
     #[arg(long)]
     data: PathBuf,
@@ -94,14 +88,7 @@ fn run(args: Args) -> Result<Figures> {
         batch: args.batch,
         random: ChaCha8Rng::seed_from_u64(args.seed),
     };
-    match args.kind {
-        Kind::Dense => uses::compression(&mut lab, networks::dense),
-        Kind::Small => uses::small(&mut lab),
-        Kind::Convolutional => uses::compression(&mut lab, networks::convolutional),
-        Kind::Denoising => uses::denoising(&mut lab),
-        Kind::Sparse => uses::sparse(&mut lab),
-        Kind::Variational => uses::variational(&mut lab),
-        Kind::Anomaly => uses::anomaly(&mut lab),
-        Kind::Features => uses::features(&mut lab),
-    }
+    let kind = KINDS.iter().find(|(name, ..)| *name == args.kind);
+    let (_, _, experiment) = kind.context("there is no such kind")?;
+    experiment(&mut lab)
 }

@@ -22,6 +22,29 @@ pub struct Autoencoder {
 }
 
 impl Autoencoder {
+    /// Linear layers of these sizes, with ReLU between them.
+    fn new(encoder: &[usize], decoder: &[usize], weights: VarBuilder) -> Result<Self> {
+        let layers = |sizes: &[usize], weights: VarBuilder| {
+            let mut layers = seq();
+            for (i, pair) in sizes.windows(2).enumerate() {
+                if i > 0 {
+                    layers = layers.add(Activation::Relu);
+                }
+                layers = layers.add(linear(pair[0], pair[1], weights.pp(i))?);
+            }
+            Ok::<_, candle_core::Error>(layers)
+        };
+        let encoder = layers(encoder, weights.pp("encoder"))?;
+        let decoder = layers(decoder, weights.pp("decoder"))?;
+        Ok(Self { encoder, decoder })
+    }
+
+    /// The same with a code that is zero or positive.
+    fn with_active_code(mut self) -> Self {
+        self.encoder = self.encoder.add(Activation::Relu);
+        self
+    }
+
     /// The codes of pictures, without a trace of how they came about.
     pub fn encode(&self, pixels: &Tensor) -> Result<Tensor> {
         Ok(self.encoder.forward(pixels)?.detach())
@@ -40,80 +63,47 @@ impl Autoencoder {
 
 /// 784-400-20-400-784.
 pub fn dense(weights: VarBuilder) -> Result<Autoencoder> {
-    Ok(Autoencoder {
-        encoder: layers(&[PIXELS, 400, CODE], weights.pp("encoder"))?,
-        decoder: layers(&[CODE, 400, PIXELS], weights.pp("decoder"))?,
-    })
+    Autoencoder::new(&[PIXELS, 400, CODE], &[CODE, 400, PIXELS], weights)
 }
 
 /// 784-32-784.
 pub fn small(weights: VarBuilder) -> Result<Autoencoder> {
-    Ok(Autoencoder {
-        encoder: layers(&[PIXELS, 32], weights.pp("encoder"))?.add(Activation::Relu),
-        decoder: layers(&[32, PIXELS], weights.pp("decoder"))?,
-    })
+    Ok(Autoencoder::new(&[PIXELS, 32], &[32, PIXELS], weights)?.with_active_code())
 }
 
-/// 784-400-128-400-784 with a code that is zero or positive.
+/// 784-400-128-400-784.
 pub fn wide(weights: VarBuilder) -> Result<Autoencoder> {
-    Ok(Autoencoder {
-        encoder: layers(&[PIXELS, 400, WIDE_CODE], weights.pp("encoder"))?.add(Activation::Relu),
-        decoder: layers(&[WIDE_CODE, 400, PIXELS], weights.pp("decoder"))?,
-    })
+    let (encoder, decoder) = ([PIXELS, 400, WIDE_CODE], [WIDE_CODE, 400, PIXELS]);
+    Ok(Autoencoder::new(&encoder, &decoder, weights)?.with_active_code())
 }
 
 /// Like [`dense`], with an encoder that gives a mean and a logarithm of the variance of each
 /// number of the code.
 pub fn variational(weights: VarBuilder) -> Result<Autoencoder> {
-    Ok(Autoencoder {
-        encoder: layers(&[PIXELS, 400, 2 * CODE], weights.pp("encoder"))?,
-        decoder: layers(&[CODE, 400, PIXELS], weights.pp("decoder"))?,
-    })
+    Autoencoder::new(&[PIXELS, 400, 2 * CODE], &[CODE, 400, PIXELS], weights)
 }
 
 /// 28x28 pixels to 14x14 of 16 channels, 7x7 of 32, and the code; and the same way back.
 pub fn convolutional(weights: VarBuilder) -> Result<Autoencoder> {
-    const NARROW: usize = 16;
-    const WIDE: usize = 32;
-    const FLAT: usize = WIDE * SIDE * SIDE / 16;
-    let half = Conv2dConfig {
-        stride: 2,
-        padding: 1,
-        ..Default::default()
-    };
-    let double = ConvTranspose2dConfig {
-        stride: 2,
-        padding: 1,
-        ..Default::default()
-    };
+    const FLAT: usize = 32 * 7 * 7;
+    let (mut half, mut double) = (Conv2dConfig::default(), ConvTranspose2dConfig::default());
+    (half.stride, half.padding, double.stride, double.padding) = (2, 1, 2, 1);
     let (down, up) = (weights.pp("encoder"), weights.pp("decoder"));
     let encoder = seq()
         .add_fn(|pixels| pixels.reshape(((), 1, SIDE, SIDE)))
-        .add(conv2d(1, NARROW, 4, half, down.pp("conv1"))?)
+        .add(conv2d(1, 16, 4, half, down.pp("conv1"))?)
         .add(Activation::Relu)
-        .add(conv2d(NARROW, WIDE, 4, half, down.pp("conv2"))?)
+        .add(conv2d(16, 32, 4, half, down.pp("conv2"))?)
         .add(Activation::Relu)
         .add_fn(|features| features.flatten_from(1))
         .add(linear(FLAT, CODE, down.pp("code"))?);
     let decoder = seq()
         .add(linear(CODE, FLAT, up.pp("code"))?)
         .add(Activation::Relu)
-        .add_fn(|features| features.reshape(((), WIDE, SIDE / 4, SIDE / 4)))
-        .add(conv_transpose2d(WIDE, NARROW, 4, double, up.pp("conv2"))?)
+        .add_fn(|features| features.reshape(((), 32, 7, 7)))
+        .add(conv_transpose2d(32, 16, 4, double, up.pp("conv2"))?)
         .add(Activation::Relu)
-        .add(conv_transpose2d(NARROW, 1, 4, double, up.pp("conv1"))?)
+        .add(conv_transpose2d(16, 1, 4, double, up.pp("conv1"))?)
         .add_fn(|pixels| pixels.flatten_from(1));
     Ok(Autoencoder { encoder, decoder })
-}
-
-/// Linear layers of these sizes, with ReLU between them.
-fn layers(sizes: &[usize], weights: VarBuilder) -> Result<Sequential> {
-    let mut layers = seq();
-    for (i, pair) in sizes.windows(2).enumerate() {
-        if i > 0 {
-            layers = layers.add(Activation::Relu);
-        }
-        layers = layers.add(linear(pair[0], pair[1], weights.pp(i))?);
-    }
-    Ok(layers)
 }

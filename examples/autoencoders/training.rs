@@ -1,12 +1,82 @@
 //! How all of them are trained: Adam on the cross-entropy of pixels.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use candle_core::{Device, Result, Shape, Tensor};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarMap};
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+
+use super::digits::Digits;
+use super::networks::Autoencoder;
+use super::pictures::write_chart;
+
+/// What an experiment works with.
+pub struct Lab {
+    pub train: Digits,
+    pub test: Digits,
+    pub out: PathBuf,
+    /// Epochs and batch size instead of an experiment's own.
+    pub epochs: Option<usize>,
+    pub batch: Option<usize>,
+    pub random: ChaCha8Rng,
+}
+
+/// Makes a network of fresh weights.
+pub type Build = fn(VarBuilder) -> Result<Autoencoder>;
+/// The loss of a batch of pictures.
+pub type Loss = fn(&Autoencoder, &Tensor, &mut ChaCha8Rng) -> Result<Tensor>;
+
+impl Lab {
+    /// Trains a network on `pixels` with Adam at a rate of 1e-3, and prints and draws every epoch's
+    /// losses: of the training pictures, during the epoch, and of the test pictures after it.
+    /// Returns the network and the last test loss.
+    pub fn fit(
+        &mut self,
+        pixels: &Tensor,
+        build: Build,
+        (epochs, batch): (usize, usize),
+        loss: Loss,
+    ) -> anyhow::Result<(Autoencoder, f64)> {
+        let weights = VarMap::new();
+        let network = build(VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu))?;
+        let count: usize = weights.all_vars().iter().map(|var| var.elem_count()).sum();
+        println!("{count} parameters, {} pictures", pixels.dim(0)?);
+        let random = &mut self.random;
+        draw_weights(&weights, random)?;
+        let mut settings = ParamsAdamW::default();
+        (settings.lr, settings.weight_decay) = (1e-3, 0.0);
+        let mut adam = AdamW::new(weights.all_vars(), settings)?;
+        let mut order: Vec<u32> = (0..pixels.dim(0)? as u32).collect();
+        let all: Vec<u32> = (0..self.test.pixels.dim(0)? as u32).collect();
+        let (mut curves, mut test) = ([("train".into(), vec![]), ("test".into(), vec![])], 0.0);
+        for number in 1..=self.epochs.unwrap_or(epochs).max(1) {
+            let start = Instant::now();
+            order.shuffle(random);
+            let train = mean_loss(
+                pixels,
+                &order,
+                self.batch.unwrap_or(batch).max(1),
+                |batch| {
+                    let loss = loss(&network, batch, random)?;
+                    adam.backward_step(&loss)?;
+                    Ok(loss)
+                },
+            )?;
+            test = mean_loss(&self.test.pixels, &all, 500, |b| loss(&network, b, random))?;
+            let time = start.elapsed().as_secs_f64();
+            println!(
+                "epoch {number:2}: training loss {train:.4}, test loss {test:.4} ({time:.1} s)"
+            );
+            curves[0].1.push((number as f64, train));
+            curves[1].1.push((number as f64, test));
+        }
+        write_chart(&self.out.join("loss.svg"), "Loss by epoch", &curves, true)?;
+        Ok((network, test))
+    }
+}
 
 /// Binary cross-entropy between `pixels` and the sigmoid of `logits`, in nats: summed over the
 /// pixels of a picture, mean over pictures.
@@ -16,50 +86,6 @@ pub fn cross_entropy(logits: &Tensor, pixels: &Tensor) -> Result<Tensor> {
     let softplus = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
     let loss = ((logits.relu()? - (logits * pixels)?)? + softplus)?;
     loss.sum_all()? / pixels.dim(0)? as f64
-}
-
-/// The pictures of a training, and how often and how many at once they are shown.
-pub struct Plan<'a> {
-    pub train: &'a Tensor,
-    pub test: &'a Tensor,
-    pub epochs: usize,
-    pub batch: usize,
-}
-
-/// Adam at a rate of 1e-3 on `loss`, a function of a batch of pictures. Prints and returns every
-/// epoch's losses: of the training pictures, during the epoch, and of the test pictures after it.
-pub fn train(
-    weights: &VarMap,
-    plan: &Plan,
-    random: &mut ChaCha8Rng,
-    loss: impl Fn(&Tensor, &mut ChaCha8Rng) -> Result<Tensor>,
-) -> Result<Vec<[f64; 2]>> {
-    draw_weights(weights, random)?;
-    let adam = ParamsAdamW {
-        lr: 1e-3,
-        weight_decay: 0.0,
-        ..Default::default()
-    };
-    let mut adam = AdamW::new(weights.all_vars(), adam)?;
-    let mut order: Vec<u32> = (0..plan.train.dim(0)? as u32).collect();
-    let mut epochs = Vec::new();
-    for number in 1..=plan.epochs {
-        let start = Instant::now();
-        order.shuffle(random);
-        let train = mean_loss(plan.train, &order, plan.batch, |batch| {
-            let loss = loss(batch, random)?;
-            adam.backward_step(&loss)?;
-            Ok(loss)
-        })?;
-        let all: Vec<u32> = (0..plan.test.dim(0)? as u32).collect();
-        let test = mean_loss(plan.test, &all, 500, |batch| loss(batch, random))?;
-        let seconds = start.elapsed().as_secs_f64();
-        println!(
-            "epoch {number:2}: training loss {train:.4}, test loss {test:.4} ({seconds:.1} s)"
-        );
-        epochs.push([train, test]);
-    }
-    Ok(epochs)
 }
 
 /// The mean over all pictures of `loss`, taken batch by batch in `order`.
@@ -77,24 +103,21 @@ fn mean_loss(
     Ok(sum / order.len() as f64)
 }
 
-/// Draws the weights, which candle draws without a seed, anew: uniform up to one over the square
-/// root of a unit's inputs, as PyTorch does. Biases start at zero.
+/// Draws the weights, which candle draws without a seed, anew: uniform up to the square root of six
+/// over the sum of a unit's inputs and outputs (Glorot and Bengio). Biases start at zero.
 fn draw_weights(weights: &VarMap, random: &mut ChaCha8Rng) -> Result<()> {
-    let vars = weights
-        .data()
-        .lock()
-        .expect("no thread panics with the lock");
+    let vars = weights.data().lock().expect("no thread panics with it");
     let mut names: Vec<&String> = vars.keys().collect();
     names.sort();
-    for name in names {
-        let var = &vars[name];
+    for var in names.into_iter().map(|name| &vars[name]) {
         let bound = match var.dims() {
-            [_] => 0.0,
-            dims => 1.0 / (dims[1..].iter().product::<usize>() as f32).sqrt(),
+            [a, b, window @ ..] => {
+                (6.0 / ((a + b) * window.iter().product::<usize>()) as f32).sqrt()
+            }
+            _ => 0.0,
         };
-        let values: Vec<f32> = (0..var.elem_count())
-            .map(|_| bound * random.random_range(-1.0..1.0f32))
-            .collect();
+        let mut draw = || bound * random.random_range(-1.0..1.0f32);
+        let values: Vec<f32> = (0..var.elem_count()).map(|_| draw()).collect();
         var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
     }
     Ok(())

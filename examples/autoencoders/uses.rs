@@ -1,17 +1,15 @@
 //! The experiments: what is trained on what, and what it is good for.
 
 use std::f64::consts::LN_2;
-use std::path::PathBuf;
 
 use candle_core::{D, DType, Device, Module, Result, Tensor};
-use candle_nn::{VarBuilder, VarMap};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
-use super::digits::{Digits, PIXELS};
-use super::features::{neighbor_accuracy, principal_components};
+use super::digits::PIXELS;
 use super::networks::{self, Autoencoder, CODE, WIDE_CODE};
 use super::pictures::{Series, write_chart, write_digits};
-use super::training::{Plan, cross_entropy, noise, train};
+use super::training::{Build, Lab, Loss, cross_entropy, noise};
 
 /// Digits in a row of the pictures.
 const ROW: usize = 16;
@@ -21,55 +19,7 @@ const PRICE: f64 = 0.1;
 /// What an experiment found, by name.
 pub type Figures = Vec<(String, f64)>;
 
-/// What an experiment works with.
-pub struct Lab {
-    pub train: Digits,
-    pub test: Digits,
-    pub out: PathBuf,
-    /// Epochs and batch size instead of an experiment's own.
-    pub epochs: Option<usize>,
-    pub batch: Option<usize>,
-    pub random: ChaCha8Rng,
-}
-
-/// Makes a network of fresh weights.
-type Build = fn(VarBuilder) -> Result<Autoencoder>;
-/// The loss of a batch of pictures.
-type Loss = fn(&Autoencoder, &Tensor, &mut ChaCha8Rng) -> Result<Tensor>;
-
 impl Lab {
-    /// Trains a network on `pixels` and draws its losses. Returns it with its loss on the test set.
-    fn fit(
-        &mut self,
-        pixels: &Tensor,
-        build: Build,
-        (epochs, batch): (usize, usize),
-        loss: Loss,
-    ) -> anyhow::Result<(Autoencoder, f64)> {
-        let weights = VarMap::new();
-        let network = build(VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu))?;
-        let count: usize = weights.all_vars().iter().map(|var| var.elem_count()).sum();
-        println!("{count} parameters, {} pictures", pixels.dim(0)?);
-        let plan = Plan {
-            train: pixels,
-            test: &self.test.pixels,
-            epochs: self.epochs.unwrap_or(epochs).max(1),
-            batch: self.batch.unwrap_or(batch).max(1),
-        };
-        let loss = |batch: &Tensor, random: &mut _| loss(&network, batch, random);
-        let losses = train(&weights, &plan, &mut self.random, loss)?;
-        let curve = |i: usize, name: &str| Series {
-            name: name.into(),
-            points: (1..)
-                .zip(&losses)
-                .map(|(x, loss)| (f64::from(x), loss[i]))
-                .collect(),
-        };
-        let curves = [curve(0, "train"), curve(1, "test")];
-        write_chart(&self.out.join("loss.svg"), "Loss by epoch", &curves, true)?;
-        Ok((network, losses[losses.len() - 1][1]))
-    }
-
     /// Writes rows of digits as `name`.
     fn draw(&self, name: &str, rows: &[Tensor]) -> anyhow::Result<()> {
         write_digits(&self.out.join(name), rows)
@@ -87,23 +37,26 @@ fn first(pictures: &Tensor) -> Result<Tensor> {
     pictures.narrow(0, 0, ROW.min(pictures.dim(0)?))
 }
 
-fn figure(name: impl Into<String>, value: f64) -> (String, f64) {
-    (name.into(), value)
-}
-
 /// The loss of most: how badly the pixels are rebuilt.
 fn rebuilding(network: &Autoencoder, pixels: &Tensor, _: &mut ChaCha8Rng) -> Result<Tensor> {
-    cross_entropy(
-        &network.decoder.forward(&network.encoder.forward(pixels)?)?,
-        pixels,
-    )
+    let logits = network.decoder.forward(&network.encoder.forward(pixels)?)?;
+    cross_entropy(&logits, pixels)
 }
 
-/// Compression of a picture to the 20 numbers of a dense or a convolutional network.
-pub fn compression(lab: &mut Lab, build: Build) -> anyhow::Result<Figures> {
+/// Compression of a picture to 20 numbers.
+pub fn dense(lab: &mut Lab) -> anyhow::Result<Figures> {
+    compression(lab, networks::dense)
+}
+
+/// The same by a network of an eighth of the parameters.
+pub fn convolutional(lab: &mut Lab) -> anyhow::Result<Figures> {
+    compression(lab, networks::convolutional)
+}
+
+fn compression(lab: &mut Lab, build: Build) -> anyhow::Result<Figures> {
     let (network, loss) = lab.fit(&lab.train.pixels.clone(), build, (10, 128), rebuilding)?;
     lab.draw_rebuilt(&network)?;
-    Ok(vec![figure("test loss", loss)])
+    Ok(vec![("test loss".into(), loss)])
 }
 
 /// One layer each way. Its loss is the mean over pixels, as it is usually quoted.
@@ -111,7 +64,7 @@ pub fn small(lab: &mut Lab) -> anyhow::Result<Figures> {
     let loss: Loss = |network, pixels, random| rebuilding(network, pixels, random)? / PIXELS as f64;
     let (network, loss) = lab.fit(&lab.train.pixels.clone(), networks::small, (50, 256), loss)?;
     lab.draw_rebuilt(&network)?;
-    Ok(vec![figure("test loss per pixel", loss)])
+    Ok(vec![("test loss per pixel".into(), loss)])
 }
 
 /// The code has no room for noise, so that what comes out is the picture without it.
@@ -127,8 +80,11 @@ pub fn denoising(lab: &mut Lab) -> anyhow::Result<Figures> {
     let rows = [first(clean)?, first(&noisy)?, first(&denoised)?];
     lab.draw("reconstructions.png", &rows)?;
     Ok(vec![
-        figure("PSNR of noisy pictures, dB", psnr(&noisy, clean)?),
-        figure("PSNR of denoised pictures, dB", psnr(&denoised, clean)?),
+        ("PSNR of noisy pictures, dB".into(), psnr(&noisy, clean)?),
+        (
+            "PSNR of denoised pictures, dB".into(),
+            psnr(&denoised, clean)?,
+        ),
     ])
 }
 
@@ -162,8 +118,8 @@ pub fn sparse(lab: &mut Lab) -> anyhow::Result<Figures> {
     let active = network.encode(pixels)?.gt(0f32)?.to_dtype(DType::F32)?;
     let active = f64::from(active.mean_all()?.to_scalar::<f32>()?);
     Ok(vec![
-        figure("test loss without the price", loss.into()),
-        figure("active units of 128", active * WIDE_CODE as f64),
+        ("test loss without the price".into(), loss.into()),
+        ("active units of 128".into(), active * WIDE_CODE as f64),
     ])
 }
 
@@ -198,9 +154,9 @@ pub fn variational(lab: &mut Lab) -> anyhow::Result<Figures> {
     let walks = (0..5).map(walk).collect::<Result<Vec<_>>>()?;
     lab.draw("walks.png", &walks)?;
     Ok(vec![
-        figure("test loss (negative ELBO), nats", loss),
-        figure("of it rate (KL divergence), nats", rate),
-        figure("rate, bits per picture", rate / LN_2),
+        ("test loss (negative ELBO), nats".into(), loss),
+        ("of it rate (KL divergence), nats".into(), rate),
+        ("rate, bits per picture".into(), rate / LN_2),
     ])
 }
 
@@ -219,7 +175,7 @@ fn divergence(mean: &Tensor, log_variance: &Tensor) -> Result<Tensor> {
 
 /// What was never seen is rebuilt badly: nine digits are the usual, the tenth is the anomaly.
 pub fn anomaly(lab: &mut Lab) -> anyhow::Result<Figures> {
-    let (mut figures, mut rows) = (Vec::new(), Vec::new());
+    let (mut figures, mut rows) = (Figures::new(), Vec::new());
     for digit in 0..10 {
         let usual = lab.train.only(|label| label != digit)?;
         println!("without the digit {digit}:");
@@ -227,16 +183,13 @@ pub fn anomaly(lab: &mut Lab) -> anyhow::Result<Figures> {
         let errors = squared_errors(&network.rebuild(&lab.test.pixels)?, &lab.test.pixels)?;
         let area = area_under_curve(&errors, |i| lab.test.labels[i] == digit);
         println!("area under the ROC curve {area:.4}");
-        figures.push(figure(
-            format!("area under the ROC curve, digit {digit}"),
-            area,
-        ));
+        figures.push((format!("area under the ROC curve, digit {digit}"), area));
         let unusual = first(&lab.test.only(|label| label == digit)?)?;
         rows.extend([unusual.clone(), network.rebuild(&unusual)?]);
     }
     lab.draw("reconstructions.png", &rows)?;
     let mean = figures.iter().map(|(_, area)| area).sum::<f64>() / figures.len() as f64;
-    figures.push(figure("mean area", mean));
+    figures.push(("mean area".into(), mean));
     Ok(figures)
 }
 
@@ -261,21 +214,18 @@ pub fn features(lab: &mut Lab) -> anyhow::Result<Figures> {
     let (train, test) = (lab.train.pixels.clone(), lab.test.pixels.clone());
     let (network, _) = lab.fit(&train, networks::dense, (10, 128), rebuilding)?;
     lab.draw_rebuilt(&network)?;
-    let (mean, components) = principal_components(&train, CODE, &mut lab.random)?;
+    let (mean, components) = principal_components(&train, &mut lab.random)?;
     let project = |pixels: &Tensor| pixels.broadcast_sub(&mean)?.matmul(&components);
     let described = [
         ("codes", network.encode(&train)?, network.encode(&test)?),
         ("components", project(&train)?, project(&test)?),
         ("pixels", train, test),
     ];
-    let mut figures = Vec::new();
+    let mut figures = Figures::new();
     for (name, train, test) in described {
         let labels = (&lab.train.labels[..], &lab.test.labels[..]);
         let accuracy = neighbor_accuracy(&train, &test, labels)?;
-        figures.push(figure(
-            format!("5-nearest-neighbor accuracy by {name}"),
-            accuracy,
-        ));
+        figures.push((format!("5-nearest-neighbor accuracy by {name}"), accuracy));
         if name != "pixels" {
             let path = lab.out.join(format!("{name}.svg"));
             let series = by_digit(&test.narrow(1, 0, 2)?.to_vec2()?, labels.1);
@@ -287,13 +237,60 @@ pub fn features(lab: &mut Lab) -> anyhow::Result<Figures> {
 
 /// Two features of up to 2,000 pictures, a series per digit.
 fn by_digit(features: &[Vec<f32>], labels: &[u8]) -> Vec<Series> {
-    let labelled = features.iter().zip(labels).take(2000);
-    let of_digit = |digit: u8| {
-        let own = labelled.clone().filter(|(_, label)| **label == digit);
-        Series {
-            name: digit.to_string(),
-            points: own.map(|(f, _)| (f[0].into(), f[1].into())).collect(),
+    let mut series: Vec<Series> = (0..10).map(|digit| (digit.to_string(), vec![])).collect();
+    for (features, &label) in features.iter().zip(labels).take(2000) {
+        let point = (features[0].into(), features[1].into());
+        series[usize::from(label)].1.push(point);
+    }
+    series
+}
+
+/// Mean `[1, 784]` and the first principal components `[784, 20]` of pictures, by orthogonal
+/// iteration: multiply by the covariance, take from each what lies along those before it, repeat.
+fn principal_components(pixels: &Tensor, random: &mut ChaCha8Rng) -> Result<(Tensor, Tensor)> {
+    let mean = pixels.mean_keepdim(0)?;
+    let centered = pixels.broadcast_sub(&mean)?;
+    let covariance = (centered.t()?.matmul(&centered)? / pixels.dim(0)? as f64)?;
+    let mut components = noise((PIXELS, CODE), random)?;
+    for _ in 0..100 {
+        let mut columns = covariance.matmul(&components)?.chunk(CODE, 1)?;
+        for i in 0..CODE {
+            for j in 0..i {
+                let along = columns[j].broadcast_mul(&(&columns[i] * &columns[j])?.sum_all()?)?;
+                columns[i] = (&columns[i] - along)?;
+            }
+            let length = columns[i].sqr()?.sum_all()?.sqrt()?;
+            columns[i] = columns[i].broadcast_div(&length)?;
         }
-    };
-    (0..10).map(of_digit).collect()
+        components = Tensor::cat(&columns, 1)?;
+    }
+    Ok((mean, components))
+}
+
+/// The share of test pictures whose five nearest training pictures, by their features `[n, c]`,
+/// are mostly of the same label. `labels` are those of training and test.
+fn neighbor_accuracy(train: &Tensor, test: &Tensor, labels: (&[u8], &[u8])) -> Result<f64> {
+    let lengths = train.sqr()?.sum(D::Minus1)?;
+    let mut right = 0;
+    for (block, wanted) in labels.1.chunks(500).enumerate() {
+        let queries = test.narrow(0, block * 500, wanted.len())?;
+        // |a - b|² less |a|², which is the same for all neighbors of a.
+        let products = (queries.matmul(&train.t()?)? * 2.0)?;
+        let distances = lengths.broadcast_sub(&products)?.to_vec2::<f32>()?;
+        let votes = distances.par_iter().map(|row| vote(row, labels.0));
+        right += votes
+            .zip(wanted)
+            .filter(|(vote, label)| vote == *label)
+            .count();
+    }
+    Ok(right as f64 / labels.1.len() as f64)
+}
+
+/// The most frequent label of the five nearest.
+fn vote(distances: &[f32], labels: &[u8]) -> u8 {
+    let mut pairs: Vec<(&f32, &u8)> = distances.iter().zip(labels).collect();
+    let nearest = 5.min(pairs.len() - 1);
+    pairs.select_nth_unstable_by(nearest, |a, b| a.0.total_cmp(b.0));
+    let of = |digit: &u8| pairs[..nearest].iter().filter(|p| p.1 == digit).count();
+    (0..10).max_by_key(of).unwrap_or(0)
 }

@@ -106,7 +106,7 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
         let outcomes: Vec<Outcome> = args.metric.iter().map(measure).collect();
         Ok((distorted, alpha, outcomes, error))
     })?;
-    let mut out = std::io::stdout().lock();
+    let mut out = stdio::stdout()?;
     if args.json {
         writeln!(
             out,

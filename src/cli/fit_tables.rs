@@ -52,8 +52,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let output = Output::prepare(&args.out, args.overwrite.existing(Kind::Data))?;
     let weights = super::train::load_initial(&args.model)?;
-    let pictures = super::train::load_folder(&args.data, MIN_SIDE, MAX_PIXELS, global)?;
-    let pictures = pictures.spread(args.pictures.into());
+    let most = args.pictures.into();
+    let pictures = super::train::load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;
     global.say(&format!("counting in {} pictures", pictures.len()));
     let mut report = |round: Round| {
         let part = 100.0 * (round.after / round.before - 1.0);
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
             "{symbols} symbols, {part:+.2} % bits with fitted tables"
         ));
     };
-    let fitted = fit_tables(weights, &pictures, args.rounds.into(), &mut report)
+    let fitted = fit_tables(weights, pictures.images(), args.rounds.into(), &mut report)
         .context("cannot count the symbols")?;
     write(&fitted, output)?;
     global.say(&format!("model in {}", text::quoted(&args.out)));

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::image::io::Warning;
 
 /// Options that every command has.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalOptions {
     /// Print errors only

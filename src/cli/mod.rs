@@ -91,37 +91,42 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            print_usage(&error);
-            return exit_code(error.exit_code());
-        }
+        Err(error) => return print_usage(&error),
     };
     interrupt::install();
     let global = cli.global;
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let status = messages::status(&error);
-            // Who ended the run knows.
-            if status != 0 && status != messages::INTERRUPTED {
-                global.error(&error);
-            }
-            exit_code(status)
-        }
-    }
+    run(cli).map_or_else(|error| report(&error, global), |()| ExitCode::SUCCESS)
 }
 
-/// Prints what the parser says, which may repeat any argument.
-fn print_usage(error: &clap::Error) {
+/// Prints an error, unless who ended the run knows, and gives the exit status.
+fn report(error: &anyhow::Error, global: GlobalOptions) -> ExitCode {
+    let status = messages::status(error);
+    if status != 0 && status != messages::INTERRUPTED {
+        global.error(error);
+    }
+    exit_code(status)
+}
+
+/// Prints what the parser says, which may repeat any argument, and gives the exit status.
+fn print_usage(error: &clap::Error) -> ExitCode {
+    let status = exit_code(error.exit_code());
+    if !error.use_stderr() {
+        // Help, which was asked for.
+        let printed = stdio::stdout().map(drop).and_then(|()| Ok(error.print()?));
+        return printed.map_or_else(
+            |error| report(&error, GlobalOptions::default()),
+            |()| status,
+        );
+    }
     let text = error.to_string();
-    let is_safe = text.lines().all(|line| text::printable(line) == line);
-    if is_safe || !error.use_stderr() {
+    if text.lines().all(|line| text::printable(line) == line) {
         // Nothing can be done when even the terminal is gone.
         let _ = error.print();
     } else {
         let lines: Vec<String> = text.lines().map(text::printable).collect();
         let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
     }
+    status
 }
 
 fn exit_code(status: i32) -> ExitCode {
@@ -152,7 +157,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 /// Version of the program, of the format it writes, and the built-in model.
 fn print_version() -> anyhow::Result<()> {
     let model = Model::embedded().context("cannot load the built-in model")?;
-    let mut out = std::io::stdout().lock();
+    let mut out = stdio::stdout()?;
     writeln!(out, "aec {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "format version {}", crate::bitstream::VERSION)?;
     writeln!(

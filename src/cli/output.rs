@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use super::interrupt::UnfinishedFile;
 use super::messages::Complaint;
-use super::stdio::{is_standard_stream, output_name};
+use super::stdio::{self, is_standard_stream, output_name};
 use super::text;
 use crate::bitstream::SIGNATURE;
 use crate::error::Result;
@@ -128,7 +128,7 @@ impl Output {
     fn target(path: &Path, existing: Existing) -> anyhow::Result<Target> {
         let descriptor = descriptor(path);
         if is_standard_stream(path) || descriptor.as_deref().is_some_and(is_own_stdout) {
-            if io::stdout().is_terminal() {
+            if stdio::stdout()?.is_terminal() {
                 return Err(Complaint::failure(
                     "refusing to write binary data to a terminal",
                     "use '-' with a pipe, or name a file",
@@ -192,7 +192,7 @@ impl Output {
     pub fn commit(self, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> anyhow::Result<()> {
         let write = || match &self.target {
             Target::Stdout => {
-                let mut out = io::stdout().lock();
+                let mut out = stdio::stdout()?;
                 fill(&mut out)?;
                 Ok(out.flush()?)
             }

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap_complete::Shell;
 
 use super::messages::Complaint;
+use super::stdio;
 
 /// Arguments of `aec completions`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub(super) fn completions(
 ) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut definition, "aec", &mut script);
-    Ok(std::io::stdout().lock().write_all(&script)?)
+    Ok(stdio::stdout()?.write_all(&script)?)
 }
 
 /// Prints a manual page in roff.
@@ -41,5 +42,5 @@ pub(super) fn man(args: &ManArgs, mut definition: clap::Command) -> anyhow::Resu
     };
     let mut page = Vec::new();
     clap_mangen::Man::new(described).render(&mut page)?;
-    Ok(std::io::stdout().lock().write_all(&page)?)
+    Ok(stdio::stdout()?.write_all(&page)?)
 }

@@ -17,6 +17,24 @@ use crate::limits::Limits;
 /// The argument that means stdin or stdout.
 const STANDARD_STREAM: &str = "-";
 
+/// Whether the process was started without a stdout. The standard library opens `/dev/null` in the place of a closed
+/// stream, where all would be lost without an error; so this is asked before it does.
+#[cfg(unix)]
+#[ctor::ctor(unsafe)]
+static IS_STDOUT_CLOSED: bool = rustix::io::fcntl_getfd(io::stdout()).is_err();
+
+/// The standard output.
+///
+/// # Errors
+/// When the process was started without one.
+pub fn stdout() -> anyhow::Result<io::StdoutLock<'static>> {
+    #[cfg(unix)]
+    if *IS_STDOUT_CLOSED {
+        anyhow::bail!("stdout is closed");
+    }
+    Ok(io::stdout().lock())
+}
+
 /// Whether `path` is `-`.
 #[must_use]
 pub fn is_standard_stream(path: &Path) -> bool {

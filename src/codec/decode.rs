@@ -174,9 +174,10 @@ impl<'a> Decoder<'a> {
         self.check_anything_left()?;
         let latent = self.decode_latents(&steps)?;
         self.check_anything_left()?;
-        let alpha = self.decode_alpha()?;
         let rgb = self.synthesize(&latent, &steps)?;
+        // The latent takes more than the picture: alpha comes when it is gone.
         drop(latent);
+        let alpha = self.decode_alpha()?;
         let image = self.finish_image(rgb, alpha, options.strip)?;
         Ok((image, self.into_damage()))
     }

@@ -144,10 +144,21 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The files and how many pixels each announces; of more than `most` pictures as many, spread evenly.
+fn spread<'a>(files: &'a [PathBuf], pixels: &[u64], most: usize) -> Vec<(&'a PathBuf, u64)> {
+    let all = files.iter().zip(pixels.iter().copied());
+    let pictures: Vec<_> = all.clone().filter(|(_, pixels)| *pixels > 0).collect();
+    if pictures.len() <= most {
+        return all.collect();
+    }
+    let step = pictures.len().div_ceil(most.max(1));
+    pictures.into_iter().step_by(step).collect()
+}
+
 impl Pictures {
     /// Reads every picture below `folder` that is at least `min_side` pixels wide
-    /// and high, as long as all of them have at most `max_pixels`, by path. `warn` is told of each
-    /// file that is left out, and why.
+    /// and high, or at most `most` of the files, spread evenly, as long as all of them have at most
+    /// `max_pixels`, by path. `warn` is told of each file that is left out, and why.
     ///
     /// # Errors
     /// [`Error::Io`] when the folder cannot be read, [`Error::Image`] when it
@@ -156,6 +167,7 @@ impl Pictures {
         folder: &Path,
         min_side: u32,
         max_pixels: u64,
+        most: usize,
         warn: &(dyn Fn(&Path, &str) + Sync),
     ) -> Result<Self> {
         let files = files_below(folder)?;
@@ -164,7 +176,7 @@ impl Pictures {
         let announced: Vec<u64> = files.par_iter().map(announced).collect();
         let mut left = max_pixels;
         let mut chosen = Vec::new();
-        for (path, pixels) in files.iter().zip(announced) {
+        for (path, pixels) in spread(&files, &announced, most) {
             if pixels > left {
                 let why = format!("with it there would be more than {max_pixels} pixels");
                 warn(path, &why);
@@ -203,11 +215,10 @@ impl Pictures {
         Self { pictures, areas }
     }
 
-    /// At most so many of the pictures, spread evenly.
+    /// The pictures.
     #[must_use]
-    pub fn spread(self, most: usize) -> Vec<Image> {
-        let step = self.pictures.len().div_ceil(most.max(1));
-        self.pictures.into_iter().step_by(step.max(1)).collect()
+    pub fn images(&self) -> &[Image] {
+        &self.pictures
     }
 
     /// Number of pictures.

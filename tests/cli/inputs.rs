@@ -11,7 +11,7 @@ use predicates::str::contains;
 use super::{TINY, Workspace};
 
 /// A folder with a file of tests/inputs.
-fn with_input(name: &str) -> Workspace {
+pub(super) fn with_input(name: &str) -> Workspace {
     let here = Workspace::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inputs");
     here.write(name, &fs::read(folder.join(name)).unwrap());
@@ -139,6 +139,64 @@ fn metadata_comes_through_compressed() {
         .assert()
         .success()
         .stdout(contains("resolution "));
+}
+
+/// An XMP packet of 18 kB as photo editors write them: settings, a history with identifiers, keywords, padding.
+fn packet() -> String {
+    let mut state = 1_u64;
+    let mut hex = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!(
+            "{state:016x}{:016x}",
+            state.rotate_left(29) ^ 0x1234_5678_9abc
+        )
+    };
+    let settings: String = (0..120)
+        .map(|i| {
+            format!(
+                "   crs:Setting{}=\"{}\"\n",
+                i * 37 % 997,
+                i * i * 7 % 201 - 100
+            )
+        })
+        .collect();
+    let history: String = (0..36)
+        .map(|i| {
+            format!(
+                "     <rdf:li\n      stEvt:action=\"saved\"\n      stEvt:instanceID=\"xmp.iid:{}\"\n      \
+                 stEvt:when=\"2026-0{}-{:02}T{:02}:{:02}:07+02:00\"\n      \
+                 stEvt:softwareAgent=\"Adobe Photoshop Lightroom Classic 15.1 (Macintosh)\"\n      stEvt:changed=\"/metadata\"/>\n",
+                hex(), 1 + i % 9, 1 + i % 28, i % 24, i * 7 % 60
+            )
+        })
+        .collect();
+    let head = "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n \
+                <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n  <rdf:Description rdf:about=\"\"\n";
+    let tail = "    </rdf:Seq></xmpMM:History></rdf:Description></rdf:RDF></x:xmpmeta>\n";
+    let padding = format!("{}\n", " ".repeat(100)).repeat(20);
+    format!(
+        "{head}{settings}  ><xmpMM:History><rdf:Seq>\n{history}{tail}{padding}<?xpacket end=\"w\"?>"
+    )
+}
+
+#[test]
+fn a_packet_of_real_size_takes_a_fraction_of_it() {
+    let here = with_input("phys.png");
+    let mut image = here.image("phys.png");
+    let xmp = packet();
+    assert!((17_000..19_000).contains(&xmp.len()), "{}", xmp.len());
+    image.metadata.xmp = Some(xmp.into_bytes());
+    here.write("a.png", &super::png(&image));
+    encode(&here, &["a.png", "a.aec"]).success();
+    encode(&here, &["phys.png", "b.aec"]).success();
+    let added = here.read("a.aec").len() - here.read("b.aec").len();
+    assert!(added < 3200, "{added} bytes");
+    here.aec(&["decode", "--model", TINY, "a.aec", "c.png"])
+        .assert()
+        .success();
+    assert_eq!(here.image("c.png").metadata.xmp, image.metadata.xmp);
 }
 
 #[test]

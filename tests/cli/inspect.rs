@@ -91,6 +91,40 @@ fn the_bits_of_the_map_are_those_of_the_file() {
     assert!(bits(0) < bits(1) && bits(1) < bits(2));
 }
 
+#[test]
+fn two_tunes_stand_side_by_side() {
+    let work = Workspace::new();
+    let mut png = Vec::new();
+    let image = picture_with_noise(192, 192);
+    aec::image::io::write(&image, aec::image::io::OutputFormat::Png, &mut png).unwrap();
+    work.write("a.png", &png);
+    let inspect = |more: &[&str]| {
+        let args = ["inspect", "a.png", "--json", "--model", TINY, "-q", "50"];
+        let out = work.aec(&[&args[..], more].concat()).output().unwrap();
+        assert!(out.status.success());
+        let text = String::from_utf8(out.stdout).unwrap();
+        let reports = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        reports.collect::<Vec<Value>>()
+    };
+    let reports = inspect(&["--tune", "psnr,ssim", "-e", "5", "--out", "both"]);
+    assert_eq!(reports.len(), 2);
+    let names = ["psnr", "ssim"].map(|tune| format!("a.png at quality 50, tune {tune}"));
+    for (report, name) in reports.iter().zip(&names) {
+        check_sums(report);
+        assert_eq!(report["name"].as_str(), Some(&name[..]));
+    }
+    assert_ne!(reports[0]["block_bits"], reports[1]["block_bits"]);
+    let page = fs::read_to_string(work.path("both/index.html")).unwrap();
+    assert!(names.iter().all(|name| page.contains(&name[..])));
+    // What is not listed is what encode does by itself.
+    let usual = inspect(&[]);
+    assert_eq!(
+        usual[0]["block_bits"],
+        inspect(&["--tune", "psnr", "-e", "4"])[0]["block_bits"]
+    );
+    assert_eq!(usual[0]["name"].as_str(), Some("a.png at quality 50"));
+}
+
 /// The sample picture as a file.
 fn scene(percent: f64, tile_size: u32) -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/scene.png");
@@ -206,8 +240,14 @@ fn inspect_refuses_what_it_cannot_compare() {
     work.aec(&["inspect", "other.png", "-q", "1,2,3,4,5"])
         .assert()
         .code(2);
+    work.aec(&["inspect", "other.png", "-q", "1,2,3", "--tune", "psnr,ssim"])
+        .assert()
+        .code(2);
     for refused in [
         ["inspect", "a.aec", "-q", "60"],
+        ["inspect", "a.aec", "--tune", "ssim"],
+        ["inspect", "a.aec", "-e", "5"],
+        ["inspect", "other.png", "--tune", "best"],
         ["inspect", "other.png", "--original", "a.aec"],
     ] {
         work.aec(&refused).assert().code(2);

@@ -1,6 +1,7 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
 mod batch;
+mod cases;
 mod inputs;
 mod inspect;
 mod kept;
@@ -14,6 +15,8 @@ mod model_file;
 mod models;
 mod outputs;
 mod parts;
+#[path = "../common/psnr.rs"]
+mod psnr;
 mod round_trips;
 mod runs;
 mod talk;
@@ -25,6 +28,7 @@ use std::path::{Path, PathBuf};
 use aec::image::{Image, io};
 use aec::limits::Limits;
 use assert_cmd::Command;
+use psnr::psnr;
 use tempfile::TempDir;
 
 /// The weights of the tests, for when the picture's quality does not matter.
@@ -83,6 +87,27 @@ impl Workspace {
             .unwrap()
     }
 
+    /// Most bytes of memory that the program had, which must succeed.
+    #[cfg(target_os = "linux")]
+    fn peak_memory(&self, args: &[&str]) -> u64 {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+            .current_dir(self.folder.path())
+            .args(args)
+            .spawn()
+            .unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+            peak = peak.max(kilobytes.unwrap_or(0) * 1024);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(child.wait().unwrap().success());
+        peak
+    }
+
     /// Every name in the folder, hidden ones too, sorted.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
@@ -131,17 +156,6 @@ fn jpeg(image: &Image) -> Vec<u8> {
         )
         .unwrap();
     bytes
-}
-
-fn psnr(a: &Image, b: &Image) -> f64 {
-    assert_eq!((a.width, a.height), (b.width, b.height));
-    let squares = a
-        .rgb
-        .iter()
-        .zip(&b.rgb)
-        .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2));
-    let mse = squares.sum::<f64>() / a.rgb.len() as f64;
-    10.0 * (255.0_f64.powi(2) / mse.max(1e-9)).log10()
 }
 
 fn sample() -> PathBuf {

@@ -30,7 +30,7 @@ use anyhow::bail;
 use super::messages::{Complaint, GlobalOptions};
 use super::options::Device;
 use super::output::{RESUME_OR_OVERWRITE, check_folder};
-use super::text;
+use super::{stdio, text};
 use crate::codec::{Effort, EncodeOptions, Model, Tune};
 use codec::{AecCodec, Codec, JpegCodec, installed_tools};
 use reference::Reference;
@@ -351,7 +351,7 @@ fn publish(
             text::quoted(&folder.join("index.html"))
         ));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = stdio::stdout()?;
     if args.json {
         serde_json::to_writer_pretty(&mut out, summary).map_err(std::io::Error::from)?;
         writeln!(out)?;

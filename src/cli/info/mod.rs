@@ -80,7 +80,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+    Ok(writeln!(stdio::stdout()?, "{text}")?)
 }
 
 /// What is shown of a model: key, value.
@@ -147,7 +147,7 @@ fn show_file(
         .map(|model| model.name().into());
     report.lists_sections = args.sections;
     report.is_verified = args.verify;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(stdio::stdout()?);
     if args.json {
         report.write_json(&mut out)?;
     } else {

@@ -15,10 +15,10 @@ use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::Resources;
 use super::output::check_folder;
-use super::rate::parse_quality;
+use super::rate::{parse_effort, parse_quality, parse_tune};
 use super::{stdio, text};
 use crate::bitstream::{Quality, SIGNATURE};
-use crate::codec::{self, EncodeOptions, NoProgress};
+use crate::codec::{self, Effort, EncodeOptions, NoProgress, Tune};
 use crate::image::{Image, io};
 use exhibit::Exhibit;
 
@@ -28,8 +28,8 @@ const MAX_FILES: usize = 4;
 /// Arguments of `aec inspect`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A picture is encoded and compared with what comes back; several qualities, or several \
-                  .aec files, are shown side by side. Blocks are 16x16 pixels of the stored picture; \
+    after_help = "A picture is encoded and compared with what comes back; several qualities or tunes, or \
+                  several .aec files, are shown side by side. Blocks are 16x16 pixels of the stored picture; \
                   what side information costs is shared evenly by the 16 blocks that it is about."
 )]
 pub(super) struct Args {
@@ -41,6 +41,15 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = parse_quality,
           conflicts_with = "original")]
     quality: Vec<Quality>,
+
+    /// What to search for in encoding: psnr, ssim, or both, separated by commas [default: psnr]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_tune,
+          conflicts_with = "original")]
+    tune: Vec<Tune>,
+
+    /// Effort of encoding, 1 to 9 [default: 4]
+    #[arg(short, long, value_name = "N", value_parser = parse_effort, conflicts_with = "original")]
+    effort: Option<Effort>,
 
     /// What the .aec files were made from, for their error
     #[arg(long, value_name = "PICTURE")]
@@ -96,7 +105,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
         output::write(out, &exhibits, args.blocks)?;
         global.say(&format!("wrote {}", text::quoted(&output::page_path(out))));
     }
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = stdio::stdout()?;
     for exhibit in &exhibits {
         let report = if args.json {
             report::json(exhibit, args.blocks).to_string()
@@ -142,43 +151,59 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
 
 /// Refuses what contradicts the kind of the inputs.
 fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
-    if are_aec && !args.quality.is_empty() {
-        let message = "--quality is for pictures; an .aec file has its own";
-        return Err(Complaint::usage(message, "leave it out"));
+    let encodes = !args.quality.is_empty() || !args.tune.is_empty() || args.effort.is_some();
+    if are_aec && encodes {
+        let message = "--quality, --tune and --effort are for pictures; an .aec file has its own";
+        return Err(Complaint::usage(message, "leave them out"));
     }
     if !are_aec && args.inputs.len() > 1 {
         return Err(Complaint::usage(
             "several inputs must all be .aec files",
-            "to compare qualities of a picture, list them with --quality",
+            "to compare encodings of a picture, list qualities or tunes with --quality and --tune",
         ));
     }
     if !are_aec && args.original.is_some() {
         let message = "--original is for .aec files; a picture is its own";
         return Err(Complaint::usage(message, "leave it out"));
     }
-    if args.quality.len() > MAX_FILES {
-        let message = format!("at most {MAX_FILES} qualities fit side by side");
-        return Err(Complaint::usage(message, "list fewer with --quality"));
+    if args.quality.len().max(1) * args.tune.len().max(1) > MAX_FILES {
+        let message = format!("at most {MAX_FILES} encodings fit side by side");
+        return Err(Complaint::usage(message, "list fewer qualities or tunes"));
     }
     Ok(())
 }
 
-/// The files of a picture at all qualities, with their names.
+/// The files of a picture at all qualities and for all tunes, with their names.
 fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let model = args.model.load(args.resources.device)?;
     let name = stdio::plain_name(&args.inputs[0]);
-    let encode = |quality: Quality| {
-        let options = EncodeOptions {
-            quality,
-            limits: args.resources.limits(),
-            ..EncodeOptions::default()
-        };
-        let file = codec::encode(image, &model, &options, &NoProgress)
-            .with_context(|| format!("cannot encode '{name}'"))?;
-        Ok((format!("{name} at quality {quality}"), file))
+    let usual = EncodeOptions::default();
+    let qualities = match args.quality[..] {
+        [] => &[usual.quality],
+        _ => &args.quality[..],
     };
-    match args.quality[..] {
-        [] => Ok(vec![encode(EncodeOptions::default().quality)?]),
-        _ => args.quality.iter().copied().map(encode).collect(),
+    let tunes: Vec<(Tune, String)> = match args.tune[..] {
+        [] => vec![(usual.tune, String::new())],
+        _ => args
+            .tune
+            .iter()
+            .map(|&tune| (tune, format!(", tune {}", tune.name())))
+            .collect(),
+    };
+    let mut files = Vec::new();
+    for &quality in qualities {
+        for (tune, suffix) in &tunes {
+            let options = EncodeOptions {
+                quality,
+                tune: *tune,
+                effort: args.effort.unwrap_or(usual.effort),
+                limits: args.resources.limits(),
+                ..usual
+            };
+            let file = codec::encode(image, &model, &options, &NoProgress)
+                .with_context(|| format!("cannot encode '{name}'"))?;
+            files.push((format!("{name} at quality {quality}{suffix}"), file));
+        }
     }
+    Ok(files)
 }

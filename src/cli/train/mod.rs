@@ -233,11 +233,14 @@ fn load_pictures(
     global: &GlobalOptions,
 ) -> anyhow::Result<(Pictures, Pictures)> {
     let side = u32::try_from(config.crop).unwrap_or(u32::MAX);
-    let pictures = load_folder(&args.data, side, args.max_pixels, global)?;
+    let pictures = load_folder(&args.data, side, args.max_pixels, usize::MAX, global)?;
     match &args.validation {
         Some(folder) => {
             let left = args.max_pixels.saturating_sub(pictures.pixels());
-            Ok((pictures, load_folder(folder, side, left, global)?))
+            Ok((
+                pictures,
+                load_folder(folder, side, left, usize::MAX, global)?,
+            ))
         }
         None => Ok(pictures.split_for_validation()),
     }
@@ -249,11 +252,12 @@ pub(super) fn load_folder(
     folder: &Path,
     side: u32,
     max_pixels: u64,
+    most: usize,
     global: &GlobalOptions,
 ) -> anyhow::Result<Pictures> {
     let warn =
         |path: &Path, why: &str| global.warn(&format!("left out {}: {why}", text::quoted(path)));
-    Pictures::load(folder, side, max_pixels, &warn)
+    Pictures::load(folder, side, max_pixels, most, &warn)
         .with_context(|| format!("cannot use the folder {}", text::quoted(folder)))
 }
 

@@ -3,6 +3,7 @@
 //! Samples are decoded by `jpeg-decoder`, which is right for every order of scans and every sampling.
 
 mod frame;
+mod long_xmp;
 mod scan;
 mod segments;
 

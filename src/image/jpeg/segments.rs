@@ -3,6 +3,7 @@
 use jpeg_decoder::ColorTransform;
 
 use super::frame::Frame;
+use super::long_xmp::{self, LongXmp};
 use super::scan::{Huffman, Scan, Walked};
 use crate::error::{Error, Result};
 use crate::image::blocks::{Blocks, EXIF_IDENTIFIER, XMP_IDENTIFIER};
@@ -18,7 +19,6 @@ const MOST_SCANS: usize = 100;
 const ICC_IDENTIFIER: &[u8] = b"ICC_PROFILE\0";
 const MPF_IDENTIFIER: &[u8] = b"MPF\0";
 const GAIN_MAP_IDENTIFIER: &[u8] = b"urn:iso:std:iso:ts:21496:-1\0";
-const LONG_XMP_IDENTIFIER: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
 const PHOTOSHOP_IDENTIFIER: &[u8] = b"Photoshop 3.0\0";
 /// Signature and number of the Photoshop resource that holds IPTC data.
 const IPTC_RESOURCE: &[u8] = b"8BIM\x04\x04";
@@ -49,6 +49,7 @@ impl Segments {
             notes,
             blocks: Blocks::default(),
             icc: Vec::new(),
+            long_xmp: LongXmp::default(),
             frame: None,
             tables: Default::default(),
             restart_interval: 0,
@@ -130,6 +131,7 @@ struct SegmentReader<'a, 'b> {
     blocks: Blocks,
     /// Number, count and content of the parts of the ICC profile.
     icc: Vec<(u8, u8, &'a [u8])>,
+    long_xmp: LongXmp<'a>,
     frame: Option<Frame>,
     /// Huffman tables for DC, then for AC.
     tables: [[Option<Huffman>; 4]; 2],
@@ -289,7 +291,9 @@ impl<'a> SegmentReader<'a, '_> {
             0xe1 if content.starts_with(XMP_IDENTIFIER) => {
                 self.blocks.add_xmp(content, self.limits, self.notes)?;
             }
-            0xe1 if content.starts_with(LONG_XMP_IDENTIFIER) => self.notes.not_kept("extended XMP"),
+            0xe1 if content.starts_with(long_xmp::IDENTIFIER) => {
+                self.long_xmp.add(&content[long_xmp::IDENTIFIER.len()..]);
+            }
             0xe2 => {
                 if let Some([number, count, part @ ..]) = content.strip_prefix(ICC_IDENTIFIER) {
                     self.icc.push((*number, *count, part));
@@ -351,6 +355,9 @@ impl<'a> SegmentReader<'a, '_> {
 
     fn finish(mut self, end: usize) -> Result<Segments> {
         self.join_profile()?;
+        let limit = self.limits.max_metadata_bytes;
+        self.long_xmp
+            .merge_into(&mut self.blocks.xmp, limit, self.notes);
         if self.has_second_picture {
             self.notes.not_kept(SECOND_PICTURE);
         }
