@@ -14,7 +14,7 @@ use super::training::{Build, Lab, Loss, cross_entropy, noise};
 /// Digits in a row of the pictures.
 const ROW: usize = 16;
 /// Price of an active unit of a sparse code, in nats per unit of activity.
-const PRICE: f64 = 0.1;
+const PRICE: f64 = 1.0;
 
 /// What an experiment found, by name.
 pub type Figures = Vec<(String, f64)>;
@@ -179,7 +179,7 @@ pub fn anomaly(lab: &mut Lab) -> anyhow::Result<Figures> {
     for digit in 0..10 {
         let usual = lab.train.only(|label| label != digit)?;
         println!("without the digit {digit}:");
-        let (network, _) = lab.fit(&usual, networks::dense, (5, 128), rebuilding)?;
+        let (network, _) = lab.fit(&usual, networks::dense, (3, 128), rebuilding)?;
         let errors = squared_errors(&network.rebuild(&lab.test.pixels)?, &lab.test.pixels)?;
         let area = area_under_curve(&errors, |i| lab.test.labels[i] == digit);
         println!("area under the ROC curve {area:.4}");

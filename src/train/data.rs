@@ -352,6 +352,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_many_pictures_a_few_are_chosen_before_they_are_read() {
+        let files: Vec<PathBuf> = (0..10).map(|i| PathBuf::from(i.to_string())).collect();
+        // Two files are no pictures.
+        let pixels = [5, 0, 5, 5, 5, 0, 5, 5, 5, 5];
+        let names = |most: usize| -> Vec<&str> {
+            let chosen = spread(&files, &pixels, most);
+            chosen
+                .iter()
+                .filter_map(|(path, _)| path.to_str())
+                .collect()
+        };
+        assert_eq!(names(usize::MAX).len(), 10);
+        assert_eq!(names(8).len(), 10);
+        assert_eq!(names(4), ["0", "3", "6", "8"]);
+        assert_eq!(names(3), ["0", "4", "8"]);
+        assert_eq!(names(1), ["0"]);
+    }
+
+    #[test]
     fn large_crops_come_from_large_pictures() {
         use rand::SeedableRng;
         let picture =

@@ -216,7 +216,6 @@ fn a_closed_stdout_is_an_error_where_it_is_written_to() {
         "encode a.png -",
         "compare a.png a.aec",
         "inspect a.aec",
-        "latent export a.aec -",
         "man",
         "completions bash",
         "help encode",

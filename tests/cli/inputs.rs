@@ -162,7 +162,7 @@ fn packet() -> String {
             )
         })
         .collect();
-    let history: String = (0..36)
+    let history: String = (0..50)
         .map(|i| {
             format!(
                 "     <rdf:li\n      stEvt:action=\"saved\"\n      stEvt:instanceID=\"xmp.iid:{}\"\n      \
