@@ -6,7 +6,7 @@
 //! and which numbers it reaches. Read in this order: `networks` (what is trained), `training` (how),
 //! `uses` (what for); `digits` and `pictures` are input and output.
 //!
-//! Run `cargo run --release --example autoencoders -- dense --data mnist --out dense`.
+//! Run `cargo run --release --example autoencoders -- dense --data mnist --out target/dense`.
 
 mod digits;
 mod networks;

@@ -52,24 +52,18 @@ impl Lab {
         let mut order: Vec<u32> = (0..pixels.dim(0)? as u32).collect();
         let all: Vec<u32> = (0..self.test.pixels.dim(0)? as u32).collect();
         let (mut curves, mut test) = ([("train".into(), vec![]), ("test".into(), vec![])], 0.0);
+        let batch = self.batch.unwrap_or(batch).max(1);
         for number in 1..=self.epochs.unwrap_or(epochs).max(1) {
             let start = Instant::now();
             order.shuffle(random);
-            let train = mean_loss(
-                pixels,
-                &order,
-                self.batch.unwrap_or(batch).max(1),
-                |batch| {
-                    let loss = loss(&network, batch, random)?;
-                    adam.backward_step(&loss)?;
-                    Ok(loss)
-                },
-            )?;
+            let train = mean_loss(pixels, &order, batch, |batch| {
+                let loss = loss(&network, batch, random)?;
+                adam.backward_step(&loss)?;
+                Ok(loss)
+            })?;
             test = mean_loss(&self.test.pixels, &all, 500, |b| loss(&network, b, random))?;
             let time = start.elapsed().as_secs_f64();
-            println!(
-                "epoch {number:2}: training loss {train:.4}, test loss {test:.4} ({time:.1} s)"
-            );
+            println!("epoch {number:2}: training {train:.4}, test {test:.4} ({time:.1} s)");
             curves[0].1.push((number as f64, train));
             curves[1].1.push((number as f64, test));
         }

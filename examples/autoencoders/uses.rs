@@ -80,11 +80,8 @@ pub fn denoising(lab: &mut Lab) -> anyhow::Result<Figures> {
     let rows = [first(clean)?, first(&noisy)?, first(&denoised)?];
     lab.draw("reconstructions.png", &rows)?;
     Ok(vec![
-        ("PSNR of noisy pictures, dB".into(), psnr(&noisy, clean)?),
-        (
-            "PSNR of denoised pictures, dB".into(),
-            psnr(&denoised, clean)?,
-        ),
+        ("PSNR of noisy, dB".into(), psnr(&noisy, clean)?),
+        ("PSNR of denoised, dB".into(), psnr(&denoised, clean)?),
     ])
 }
 
@@ -145,11 +142,9 @@ pub fn variational(lab: &mut Lab) -> anyhow::Result<Figures> {
     let steps: Vec<f32> = (0..ROW).map(|i| i as f32 / (ROW - 1) as f32).collect();
     let steps = Tensor::from_vec(steps, (ROW, 1), &Device::Cpu)?;
     let walk = |pair: usize| {
-        let (from, to) = (
-            means.narrow(0, 2 * pair, 1)?,
-            means.narrow(0, 2 * pair + 1, 1)?,
-        );
-        network.decode(&from.broadcast_add(&steps.matmul(&(to - &from)?)?)?)
+        let two = means.narrow(0, 2 * pair, 2)?.chunk(2, 0)?;
+        let (from, to) = (&two[0], &two[1]);
+        network.decode(&from.broadcast_add(&steps.matmul(&(to - from)?)?)?)
     };
     let walks = (0..5).map(walk).collect::<Result<Vec<_>>>()?;
     lab.draw("walks.png", &walks)?;
