@@ -8,13 +8,16 @@
 //! which its score is a decreasing function ([`score`]). Here the parts whose weights are next to nothing are left
 //! out, the sixth scale with them.
 //!
-//! Every operation has one order and is rounded alone, and roots are computed here, so that values and gradients
+//! Every operation has one order and is rounded alone, so that values and gradients
 //! are the same on every machine: what an encoder searches for may depend on them.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::kernels::opponent::{
+    Planes, light_gradient, light_planes, opponent_gradient, opponent_planes,
+};
 use crate::kernels::window::{REACH, window_sums};
 
 /// Scales, each half as large as the one before.
@@ -161,7 +164,7 @@ impl Comparison {
             width > 0 && original.len().is_multiple_of(3 * width),
             "visual: width"
         );
-        let (mut original, mut decoded) = (linear_planes(original), linear_planes(decoded));
+        let (mut original, mut decoded) = (light_planes(original), light_planes(decoded));
         let mut width = width;
         let mut scales = Vec::with_capacity(SCALES);
         for scale in 0..SCALES {
@@ -206,7 +209,7 @@ impl Comparison {
     pub fn gradient(self, decoded: &[f32], whole: &Sums, gradient: &mut [f32]) {
         assert_eq!(decoded.len(), gradient.len(), "visual: lengths");
         let slopes = whole.slopes();
-        let mut coarser: Option<([Vec<f32>; 3], usize)> = None;
+        let mut coarser: Option<(Planes, usize)> = None;
         for (scale, slopes) in self.scales.into_iter().zip(&slopes).rev() {
             let width = scale.width;
             let mut planes = scale.gradient(slopes);
@@ -217,20 +220,9 @@ impl Comparison {
             }
             coarser = Some((planes, width));
         }
-        let Some(([red, green, blue], _)) = coarser else {
-            return;
-        };
-        let pixels = gradient
-            .par_chunks_exact_mut(3)
-            .zip(decoded.par_chunks_exact(3));
-        let slopes = red.par_iter().zip(&green).zip(&blue);
-        pixels.zip(slopes).with_min_len(1 << 12).for_each(
-            |((to, decoded), ((red, green), blue))| {
-                for ((to, decoded), slope) in to.iter_mut().zip(decoded).zip([red, green, blue]) {
-                    *to = slope * light(*decoded).1;
-                }
-            },
-        );
+        if let Some((of_light, _)) = coarser {
+            light_gradient(decoded, &of_light, gradient);
+        }
     }
 }
 
@@ -238,13 +230,13 @@ impl Comparison {
 struct ScaleComparison {
     width: usize,
     /// The decoded picture in linear light, for the slopes of the color transform.
-    decoded: [Vec<f32>; 3],
+    decoded: Planes,
     /// The planes that have weights.
     planes: Vec<PlaneComparison>,
 }
 
 impl ScaleComparison {
-    fn new(scale: usize, original: &[Vec<f32>; 3], decoded: [Vec<f32>; 3], width: usize) -> Self {
+    fn new(scale: usize, original: &Planes, decoded: Planes, width: usize) -> Self {
         let (a, b) = (opponent_planes(original), opponent_planes(&decoded));
         let planes = a.into_iter().zip(b).zip(WEIGHTS[scale]).enumerate();
         let planes = planes
@@ -259,24 +251,15 @@ impl ScaleComparison {
     }
 
     /// The gradient with respect to the decoded picture in linear light at this scale.
-    fn gradient(self, slopes: &[[[f32; 2]; MAPS]; PLANES]) -> [Vec<f32>; 3] {
-        let mut of_planes: [Vec<f32>; PLANES] = Default::default();
+    fn gradient(self, slopes: &[[[f32; 2]; MAPS]; PLANES]) -> Planes {
+        let mut of_planes: Planes = Default::default();
         for plane in self.planes {
             let at = plane.plane;
             of_planes[at] = plane.gradient(&slopes[at], self.width);
         }
-        let [mut red, mut green, mut blue] = self.decoded;
-        let at = |plane: usize, i: usize| of_planes[plane].get(i).copied().unwrap_or(0.0);
-        let pixels = red.par_iter_mut().zip(&mut green).zip(&mut blue);
-        pixels
-            .enumerate()
-            .with_min_len(1 << 12)
-            .for_each(|(i, ((red, green), blue))| {
-                let slopes = [at(0, i), at(1, i), at(2, i)];
-                let of_light = opponent_slopes([*red, *green, *blue], slopes);
-                [*red, *green, *blue] = of_light;
-            });
-        [red, green, blue]
+        let mut light = self.decoded;
+        opponent_gradient(&mut light, &of_planes);
+        light
     }
 }
 
@@ -463,108 +446,6 @@ impl Position {
     }
 }
 
-/// Red, green and blue as planes in linear light.
-fn linear_planes(rgb: &[f32]) -> [Vec<f32>; 3] {
-    [0, 1, 2].map(|channel| {
-        let pixels = rgb.par_chunks_exact(3).with_min_len(1 << 12);
-        pixels.map(|pixel| light(pixel[channel]).0).collect()
-    })
-}
-
-/// The light of an sRGB sample in -0.5..=0.5, and its slope; beyond that range it is clipped.
-fn light(sample: f32) -> (f32, f32) {
-    let value = sample + 0.5;
-    if value <= 0.040_45 {
-        let slope = if value > 0.0 { 1.0 / 12.92 } else { 0.0 };
-        return (value.max(0.0) / 12.92, slope);
-    }
-    let base = (value.min(1.0) + 0.055) / 1.055;
-    // base^2.4 and its slope 2.4 base^1.4 / 1.055.
-    let fifth = fifth_root(base);
-    let power = base * (fifth * fifth);
-    let slope = if value <= 1.0 {
-        2.4 / 1.055 * power
-    } else {
-        0.0
-    };
-    (base * power, slope)
-}
-
-/// Light that the receptors of XYB take in, by red, green and blue.
-const ABSORBANCE: [[f32; 3]; 3] = [
-    [0.3, 0.622, 0.078],
-    [0.23, 0.692, 0.078],
-    [0.243_422_69, 0.204_767_44, 0.551_809_87],
-];
-
-/// Added to it.
-const BIAS: f32 = 0.003_793_073_3;
-
-/// The cube roots of what the receptors take in, less those of nothing.
-fn receptors(light: [f32; 3]) -> [f32; 3] {
-    ABSORBANCE.map(|mix| {
-        cube_root(mix[0] * light[0] + mix[1] * light[1] + mix[2] * light[2] + BIAS)
-            - cube_root(BIAS)
-    })
-}
-
-/// The planes of XYB, moved and stretched to about 0 to 1.
-fn opponent_planes([red, green, blue]: &[Vec<f32>; 3]) -> [Vec<f32>; PLANES] {
-    let pixels = red.par_iter().zip(green).zip(blue).with_min_len(1 << 12);
-    let colors = pixels.map(|((red, green), blue)| {
-        let [long, middle, short] = receptors([*red, *green, *blue]);
-        let bright = 0.5 * (long + middle);
-        [
-            7.0 * (long - middle) + 0.42,
-            bright + 0.01,
-            short - bright + 0.55,
-        ]
-    });
-    let colors: Vec<[f32; PLANES]> = colors.collect();
-    [0, 1, 2].map(|plane| {
-        colors
-            .par_iter()
-            .with_min_len(1 << 12)
-            .map(|color| color[plane])
-            .collect()
-    })
-}
-
-/// The gradient with respect to red, green and blue light, from that with respect to the planes.
-fn opponent_slopes(light: [f32; 3], [x, y, b]: [f32; PLANES]) -> [f32; 3] {
-    let bright = 0.5 * (y - b);
-    let of_roots = [bright + 7.0 * x, bright - 7.0 * x, b];
-    let mut slopes = [0.0; 3];
-    for ((mix, root), slope) in ABSORBANCE.iter().zip(receptors(light)).zip(of_roots) {
-        let root = root + cube_root(BIAS);
-        let slope = slope / (3.0 * root * root);
-        for (to, mix) in slopes.iter_mut().zip(mix) {
-            *to += mix * slope;
-        }
-    }
-    slopes
-}
-
-/// The cube root of a positive number.
-fn cube_root(x: f32) -> f32 {
-    // A third of the exponent is within a few percent; Newton's steps square the error.
-    let mut root = f32::from_bits(x.to_bits() / 3 + 709_921_077);
-    for _ in 0..3 {
-        root -= (root - x / (root * root)) / 3.0;
-    }
-    root
-}
-
-/// The fifth root of a positive number.
-fn fifth_root(x: f32) -> f32 {
-    let mut root = f32::from_bits(x.to_bits() / 5 + 851_982_320);
-    for _ in 0..3 {
-        let square = root * root;
-        root -= (root - x / (square * square)) / 5.0;
-    }
-    root
-}
-
 /// The means of 2 x 2 samples; the last row and column count twice where sides are odd.
 fn halved(plane: &[f32], width: usize) -> Vec<f32> {
     let rows = plane.par_chunks(2 * width).map(|pair| {
@@ -630,17 +511,6 @@ mod tests {
         let mut gradient = vec![0.0; a.len()];
         comparison.gradient(b, &sums, &mut gradient);
         gradient
-    }
-
-    #[test]
-    fn roots_are_roots() {
-        for x in [1e-3f32, 0.003_793, 0.05, 0.3, 0.999, 1.0, 1.1] {
-            assert!((cube_root(x) - x.cbrt()).abs() < 2e-7 * x.cbrt(), "{x}");
-            assert!(
-                (fifth_root(x) - x.powf(0.2)).abs() < 4e-7 * x.powf(0.2),
-                "{x}"
-            );
-        }
     }
 
     #[test]
