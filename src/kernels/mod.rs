@@ -19,6 +19,7 @@ pub mod dispatch;
 mod lanes;
 #[cfg(feature = "mimalloc")]
 pub mod memory;
+pub(crate) mod opponent;
 mod peak;
 pub mod pixels;
 pub mod pointwise;

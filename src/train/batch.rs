@@ -31,6 +31,8 @@ pub struct Batch {
     pub positions: Vec<RowPosition>,
     /// Lagrange multiplier of each sample.
     pub lambdas: Vec<f64>,
+    /// Share of the visual error in the distortion, see [`TrainConfig::visual_share`].
+    pub visual_share: f64,
     /// Quantization of the rate term.
     pub quantization: Quantization,
     /// Pixels per sample.
@@ -124,6 +126,7 @@ impl Batch {
             patches: self.patches.narrow(0, start, end - start)?,
             positions: self.positions[start..end].to_vec(),
             lambdas: self.lambdas[start..end].to_vec(),
+            visual_share: self.visual_share,
             quantization,
             pixels: self.pixels,
         })
@@ -144,6 +147,7 @@ impl Batch {
                 .map(|q| RowPosition::new(stored_quality(*q), rows))
                 .collect(),
             lambdas: qualities.iter().map(|q| config.model.lambda(*q)).collect(),
+            visual_share: config.visual_share,
             quantization,
             pixels: side * side,
         }

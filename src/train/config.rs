@@ -25,6 +25,9 @@ pub struct TrainConfig {
     pub large_batch: usize,
     /// Side of a crop there in pixels (multiple of 64).
     pub large_crop: usize,
+    /// Share of the visual error (what SSIMULACRA2 sees) in the distortion; the rest is squared error, which is all
+    /// of it at 0. Both count the same in the mean, so that the quality dial keeps its meaning.
+    pub visual_share: f64,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Factor on the learning rate of the linear path, whose weights start right
@@ -62,6 +65,7 @@ impl Default for TrainConfig {
             large_fraction: 0.0,
             large_batch: 4,
             large_crop: 512,
+            visual_share: 0.0,
             learning_rate: 8e-4,
             linear_rate: 0.01,
             matrix_rate: 1.0,
@@ -153,6 +157,7 @@ impl TrainConfig {
             ("min_scale", self.min_scale, 0.1),
             ("decay_fraction", self.decay_fraction, 0.0),
             ("large_fraction", self.large_fraction, 0.0),
+            ("visual_share", self.visual_share, 0.0),
             ("ema_decay", self.ema_decay, 0.0),
             ("weight_decay", self.weight_decay, 0.0),
         ] {

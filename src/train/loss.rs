@@ -9,6 +9,7 @@ use candle_core::{Result, Tensor};
 
 use super::batch::{Batch, Quantization};
 use super::noise;
+use super::visual::{BALANCE, visual_error};
 use crate::model::Network;
 use crate::model::context_ops::{index_step, place_step, quantize, scale_step, take_steps, total};
 use crate::model::quality::Gains;
@@ -25,6 +26,8 @@ pub struct Losses {
     pub bpp: Tensor,
     /// Mean squared error of each sample, in units of 8-bit sample values.
     pub mse: Tensor,
+    /// Visual error of each sample; zeros where it neither counts nor is validated.
+    pub visual: Tensor,
     /// The reconstruction, as patches of 8 x 8 pixels.
     pub reconstruction: Tensor,
 }
@@ -42,35 +45,49 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     let reconstruction = network.synthesis.forward(&normalized, &gains)?;
 
     let errors = squared_error(&reconstruction, &batch.patches)?;
+    let is_validation = batch.quantization == Quantization::Rounding;
+    let visual = if batch.visual_share > 0.0 || is_validation {
+        visual_error(&reconstruction, &batch.patches)?
+    } else {
+        errors.detach().zeros_like()?
+    };
 
     #[allow(clippy::cast_precision_loss)]
     let pixels = batch.pixels as f64;
     let (mut bpp, mut mse) = (errors.detach(), errors.detach());
     let loss = through_candle(
-        [&hyper_bits, &latent_bits, &errors],
-        |[hyper_bits, latent_bits, errors]| {
+        [&hyper_bits, &latent_bits, &errors, &visual],
+        |[hyper_bits, latent_bits, errors, visual]| {
             bpp = ((hyper_bits + latent_bits)? / pixels)?;
             mse = (errors * (255.0 * 255.0 / (3.0 * pixels)))?;
-            weighted_sum(batch, &bpp, &mse)
+            weighted_sum(batch, &bpp, &mse, visual)
         },
     )?;
     Ok(Losses {
         loss,
         bpp: bpp.detach(),
         mse: mse.detach(),
+        visual: visual.detach(),
         reconstruction: reconstruction.detach(),
     })
 }
 
-/// Mean over the samples of `(bpp + λ mse) / sqrt(λ)`: the division keeps the
-/// gradients of both ends of the quality range of the same size.
-fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor) -> Result<Tensor> {
+/// Mean over the samples of `(bpp + λ distortion) / sqrt(λ)`: the division keeps the gradients of both ends of the
+/// quality range of the same size. The distortion is squared error and, where the batch says so, visual error.
+fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor, visual: &Tensor) -> Result<Tensor> {
     #[allow(clippy::cast_possible_truncation)]
-    let weights = |power: f64| {
-        let values: Vec<f32> = batch.lambdas.iter().map(|l| l.powf(power) as f32).collect();
+    let weights = |weight: &dyn Fn(f64) -> f64| {
+        let values: Vec<f32> = batch.lambdas.iter().map(|l| weight(*l) as f32).collect();
         Tensor::new(values, bpp.device())
     };
-    ((bpp * weights(-0.5)?)? + (mse * weights(0.5)?)?)?.mean_all()
+    let share = batch.visual_share;
+    let rate = (bpp * weights(&|lambda| lambda.powf(-0.5))?)?;
+    let squared = (mse * weights(&|lambda| (1.0 - share) * lambda.sqrt())?)?;
+    if share == 0.0 {
+        return (rate + squared)?.mean_all();
+    }
+    let visual = (visual * weights(&|lambda| share * BALANCE * lambda.sqrt())?)?;
+    ((rate + squared)? + visual)?.mean_all()
 }
 
 /// Hyper-latent: features for the context model, and bits of each sample.
