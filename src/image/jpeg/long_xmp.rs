@@ -110,17 +110,15 @@ fn digest_in(packet: &str) -> Option<[u8; 32]> {
 fn merged(packet: &str, extension: &str) -> Option<String> {
     let (added, own) = (Rdf::find(extension)?, Rdf::find(packet)?);
     let mut declarations = String::new();
-    for declaration in added.declarations {
-        let (prefix, _) = declaration.split_once('=')?;
-        let own = own.declarations.iter().find(|own| {
-            own.strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with('='))
-        });
-        match own {
-            Some(own) if *own == declaration => {}
+    for (prefix, address) in added.namespaces {
+        match own.namespaces.iter().find(|(own, _)| *own == prefix) {
+            Some((_, own)) if *own == address => {}
             // A prefix that means two things.
             Some(_) => return None,
-            None => declarations += &format!(" {declaration}"),
+            None => {
+                let quote = if address.contains('"') { '\'' } else { '"' };
+                declarations += &format!(" xmlns:{prefix}={quote}{address}{quote}");
+            }
         }
     }
     let (before, after) = (&packet[..own.name_end], &packet[own.content_end..]);
@@ -145,8 +143,8 @@ fn without_property(content: &str) -> Option<String> {
 
 /// The parts of a packet's `rdf:RDF` element.
 struct Rdf<'a> {
-    /// Namespaces declared by it and by what it stands in: `xmlns:a="b"`.
-    declarations: Vec<&'a str>,
+    /// Namespaces declared by it and by what it stands in: prefixes and addresses.
+    namespaces: Vec<(&'a str, &'a str)>,
     /// What stands between its tags.
     content: &'a str,
     /// Where its name ends.
@@ -161,18 +159,25 @@ impl<'a> Rdf<'a> {
         let name_end = packet.find(START)? + START.len();
         let start = name_end + packet[name_end..].find('>')? + 1;
         let content_end = packet.rfind("</rdf:RDF")?;
-        let is_declaration = |word: &&str| word.starts_with("xmlns:");
         Some(Self {
-            declarations: packet[..start - 1]
-                .split_whitespace()
-                .map(|word| word.trim_end_matches('>'))
-                .filter(is_declaration)
-                .collect(),
+            namespaces: namespaces(&packet[..start]),
             content: packet.get(start..content_end)?,
             name_end,
             content_end,
         })
     }
+}
+
+/// The namespaces that tags declare.
+fn namespaces(tags: &str) -> Vec<(&str, &str)> {
+    let namespace = |declaration| -> Option<_> {
+        let (prefix, rest) = str::split_once(declaration, '=')?;
+        let rest = rest.trim_start();
+        let quote = rest.chars().next().filter(|c| "\"'".contains(*c))?;
+        let (address, _) = rest[1..].split_once(quote)?;
+        Some((prefix.trim_end(), address))
+    };
+    tags.split("xmlns:").skip(1).filter_map(namespace).collect()
 }
 
 #[cfg(test)]
