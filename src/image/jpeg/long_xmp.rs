@@ -11,6 +11,9 @@ pub(super) const IDENTIFIER: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
 /// The property of the packet that names what belongs to it.
 const PROPERTY: &str = "xmpNote:HasExtendedXMP";
 
+/// Most namespaces of a packet that is merged.
+const MOST_NAMESPACES: usize = 256;
+
 /// What the messages call it.
 const NAME: &str = "extended XMP";
 
@@ -110,6 +113,9 @@ fn digest_in(packet: &str) -> Option<[u8; 32]> {
 fn merged(packet: &str, extension: &str) -> Option<String> {
     let (added, own) = (Rdf::find(extension)?, Rdf::find(packet)?);
     let mut declarations = String::new();
+    if added.namespaces.len().max(own.namespaces.len()) > MOST_NAMESPACES {
+        return None;
+    }
     for (prefix, address) in added.namespaces {
         match own.namespaces.iter().find(|(own, _)| *own == prefix) {
             Some((_, own)) if *own == address => {}
