@@ -188,7 +188,14 @@ fn turning_takes_no_third_copy() {
             &aec::NoProgress,
         );
         here.write(name, &file.unwrap());
-        here.peak_memory(&["decode", name, &format!("{name}.png"), "--model", TINY])
+        here.peak_memory(&[
+            "decode",
+            "--quiet",
+            name,
+            &format!("{name}.png"),
+            "--model",
+            TINY,
+        ])
     };
     let (stored, turned) = (peak("a", 1, &mut image), peak("b", 6, &mut image));
     let mut expected = Vec::new();
