@@ -230,7 +230,10 @@ impl Run {
     /// One optimizer step; `window` gets its numbers.
     fn one_step(&mut self, source: &CropSource<'_>, window: &mut Window) -> Result<StepOutcome> {
         let mut clock = Clock::start();
-        let batch = Batch::random(&self.config, source, self.step)?;
+        let mut batch = Batch::random(&self.config, source, self.step)?;
+        if self.config.chooses_symbols_at(self.step) {
+            batch.patch_norms = Some(self.parameters.patch_norms()?);
+        }
         let data = clock.lap();
         let Passes {
             stores,
