@@ -34,8 +34,10 @@ use uses::Figures;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Names of the experiments, what each is, and what runs it.
-const KINDS: [(&str, &str, fn(&mut Lab) -> Result<Figures>); 8] = [
+/// The name of an experiment, what it is, and what runs it.
+type Kind = (&'static str, &'static str, fn(&mut Lab) -> Result<Figures>);
+
+const KINDS: [Kind; 8] = [
     ("dense", "784-400-20-400-784", uses::dense),
     ("small", "784-32-784", uses::small),
     ("convolutional", "convolutions", uses::convolutional),

@@ -14,7 +14,7 @@ use super::training::{Build, Lab, Loss, cross_entropy, noise};
 /// Digits in a row of the pictures.
 const ROW: usize = 16;
 /// Price of an active unit of a sparse code, in nats per unit of activity.
-const PRICE: f64 = 1.0;
+const PRICE: f64 = 0.1;
 
 /// What an experiment found, by name.
 pub type Figures = Vec<(String, f64)>;
