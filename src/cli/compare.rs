@@ -138,7 +138,7 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
     let image = if file.starts_with(&SIGNATURE) {
         let model = args
             .model
-            .for_files(args.resources.device, global)?
+            .for_files(global)?
             .of_file(&file);
         let options = DecodeOptions {
             limits,

@@ -190,7 +190,7 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let (image, damage) = args.resources.install(|| {
         let model = args
             .model
-            .for_files(args.resources.device, global)?
+            .for_files(global)?
             .of_file(&bytes);
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
@@ -226,7 +226,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         global,
     };
     let pool = args.resources.pool()?;
-    let models = pool.install(|| args.model.for_files(args.resources.device, global))?;
+    let models = pool.install(|| args.model.for_files(global))?;
     let decode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         format.check_alpha(bytes)?;

@@ -22,7 +22,9 @@ pub mod memory;
 mod peak;
 pub mod pixels;
 pub mod pointwise;
+pub mod plain_integer;
 pub mod rearrange;
+pub(crate) mod rounding;
 #[cfg(test)]
 mod tests;
 // Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.

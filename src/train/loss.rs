@@ -11,7 +11,7 @@ use super::batch::{Batch, Quantization};
 use super::noise;
 use crate::model::Network;
 use crate::model::context_ops::{index_step, place_step, quantize, scale_step, take_steps, total};
-use crate::model::quality::Gains;
+use crate::model::network::Gains;
 use crate::model::tape::through_candle;
 use crate::model::train_ops::{
     add, rate, round_straight_through, scale_channels, scale_index, squared_error, subtract,

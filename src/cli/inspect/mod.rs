@@ -131,7 +131,7 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
         let named = encode(args, &image)?;
         (Some(image), named)
     };
-    let models = args.model.for_files(args.resources.device, global)?;
+    let models = args.model.for_files(global)?;
     let look = |(name, file): (String, Vec<u8>)| {
         let model = models.of_file(&file);
         Exhibit::new(name.clone(), &file, &model, original.as_ref(), &limits)
@@ -165,7 +165,7 @@ fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
 
 /// The files of a picture at all qualities, with their names.
 fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    let model = args.model.load(args.resources.device)?;
+    let model = args.model.load()?;
     let name = stdio::plain_name(&args.inputs[0]);
     let encode = |quality: Quality| {
         let options = EncodeOptions {
