@@ -22,7 +22,7 @@ pub mod memory;
 mod peak;
 pub mod pixels;
 pub mod pointwise;
-pub mod plain_integer;
+pub(crate) mod plain_integer;
 pub mod rearrange;
 pub(crate) mod rounding;
 #[cfg(test)]

@@ -296,10 +296,6 @@ impl Block {
         self.channels
     }
 
-    /// The exponent of the block's output.
-    pub fn exponent(&self) -> i32 {
-        self.outputs[BLOCK_SIGNALS - 1].exponent
-    }
 
     /// Some `rows` of the block of `x`, which are `height` rows of `width` positions and hold
     /// the rows above and below `rows` as far as the picture has them.
