@@ -11,11 +11,14 @@
 
 pub mod activation;
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod block;
 pub(crate) mod block_gradient;
 pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
+pub mod integer;
 mod lanes;
 #[cfg(feature = "mimalloc")]
 pub mod memory;

@@ -1,0 +1,251 @@
+//! The units that compute sums of products, and the choice among them.
+
+use super::lanes::{Lanes, PlainSums, Sums};
+use super::matrix::{Matrix, PANEL};
+use crate::kernels::aligned::AlignedBuffer;
+use crate::kernels::dispatch::KernelPath;
+
+/// Rows of a [`Stage`].
+pub(super) const STAGE_ROWS: usize = 32;
+
+/// The sums of a few pixels and one panel of outputs, on their way to values.
+#[repr(C, align(64))]
+pub(super) struct Stage(pub(super) [[i32; PANEL]; STAGE_ROWS]);
+
+impl Stage {
+    #[inline(always)]
+    pub(super) fn zeros() -> Self {
+        Self([[0; PANEL]; STAGE_ROWS])
+    }
+}
+
+/// Some pixels, `[pixels, inputs]`.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels<'a> {
+    pub(super) x: &'a [i16],
+    pub(super) inputs: usize,
+    /// The same as the unit wants it (see [`Unit::prepare`]).
+    pub(super) prepared: &'a [i8],
+}
+
+/// A block of sums.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// First pixel.
+    pub(super) first: usize,
+    /// Number of pixels, `1..=Unit::BLOCK`.
+    pub(super) rows: usize,
+    /// Panel of outputs.
+    pub(super) panel: usize,
+}
+
+/// What computes sums of products of int16 with int8, and values from them.
+///
+/// Every method needs the instruction set of the unit.
+pub(super) trait Unit {
+    /// The vectors of values.
+    type Lanes: Lanes;
+
+    /// Most pixels per block of sums.
+    const BLOCK: usize;
+
+    /// Bytes that one pixel occupies in the first-level cache.
+    fn pixel_bytes(inputs: usize) -> usize;
+
+    /// Brings pixels `[pixels, inputs]` to the form that [`Unit::sums`] reads.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of the unit.
+    unsafe fn prepare(x: &[i16], inputs: usize, to: &mut AlignedBuffer<i8>);
+
+    /// Computes a block of sums.
+    ///
+    /// # Safety
+    /// As [`Unit::prepare`], which was called with these pixels; the pixels
+    /// and the panel exist, and `matrix` has as many inputs; the thread is in
+    /// a [`Session`].
+    unsafe fn sums(pixels: Pixels<'_>, at: Place, matrix: &Matrix, stage: &mut Stage);
+
+    /// Values of sums from `column` on.
+    ///
+    /// # Safety
+    /// As [`Unit::prepare`]; `row` is below `BLOCK`, and the columns exist.
+    unsafe fn values(stage: &Stage, row: usize, column: usize) -> Self::Lanes;
+
+    /// Adds up products on registers alone: see [`super::peak()`].
+    ///
+    /// # Safety
+    /// As [`Unit::sums`].
+    unsafe fn peak(rounds: u32) -> (u64, i32);
+}
+
+/// Sums in `ROWS` times `VECTORS` registers.
+pub(super) struct Registers<S, const ROWS: usize, const VECTORS: usize>(S);
+
+impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROWS, VECTORS> {
+    type Lanes = S::Lanes;
+
+    const BLOCK: usize = 12;
+
+    #[inline(always)]
+    fn pixel_bytes(inputs: usize) -> usize {
+        2 * inputs
+    }
+
+    #[inline(always)]
+    unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
+
+    #[inline(always)]
+    unsafe fn sums(pixels: Pixels<'_>, at: Place, matrix: &Matrix, stage: &mut Stage) {
+        let panel = match S::GROUP {
+            1 => matrix.single_panel(at.panel),
+            _ => matrix.pair_panel(at.panel),
+        };
+        let x = &pixels.x[at.first * pixels.inputs..][..at.rows * pixels.inputs];
+        for column in (0..PANEL).step_by(VECTORS * S::COUNT) {
+            let mut row = 0;
+            // SAFETY: rows and columns exist, and the panel has GROUP inputs
+            // side by side for every group of them.
+            unsafe {
+                let panel = panel.as_ptr().add(column * S::GROUP);
+                while row + ROWS <= at.rows {
+                    block::<S, ROWS, VECTORS>(x, pixels.inputs, panel, stage, row, column);
+                    row += ROWS;
+                }
+                while row + 4 <= at.rows {
+                    block::<S, 4, VECTORS>(x, pixels.inputs, panel, stage, row, column);
+                    row += 4;
+                }
+                while row < at.rows {
+                    block::<S, 1, VECTORS>(x, pixels.inputs, panel, stage, row, column);
+                    row += 1;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn values(stage: &Stage, row: usize, column: usize) -> S::Lanes {
+        // SAFETY: in bounds, and the CPU has the instruction set (contract).
+        unsafe { S::Lanes::load_sums(stage.0[row].as_ptr().add(column)) }
+    }
+
+    #[inline(always)]
+    unsafe fn peak(rounds: u32) -> (u64, i32) {
+        let factors = [1_i16; 64];
+        let mut stage = Stage::zeros();
+        // SAFETY: the factors are as many as any unit reads at once, and the
+        // stage holds any vector; the CPU has the instruction set (contract).
+        unsafe {
+            let factors = S::weights(factors.as_ptr());
+            let mut sums = [[S::zero(); VECTORS]; ROWS];
+            for _ in 0..rounds {
+                for sum in sums.as_flattened_mut() {
+                    *sum = sum.plus_products(factors, factors);
+                }
+                // Or the compiler would multiply by the number of rounds.
+                std::hint::black_box(&mut sums);
+            }
+            for (sum, to) in sums.as_flattened().iter().zip(&mut stage.0) {
+                sum.store(to.as_mut_ptr());
+            }
+        }
+        let products = (ROWS * VECTORS * S::COUNT * S::GROUP) as u64;
+        let total = stage.0.iter().map(|row| row[0]).sum();
+        (2 * products * u64::from(rounds), total)
+    }
+}
+
+/// The sums of `ROWS` pixels from `row` on and `VECTORS` vectors of outputs
+/// from `column` on, held in registers.
+///
+/// # Safety
+/// `x` holds the pixels, and `panel`, from the first of the columns on, all of
+/// the inputs; the columns exist; the CPU has the instruction set of `S`.
+#[inline(always)]
+unsafe fn block<S: Sums, const ROWS: usize, const VECTORS: usize>(
+    x: &[i16],
+    inputs: usize,
+    panel: *const i16,
+    stage: &mut Stage,
+    row: usize,
+    column: usize,
+) {
+    // SAFETY: every pointer stays inside what the contract grants: a group of
+    // inputs is whole in the loop, and the last one is read input by input.
+    unsafe {
+        let x = x.as_ptr().add(row * inputs);
+        let mut sums = [[S::zero(); VECTORS]; ROWS];
+        let step = |sums: &mut [[S; VECTORS]; ROWS], group: usize, last: bool| {
+            let weights = panel.add(group * S::GROUP * PANEL);
+            let weights: [S::Factors; VECTORS] =
+                std::array::from_fn(|index| S::weights(weights.add(index * S::COUNT * S::GROUP)));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = x.add(row * inputs + group * S::GROUP);
+                let x = if last { S::last_input(x) } else { S::inputs(x) };
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = sum.plus_products(weights, x);
+                }
+            }
+        };
+        let groups = inputs / S::GROUP;
+        for group in 0..groups {
+            step(&mut sums, group, false);
+        }
+        if groups * S::GROUP < inputs {
+            step(&mut sums, groups, true);
+        }
+        for (to, sums) in stage.0[row..].iter_mut().zip(sums) {
+            for (index, sum) in sums.into_iter().enumerate() {
+                sum.store(to.as_mut_ptr().add(column + index * S::COUNT));
+            }
+        }
+    }
+}
+
+/// A computation written once for every unit.
+///
+/// `run` and all it calls must be `#[inline(always)]`: [`Session::run`]
+/// inlines it into functions compiled for each instruction set.
+pub(super) trait Kernel {
+    /// What the computation returns.
+    type Output;
+
+    /// Runs on a unit.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of the unit, and this thread must
+    /// be in a [`Session`] of it.
+    unsafe fn run<U: Unit>(self) -> Self::Output;
+}
+
+/// The time in which a thread computes sums: its unit is ready from
+/// [`Session::begin`] on until the session is dropped.
+pub(super) struct Session {
+    path: KernelPath,
+    /// What is ready belongs to one thread.
+    thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Session {
+    /// Makes the unit of a path ready on this thread; that of the portable
+    /// path when this CPU lacks `path`. Sessions of a thread must not overlap.
+    pub(super) fn begin(path: KernelPath) -> Self {
+        let path = match path.is_available() {
+            true => path,
+            false => KernelPath::Portable,
+        };
+        Self {
+            path,
+            thread: std::marker::PhantomData,
+        }
+    }
+
+    /// Runs `kernel` on the unit.
+    pub(super) fn run<K: Kernel>(&self, kernel: K) -> K::Output {
+        match self.path {
+            // SAFETY: plain Rust needs no instruction set.
+            _ => unsafe { kernel.run::<Registers<PlainSums, 6, 4>>() },
+        }
+    }
+}
