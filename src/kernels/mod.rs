@@ -25,7 +25,6 @@ pub mod memory;
 mod peak;
 pub mod pixels;
 pub mod pointwise;
-pub(crate) mod plain_integer;
 pub mod rearrange;
 pub(crate) mod rounding;
 #[cfg(test)]

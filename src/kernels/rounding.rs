@@ -1,4 +1,4 @@
-//! Between real numbers and integers of 16 bits (spec: Arithmetic).
+//! Gains between tensors of 16-bit integers (spec: Channel gain).
 //!
 //! A product is rounded once to binary32 and then half to even, and beyond the range of the
 //! integers it is the nearest of them.
@@ -10,17 +10,6 @@ use super::lanes::Lanes;
 
 /// Values per parallel task.
 const CHUNK: usize = 1 << 14;
-
-/// `out = round(x * factor)`. Parallel.
-///
-/// # Panics
-/// When the lengths differ.
-pub fn round_to_integers(x: &[f32], factor: f32, out: &mut [i16]) {
-    assert_eq!(x.len(), out.len(), "rounding: lengths differ");
-    let path = dispatch::active();
-    let chunks = x.par_chunks(CHUNK).zip(out.par_chunks_mut(CHUNK));
-    chunks.for_each(|(x, out)| dispatch::run(path, Round { x, factor, out }));
-}
 
 /// `x = round(real(x) * factor[channel])` for every position. Parallel.
 ///
@@ -37,7 +26,7 @@ pub fn scale_integers(x: &mut [i16], factor: &[f32]) {
 
 /// The integer nearest to a value, of two the even one; of NaN, which does not occur, any.
 #[inline(always)]
-pub(crate) fn nearest(value: f32) -> i16 {
+fn nearest(value: f32) -> i16 {
     /// Added to a value below 2^22, leaves no bit for a fraction.
     const SHIFT: f32 = 12_582_912.0;
     let value = if value > -32_768.0 { value } else { -32_768.0 };
@@ -45,23 +34,6 @@ pub(crate) fn nearest(value: f32) -> i16 {
     let value = (value + SHIFT) - SHIFT;
     // SAFETY: an integer from -32768 to 32767 (NaN became -32768 above).
     unsafe { value.to_int_unchecked::<i32>() as i16 }
-}
-
-struct Round<'a> {
-    x: &'a [f32],
-    factor: f32,
-    out: &'a mut [i16],
-}
-
-impl Kernel for Round<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        for (out, x) in self.out.iter_mut().zip(self.x) {
-            *out = nearest(x * self.factor);
-        }
-    }
 }
 
 struct Scale<'a> {
@@ -108,10 +80,9 @@ mod tests {
 
     #[test]
     fn every_path_rounds_alike() {
-        let x: Vec<f32> = (0..5000).map(|i| (i as f32 - 2500.0) * 13.37).collect();
+        let x: Vec<i16> = (0..5000).map(|i| (i - 2500) * 13).collect();
         let rounded = |path| {
-            let mut out = vec![0; x.len()];
-            dispatch::run(path, Round { x: &x, factor: 1.25, out: &mut out });
+            let mut out = x.clone();
             let factor = [0.3, 1.7, 2.0, 0.01, 1.0];
             dispatch::run(path, Scale { x: &mut out, factor: &factor });
             out

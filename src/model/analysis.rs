@@ -6,22 +6,21 @@
 
 use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
-use super::layers::{Block, Loader, Pointwise};
-use super::rounding::power;
+use super::layers::{Block, Head, Loader, Pointwise};
 use super::signals::PATCH_EXPONENT;
 use super::stream::{BlockStream, Rows, Sink, Source, bands, space};
 use crate::error::Result;
-use crate::kernels::rounding::round_to_integers;
+use crate::kernels::integer::{Scale, quantize};
 use crate::kernels::space_to_depth;
 
 /// The analysis transform's layers.
 pub struct Analysis {
-    linear: Pointwise,
+    linear: Head,
     conv_in: Pointwise,
     stage8: Vec<Block>,
     down: Pointwise,
     stage16: Vec<Block>,
-    conv_out: Pointwise,
+    conv_out: Head,
 }
 
 impl Analysis {
@@ -32,12 +31,12 @@ impl Analysis {
     pub fn new(from: &Loader<'_>) -> Result<Self> {
         let config = &from.weights.config;
         Ok(Self {
-            linear: Pointwise::reals(from, "analysis.linear")?,
+            linear: Head::new(from, "analysis.linear")?,
             conv_in: Pointwise::new(from, "analysis.conv_in")?,
             stage8: Block::list(from, "analysis.stage8", config.stage8_blocks)?,
             down: Pointwise::new(from, "analysis.down")?,
             stage16: Block::list(from, "analysis.stage16", config.stage16_blocks)?,
-            conv_out: Pointwise::reals(from, "analysis.conv_out")?,
+            conv_out: Head::new(from, "analysis.conv_out")?,
         })
     }
 
@@ -54,11 +53,13 @@ impl Analysis {
         read: &Source<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let in8 = self.conv_in.with_gain(&gains.analysis8);
-        let in16 = self.down.with_gain(&gains.analysis16);
+        let conv_in = self.conv_in.with_gain(&gains.analysis8);
+        let down = self.down.with_gain(&gains.analysis16);
         let (c8, c16) = (gains.analysis8.len(), gains.analysis16.len());
         let mut stage8 = BlockStream::new(&self.stage8, c8, 2 * height, 2 * width);
         let mut stage16 = BlockStream::new(&self.stage16, c16, height, width);
+        let unit = Scale::from_exponent(PATCH_EXPONENT.into());
+        let unit = unit.unwrap_or_else(|| unreachable!("it is within the range"));
         let mut patches = Rows::new(2 * width * PATCH8);
         let mut samples = Vec::new();
         let [mut cells, mut squares] = [const { Vec::new() }; 2];
@@ -67,9 +68,9 @@ impl Analysis {
             let samples = space(&mut samples, 2 * band.len() * 2 * width * PATCH8);
             read(2 * band.start..2 * band.end, samples);
             let integers = patches.append(2 * band.len());
-            round_to_integers(samples, power(-i32::from(PATCH_EXPONENT)), integers);
+            quantize(samples, unit, integers);
             let x = stage8.input(2 * band.len());
-            self.conv_in.integers(integers, Some(&in8), None, x);
+            conv_in.apply(integers, x);
 
             let done = stage8.output();
             // A row of cells needs two rows; the second may still be missing.
@@ -77,8 +78,7 @@ impl Analysis {
             let cells = space(&mut cells, rows * width * 4 * c8);
             space_to_depth(done.first(2 * rows), 2 * rows, 2 * width, c8, 2, cells);
             done.drop_above(start + 2 * rows);
-            self.down
-                .integers(cells, Some(&in16), None, stage16.input(rows));
+            down.apply(cells, stage16.input(rows));
 
             let done = stage16.output();
             let rows = done.range();
@@ -91,9 +91,9 @@ impl Analysis {
             space_to_depth(of_rows, 2 * rows.len(), 2 * width, PATCH8, 2, squares);
             patches.drop_above(2 * rows.end);
             let linear = space(&mut linear, count * self.linear.outputs());
-            self.linear.numbers(squares, linear);
+            self.linear.apply(squares, linear);
             let out = space(&mut out, linear.len());
-            self.conv_out.numbers(done.all(), out);
+            self.conv_out.apply(done.all(), out);
             done.drop_above(rows.end);
             out.iter_mut().zip(linear).for_each(|(out, linear)| *out += *linear);
             emit(rows, out)?;

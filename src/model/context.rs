@@ -6,7 +6,7 @@
 use super::config::{CONTEXT_STEPS, ModelConfig};
 use super::grid::Grid;
 use super::integer::{IntegerConvolution, Integers};
-use super::layers::{Block, Entry, Loader, Pointwise};
+use super::layers::{Block, Entry, Head, Loader, Pointwise};
 use super::signals::LATENT;
 use crate::error::Result;
 
@@ -54,7 +54,7 @@ pub struct ContextStep {
     block: Block,
     /// Normalized means and raw scales of the latents that the step codes: for each phase of
     /// the 2 x 2 pattern, the means and then the scales of the channel group that is coded there.
-    heads: [Pointwise; PHASES],
+    heads: Vec<Head>,
 }
 
 /// Positions of the 2 x 2 pattern, in raster order.
@@ -91,15 +91,12 @@ impl ContextStep {
         let path = |layer: &str| format!("context.{step}.{layer}");
         let state = |()| Pointwise::new(from, &path("state"));
         let has_state = config.has_state(step).then_some(());
-        let heads = [path("mean"), path("scale")];
-        let [mean, scale] = heads.map(|path| from.convolutions(&path));
-        let heads = [&mean?[0], &scale?[0]];
         Ok(Self {
-            latent: Entry::new(from, LATENT),
+            latent: Entry::new(from, LATENT)?,
             conv_in: Pointwise::new(from, &path("conv_in"))?,
             state: has_state.map(state).transpose()?,
             block: Block::new(from, &path("block"))?,
-            heads: coded_heads(StepMask::new(step), config, heads),
+            heads: coded_heads(from, step)?,
         })
     }
 
@@ -116,10 +113,10 @@ impl ContextStep {
         let f = self.block.channels();
         let joined = self.joined(features, latent);
         let mut x = vec![0; height * width * f];
-        self.conv_in.integers(&joined, None, None, &mut x);
+        self.conv_in.apply(&joined, &mut x);
         if let (Some(layer), Some(ContextState(state))) = (&self.state, state.take()) {
             let mut sum = vec![0; x.len()];
-            layer.integers(&state, None, Some((&x, self.conv_in.exponent())), &mut sum);
+            layer.add_to(&state, &x, &self.conv_in, &mut sum);
             x = sum;
         }
         let x = self.block.whole(&x, (height, width));
@@ -128,7 +125,7 @@ impl ContextStep {
         for (phase, (head, out)) in self.heads.iter().zip(&mut phases).enumerate() {
             gather_phase(&x, width, f, (phase / 2, phase % 2), &mut positions);
             out.resize(positions.len() / f * head.outputs(), 0.0);
-            head.numbers(&positions, out);
+            head.apply(&positions, out);
         }
         *state = Some(ContextState(x));
         EntropyParams {
@@ -167,30 +164,31 @@ fn gather_phase(
     }
 }
 
-/// The heads of a step that codes the latents of `mask`, from those of all channels.
-fn coded_heads(
-    mask: StepMask,
-    config: &ModelConfig,
-    heads: [&IntegerConvolution; 2],
-) -> [Pointwise; PHASES] {
+/// The heads of a step by phase, from those of all channels.
+fn coded_heads(from: &Loader<'_>, step: usize) -> Result<Vec<Head>> {
+    let config = &from.weights.config;
     let (inputs, group) = (config.context_channels, config.group_channels());
-    std::array::from_fn(|phase| {
-        let first = mask.group_at(phase / 2, phase % 2) * group;
+    let head = |phase: usize| {
+        let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
+        let rows = first..first + group;
         let (mut weight, mut multiplier, mut bias) = (Vec::new(), Vec::new(), Vec::new());
-        for head in heads {
-            let rows = first..first + group;
-            if let Integers::Narrow(values) = &head.weight {
-                weight.extend_from_slice(&values[rows.start * inputs..rows.end * inputs]);
+        for layer in ["mean", "scale"] {
+            for all in from.convolutions(&format!("context.{step}.{layer}"))? {
+                if let Integers::Narrow(values) = &all.weight {
+                    weight.extend_from_slice(&values[rows.start * inputs..rows.end * inputs]);
+                }
+                multiplier.extend_from_slice(&all.multiplier[rows.clone()]);
+                bias.extend_from_slice(&all.bias[rows.clone()]);
             }
-            multiplier.extend_from_slice(&head.multiplier[rows.clone()]);
-            bias.extend_from_slice(&head.bias[rows]);
         }
-        Pointwise::of(&IntegerConvolution {
+        let coded = IntegerConvolution {
             weight: Integers::Narrow(weight),
             multiplier,
             bias,
-        })
-    })
+        };
+        Head::of("context", &coded)
+    };
+    (0..PHASES).map(head).collect()
 }
 
 /// Makes all four steps.

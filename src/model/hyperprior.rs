@@ -5,7 +5,7 @@
 use super::context::Features;
 use super::gains::Gains;
 use super::grid::Grid;
-use super::layers::{Block, Entry, Loader, Pointwise};
+use super::layers::{Block, Entry, Head, Loader, Pointwise};
 use super::signals::{HYPER_LATENT, LATENT};
 use crate::error::Result;
 use crate::kernels::{depth_to_space, space_to_depth};
@@ -16,7 +16,7 @@ pub struct HyperAnalysis {
     conv_in: Pointwise,
     down1: Pointwise,
     block: Block,
-    down2: Pointwise,
+    down2: Head,
 }
 
 /// Hyper-synthesis h_s.
@@ -36,11 +36,11 @@ impl HyperAnalysis {
     pub fn new(from: &Loader<'_>) -> Result<Self> {
         let path = |layer: &str| format!("hyper_analysis.{layer}");
         Ok(Self {
-            latent: Entry::new(from, LATENT),
+            latent: Entry::new(from, LATENT)?,
             conv_in: Pointwise::new(from, &path("conv_in"))?,
             down1: Pointwise::new(from, &path("down1"))?,
             block: Block::new(from, &path("block"))?,
-            down2: Pointwise::reals(from, &path("down2"))?,
+            down2: Head::new(from, &path("down2"))?,
         })
     }
 
@@ -51,17 +51,17 @@ impl HyperAnalysis {
         let mut y = vec![0; latent.values.len()];
         self.latent.round(&latent.values, &mut y);
         let mut x = vec![0; pixels * f];
-        self.conv_in.integers(&y, None, None, &mut x);
+        self.conv_in.apply(&y, &mut x);
         let mut cells = vec![0; x.len()];
         space_to_depth(&x, height, width, f, 2, &mut cells);
         let h = self.block.channels();
         let mut x = vec![0; pixels / 4 * h];
-        self.down1.integers(&cells, None, None, &mut x);
+        self.down1.apply(&cells, &mut x);
         let x = self.block.whole(&x, (height / 2, width / 2));
         let mut cells = vec![0; x.len()];
         space_to_depth(&x, height / 2, width / 2, h, 2, &mut cells);
         let mut z = Grid::zeros(height / 4, width / 4, self.down2.outputs());
-        self.down2.numbers(&cells, &mut z.values);
+        self.down2.apply(&cells, &mut z.values);
         z
     }
 }
@@ -74,7 +74,7 @@ impl HyperSynthesis {
     pub fn new(from: &Loader<'_>) -> Result<Self> {
         let path = |layer: &str| format!("hyper_synthesis.{layer}");
         Ok(Self {
-            hyper_latent: Entry::new(from, HYPER_LATENT),
+            hyper_latent: Entry::new(from, HYPER_LATENT)?,
             up1: Pointwise::new(from, &path("up1"))?,
             block1: Block::new(from, &path("block1"))?,
             up2: Pointwise::new(from, &path("up2"))?,
@@ -90,13 +90,12 @@ impl HyperSynthesis {
         let mut z = vec![0; hyper_latent.values.len()];
         self.hyper_latent.round(&hyper_latent.values, &mut z);
         let mut cells = vec![0; pixels * 4 * h];
-        self.up1.integers(&z, None, None, &mut cells);
+        self.up1.apply(&z, &mut cells);
         let mut x = vec![0; cells.len()];
         depth_to_space(&cells, 2 * height, 2 * width, h, 2, &mut x);
         let x = self.block1.whole(&x, (2 * height, 2 * width));
         let mut cells = vec![0; 4 * pixels * 4 * f];
-        let scaling = self.up2.with_gain(&gains.context);
-        self.up2.integers(&x, Some(&scaling), None, &mut cells);
+        self.up2.with_gain(&gains.context).apply(&x, &mut cells);
         let mut x = vec![0; cells.len()];
         depth_to_space(&cells, 4 * height, 4 * width, f, 2, &mut x);
         Features(self.block2.whole(&x, (4 * height, 4 * width)))

@@ -24,7 +24,7 @@ pub(crate) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetenso
 /// magnitude of an activation, it stays below 2^31.
 pub const MAX_WEIGHT_SUM: u32 = 65_535;
 /// Largest magnitude of a real number.
-pub const MAX_REAL: f32 = 16_777_216.0;
+pub const MAX_REAL: f32 = 65_535.0;
 /// Smallest and largest exponent.
 pub const EXPONENTS: std::ops::RangeInclusive<i8> = -20..=15;
 /// Largest weight of 16 bits: its high byte is at most 127 with a signed low byte.
@@ -345,7 +345,7 @@ fn read_reals(part: &Part, view: &TensorView) -> Result<Vec<f32>> {
         return Err(Error::Weights(format!("{name} has a value that is not finite")));
     }
     if values.iter().any(|value| value.abs() > MAX_REAL) {
-        return Err(Error::Weights(format!("{name} has a value beyond 2^24")));
+        return Err(Error::Weights(format!("{name} has a value beyond 65535")));
     }
     Ok(values)
 }

@@ -3,39 +3,15 @@
 
 use std::ops::Range;
 
-use super::integer::{
-    IntegerConvolution, IntegerLayer, IntegerWeights, Integers, split_wide,
-};
+use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers};
 use super::ranges::{Meter, Ranges};
-use super::rounding::power;
 use super::signals::{BLOCK_SIGNALS, Signal};
 use crate::error::{Error, Result};
-use crate::kernels::plain_integer::{
-    self as integer, Epilogue, PackedDepthwise, PackedPointwise,
+use crate::kernels::integer::{
+    self as kernels, Depthwise, PackedDepthwise, PackedPointwise, Rescale, Residual, Scale,
+    block_rows, depthwise3x3, quantize,
 };
-use crate::kernels::rounding::{round_to_integers, scale_integers};
-
-/// What turns the sums of a convolution into real numbers: a factor and an offset by output.
-#[derive(Debug, Clone)]
-pub struct Scaling {
-    multiplier: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Scaling {
-    /// With a gain by channel on the result; outputs that are several positions of `gain.len()`
-    /// channels have it at each.
-    fn with_gain(&self, gain: &[f32]) -> Self {
-        let scaled = |values: &[f32]| {
-            let pairs = values.iter().zip(gain.iter().cycle());
-            pairs.map(|(value, gain)| value * gain).collect()
-        };
-        Self {
-            multiplier: scaled(&self.multiplier),
-            bias: scaled(&self.bias),
-        }
-    }
-}
+use crate::kernels::rounding::scale_integers;
 
 /// What layers are made from.
 #[derive(Clone, Copy)]
@@ -58,67 +34,67 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The exponent of the first tensor that a layer reads.
-    fn input_exponent(&self, path: &str) -> i32 {
+    /// The kernel's form of a pointwise layer.
+    fn pointwise(&self, path: &str) -> Result<kernels::Pointwise> {
+        let [convolution] = self.convolutions(path)? else {
+            return Err(broken(path));
+        };
+        pack(path, convolution)
+    }
+
+    /// What a step of the first tensor that a layer reads is worth.
+    fn input_scale(&self, path: &str) -> Result<Scale> {
         let inputs = self.weights.config.inputs(path);
-        let first = inputs.first();
-        first.map_or(0, |(signal, _)| self.weights.exponent(signal))
+        let first = inputs.first().map_or(&Signal::Patches, |(signal, _)| signal);
+        self.scale(first)
     }
 
-    fn output(&self, name: &str, part: usize) -> Output {
-        let signal = Signal::Named(name.into(), part);
+    fn scale(&self, signal: &Signal) -> Result<Scale> {
+        let scale = Scale::from_exponent(self.weights.exponent(signal));
+        scale.ok_or_else(|| broken("an exponent"))
+    }
+
+    fn output(&self, name: &str, part: usize) -> Result<Output> {
         let meter = self.ranges.map(|ranges| ranges.meter(name, part));
-        Output {
-            exponent: self.weights.exponent(&signal),
+        Ok(Output {
+            scale: self.scale(&Signal::Named(name.into(), part))?,
             meter: meter.unwrap_or_default(),
-        }
+        })
     }
 }
 
-fn scaling(convolution: &IntegerConvolution) -> Scaling {
-    Scaling {
-        multiplier: convolution.multiplier.clone(),
-        bias: convolution.bias.clone(),
-    }
+/// A layer that does not keep what was checked when its weights were read.
+fn broken(path: &str) -> Error {
+    Error::Weights(format!("{path} is not valid"))
 }
 
-fn pack(convolution: &IntegerConvolution) -> PackedPointwise {
-    let outputs = convolution.bias.len();
-    let (high, low) = match &convolution.weight {
-        Integers::Narrow(values) => (values.clone(), None),
-        Integers::Wide(values) => {
-            let (high, low) = values.iter().map(|value| split_wide(*value)).unzip();
-            (high, Some(low))
-        }
+/// The kernel's form of a convolution.
+fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwise> {
+    let outputs = convolution.bias.len().max(1);
+    let weights = match &convolution.weight {
+        Integers::Narrow(values) => PackedPointwise::new(values.len() / outputs, outputs, values),
+        Integers::Wide(values) => PackedPointwise::wide(values.len() / outputs, outputs, values),
     };
-    PackedPointwise {
-        inputs: high.len() / outputs,
-        outputs,
-        high,
-        low,
-    }
+    let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
+    let layer = weights.zip(rescale).and_then(|(w, r)| kernels::Pointwise::new(w, r));
+    layer.ok_or_else(|| broken(path))
+}
+
+fn pack_depthwise(path: &str, convolution: &IntegerConvolution) -> Result<Depthwise> {
+    let Integers::Narrow(taps) = &convolution.weight else {
+        return Err(broken(path));
+    };
+    let taps = PackedDepthwise::new(convolution.bias.len(), taps);
+    let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
+    let layer = taps.zip(rescale).and_then(|(t, r)| Depthwise::new(t, r));
+    layer.ok_or_else(|| broken(path))
 }
 
 /// A tensor of integers that layers make: what one step is, and who watches its size.
 #[derive(Debug, Clone)]
 struct Output {
-    exponent: i32,
+    scale: Scale,
     meter: Meter,
-}
-
-impl Output {
-    /// The factor from real numbers to integers.
-    fn inverse(&self) -> f32 {
-        power(-self.exponent)
-    }
-}
-
-/// A 1x1 convolution.
-pub struct Pointwise {
-    weights: PackedPointwise,
-    scaling: Scaling,
-    /// Where the result is integers.
-    output: Option<Output>,
 }
 
 /// Real numbers to the integers that layers read.
@@ -126,165 +102,174 @@ pub struct Entry(Output);
 
 impl Entry {
     /// The tensor of this name.
-    pub fn new(from: &Loader<'_>, name: &str) -> Self {
-        Self(from.output(name, 0))
+    ///
+    /// # Errors
+    /// When its exponent is not valid.
+    pub fn new(from: &Loader<'_>, name: &str) -> Result<Self> {
+        Ok(Self(from.output(name, 0)?))
     }
 
     /// Rounds `x` to `out`, of the same length.
     pub fn round(&self, x: &[f32], out: &mut [i16]) {
-        round_to_integers(x, self.0.inverse(), out);
+        quantize(x, self.0.scale, out);
         self.0.meter.see(out);
     }
 }
 
 /// A gain by channel between two tensors of integers.
 pub struct Gain {
-    from: i32,
+    from: Scale,
     to: Output,
 }
 
 impl Gain {
-    /// From the tensor that makes the input of the one called `name`, to that one.
-    pub fn new(from: &Loader<'_>, name: &str) -> Self {
-        Self {
-            from: from.input_exponent(name),
-            to: from.output(name, 0),
-        }
+    /// From the tensor that the one called `name` is made of, to that one.
+    ///
+    /// # Errors
+    /// When an exponent is not valid.
+    pub fn new(from: &Loader<'_>, name: &str) -> Result<Self> {
+        Ok(Self {
+            from: from.input_scale(name)?,
+            to: from.output(name, 0)?,
+        })
     }
 
     /// Applies the gain.
     pub fn apply(&self, x: &mut [i16], gain: &[f32]) {
-        let factor = power(self.from) * self.to.inverse();
+        let factor = self.from.value() * self.to.scale.inverse();
         let factors: Vec<f32> = gain.iter().map(|gain| gain * factor).collect();
         scale_integers(x, &factors);
         self.to.meter.see(x);
     }
 }
 
+/// A 1x1 convolution whose results are integers.
+pub struct Pointwise {
+    layer: kernels::Pointwise,
+    output: Output,
+}
+
 impl Pointwise {
-    /// The layer at `path`, whose results are integers.
+    /// The layer at `path`.
     ///
     /// # Errors
-    /// When the layer is missing.
+    /// When the layer is missing or not valid.
     pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
-        let mut layer = Self::reals(from, path)?;
-        layer.output = Some(from.output(path, 0));
-        Ok(layer)
-    }
-
-    /// The layer at `path`, whose results are real numbers.
-    ///
-    /// # Errors
-    /// When the layer is missing.
-    pub fn reals(from: &Loader<'_>, path: &str) -> Result<Self> {
-        let list = from.convolutions(path)?;
-        let missing = || Error::Weights(format!("{path} is missing"));
-        Ok(Self::of(list.first().ok_or_else(missing)?))
-    }
-
-    /// A convolution whose results are real numbers.
-    pub fn of(convolution: &IntegerConvolution) -> Self {
-        Self {
-            weights: pack(convolution),
-            scaling: scaling(convolution),
-            output: None,
-        }
+        Ok(Self {
+            layer: from.pointwise(path)?,
+            output: from.output(path, 0)?,
+        })
     }
 
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.weights.outputs
+        self.layer.outputs()
     }
 
-    /// The layer's scaling with a gain on its outputs.
-    pub fn with_gain(&self, gain: &[f32]) -> Scaling {
-        self.scaling.with_gain(gain)
+    /// The layer with a gain by channel on its result; outputs that are several positions of
+    /// `gain.len()` channels have it at each.
+    pub fn with_gain(&self, gain: &[f32]) -> Self {
+        let gain: Vec<f32> = gain.iter().copied().cycle().take(self.outputs()).collect();
+        let rescale = self.layer.rescale().with_gain(&gain);
+        let weights = self.layer.weights().clone();
+        let layer = rescale.and_then(|rescale| kernels::Pointwise::new(weights, rescale));
+        Self {
+            // Both are at most 65535 (IntegerWeights::from_bytes), so their product is valid.
+            layer: layer.unwrap_or_else(|| self.layer.clone()),
+            output: self.output.clone(),
+        }
     }
 
-    /// What integers the layer's results have.
-    pub fn exponent(&self) -> i32 {
-        self.output.as_ref().map_or(0, |output| output.exponent)
+    /// The result for `x`.
+    pub fn apply(&self, x: &[i16], out: &mut [i16]) {
+        let to = kernels::Output::Integer(out, self.output.scale);
+        kernels::pointwise(x, &self.layer, false, None, to);
+        self.output.meter.see(out);
     }
 
-    /// Integers from integers; `scaling` takes the place of the layer's own, `residual` is a
-    /// tensor that is added and the exponent it has.
-    pub fn integers(
-        &self,
-        x: &[i16],
-        scaling: Option<&Scaling>,
-        residual: Option<(&[i16], i32)>,
-        out: &mut [i16],
-    ) {
-        let Some(output) = &self.output else {
-            return;
+    /// The result for `x` plus `sum`, which the layer `of` made.
+    pub fn add_to(&self, x: &[i16], sum: &[i16], of: &Self, out: &mut [i16]) {
+        let residual = Residual {
+            values: sum,
+            scale: of.output.scale,
         };
-        let scaling = scaling.unwrap_or(&self.scaling);
-        let epilogue = Epilogue {
-            multiplier: &scaling.multiplier,
-            bias: &scaling.bias,
-            activate: false,
-            residual: residual.map(|(values, exponent)| (values, power(exponent))),
-        };
-        let inverse = output.inverse();
-        integer::pointwise(x, &self.weights, &epilogue, out, |v| {
-            crate::kernels::rounding::nearest(v * inverse)
-        });
-        output.meter.see(out);
-    }
-
-    /// Real numbers from integers.
-    pub fn numbers(&self, x: &[i16], out: &mut [f32]) {
-        let epilogue = Epilogue {
-            multiplier: &self.scaling.multiplier,
-            bias: &self.scaling.bias,
-            activate: false,
-            residual: None,
-        };
-        integer::pointwise(x, &self.weights, &epilogue, out, |v| v);
+        let to = kernels::Output::Integer(out, self.output.scale);
+        kernels::pointwise(x, &self.layer, false, Some(residual), to);
+        self.output.meter.see(out);
     }
 }
 
-/// A depth-conv block.
+/// A 1x1 convolution whose results are real numbers.
+pub struct Head(kernels::Pointwise);
+
+impl Head {
+    /// The layer at `path`.
+    ///
+    /// # Errors
+    /// When the layer is missing or not valid.
+    pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
+        Ok(Self(from.pointwise(path)?))
+    }
+
+    /// A convolution of a layer at `path`.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn of(path: &str, convolution: &IntegerConvolution) -> Result<Self> {
+        Ok(Self(pack(path, convolution)?))
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.0.outputs()
+    }
+
+    /// The result for `x`.
+    pub fn apply(&self, x: &[i16], out: &mut [f32]) {
+        kernels::pointwise(x, &self.0, false, None, kernels::Output::Real(out));
+    }
+}
+
+/// A depth-conv block: `x += W2 · dw3x3(act(W1 · x))`, then `x += W4 · act(W3 · x)` (Jia et
+/// al., "Towards Practical Real-Time Neural Video Compression", without normalization).
 pub struct Block {
-    weights: [PackedPointwise; 4],
-    scalings: [Scaling; 4],
-    depthwise: PackedDepthwise,
-    input: i32,
-    outputs: [Output; BLOCK_SIGNALS],
-    channels: usize,
+    layers: kernels::Block,
+    meters: [Meter; BLOCK_SIGNALS],
 }
 
 impl Block {
     /// The block at `path`.
     ///
     /// # Errors
-    /// When it is missing.
+    /// When it is missing or not valid.
     pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
         let [conv1, depthwise, conv2, conv3, conv4] = from.convolutions(path)? else {
-            return Err(Error::Weights(format!("{path} is no block")));
+            return Err(broken(path));
         };
-        let Integers::Narrow(taps) = &depthwise.weight else {
-            return Err(Error::Weights(format!("{path} has taps of 16 bits")));
+        let output = |part| from.output(path, part);
+        let outputs = [output(0)?, output(1)?, output(2)?, output(3)?, output(4)?];
+        let [first, spatial, middle, hidden, last] = outputs.each_ref().map(|output| output.scale);
+        let layers = kernels::Block {
+            w1: pack(path, conv1)?,
+            dw: pack_depthwise(path, depthwise)?,
+            w2: pack(path, conv2)?,
+            w3: pack(path, conv3)?,
+            w4: pack(path, conv4)?,
+            input: from.input_scale(path)?,
+            first,
+            depthwise: spatial,
+            middle,
+            hidden,
+            output: last,
         };
-        Ok(Self {
-            weights: [conv1, conv2, conv3, conv4].map(pack),
-            scalings: [conv1, conv2, conv3, conv4].map(scaling),
-            depthwise: PackedDepthwise {
-                channels: depthwise.bias.len(),
-                taps: taps.clone(),
-                multiplier: depthwise.multiplier.clone(),
-                bias: depthwise.bias.clone(),
-            },
-            input: from.input_exponent(path),
-            outputs: std::array::from_fn(|part| from.output(path, part)),
-            channels: depthwise.bias.len(),
-        })
+        let meters = outputs.map(|output| output.meter);
+        Ok(Self { layers, meters })
     }
 
     /// The blocks `0`, `1`, … under `path`.
     ///
     /// # Errors
-    /// When one is missing.
+    /// When one is missing or not valid.
     pub fn list(from: &Loader<'_>, path: &str, count: usize) -> Result<Vec<Self>> {
         (0..count)
             .map(|i| Self::new(from, &format!("{path}.{i}")))
@@ -293,9 +278,8 @@ impl Block {
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.channels
+        self.layers.channels()
     }
-
 
     /// Some `rows` of the block of `x`, which are `height` rows of `width` positions and hold
     /// the rows above and below `rows` as far as the picture has them.
@@ -306,10 +290,14 @@ impl Block {
         rows: Range<usize>,
         out: &mut [i16],
     ) {
-        self.by_layers(x, (height, width), rows, out);
+        if self.meters[0].is_on() {
+            self.by_layers(x, (height, width), rows, out);
+        } else {
+            block_rows(x, height, width, rows, &self.layers, out);
+        }
     }
 
-    /// The block layer by layer, watched by the meters.
+    /// The same layer by layer, watched by the meters.
     fn by_layers(
         &self,
         x: &[i16],
@@ -317,42 +305,24 @@ impl Block {
         rows: Range<usize>,
         out: &mut [i16],
     ) {
-        let stride = width * self.channels;
-        let [u, d, middle, hidden, last] = &self.outputs;
-        let mut first = vec![0; x.len()];
-        self.layer(0, x, true, None, u, &mut first);
-        let mut spatial = vec![0; out.len()];
-        let (inverse, taps) = (d.inverse(), &self.depthwise);
-        integer::depthwise(&first, height, width, rows.clone(), taps, inverse, &mut spatial);
-        d.meter.see(&spatial);
-        let x = &x[rows.start * stride..rows.end * stride];
-        let mut x1 = vec![0; out.len()];
-        self.layer(1, &spatial, false, Some((x, self.input)), middle, &mut x1);
-        let mut wide = vec![0; 2 * out.len()];
-        self.layer(2, &x1, true, None, hidden, &mut wide);
-        self.layer(3, &wide, false, Some((&x1, middle.exponent)), last, out);
-    }
-
-    fn layer(
-        &self,
-        index: usize,
-        x: &[i16],
-        activate: bool,
-        residual: Option<(&[i16], i32)>,
-        output: &Output,
-        out: &mut [i16],
-    ) {
-        let epilogue = Epilogue {
-            multiplier: &self.scalings[index].multiplier,
-            bias: &self.scalings[index].bias,
-            activate,
-            residual: residual.map(|(values, exponent)| (values, power(exponent))),
+        let (layers, stride) = (&self.layers, width * self.channels());
+        let run = |layer, x: &[i16], added: Option<Residual>, meter: usize, scale, out: &mut [i16]| {
+            let to = kernels::Output::Integer(out, scale);
+            kernels::pointwise(x, layer, added.is_none(), added, to);
+            self.meters[meter].see(out);
         };
-        let inverse = output.inverse();
-        integer::pointwise(x, &self.weights[index], &epilogue, out, |v| {
-            crate::kernels::rounding::nearest(v * inverse)
-        });
-        output.meter.see(out);
+        let added = |values, scale| Some(Residual { values, scale });
+        let of_rows = rows.start * stride..rows.end * stride;
+        let mut first = vec![0; x.len()];
+        run(&layers.w1, x, None, 0, layers.first, &mut first);
+        let mut spatial = vec![0; x.len()];
+        depthwise3x3(&first, height, width, &layers.dw, &mut spatial, layers.depthwise);
+        let (x, spatial) = (&x[of_rows.clone()], &spatial[of_rows]);
+        self.meters[1].see(spatial);
+        let (mut middle, mut wide) = (vec![0; x.len()], vec![0; 2 * x.len()]);
+        run(&layers.w2, spatial, added(x, layers.input), 2, layers.middle, &mut middle);
+        run(&layers.w3, &middle, None, 3, layers.hidden, &mut wide);
+        run(&layers.w4, &wide, added(&middle, layers.middle), 4, layers.output, out);
     }
 
     /// The block of a whole picture of `size` (height, width).

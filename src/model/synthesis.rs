@@ -6,7 +6,7 @@
 use super::config::PATCH8;
 use super::gains::Gains;
 use super::grid::Grid;
-use super::layers::{Block, Entry, Gain, Loader, Pointwise};
+use super::layers::{Block, Entry, Gain, Head, Loader, Pointwise};
 use super::signals::{LATENT, SYNTHESIS_OUT};
 use super::stream::{BlockStream, Rows, Sink, bands, space};
 use crate::error::Result;
@@ -15,13 +15,13 @@ use crate::kernels::depth_to_space;
 /// The synthesis transform's layers.
 pub struct Synthesis {
     latent: Entry,
-    linear: Pointwise,
+    linear: Head,
     conv_in: Pointwise,
     stage16: Vec<Block>,
     up: Pointwise,
     stage8: Vec<Block>,
-    out_gain: Gain,
-    conv_out: Pointwise,
+    out_gain: Option<Gain>,
+    conv_out: Head,
 }
 
 impl Synthesis {
@@ -32,14 +32,16 @@ impl Synthesis {
     pub fn new(from: &Loader<'_>) -> Result<Self> {
         let config = &from.weights.config;
         Ok(Self {
-            latent: Entry::new(from, LATENT),
-            linear: Pointwise::reals(from, "synthesis.linear")?,
+            latent: Entry::new(from, LATENT)?,
+            linear: Head::new(from, "synthesis.linear")?,
             conv_in: Pointwise::new(from, "synthesis.conv_in")?,
             stage16: Block::list(from, "synthesis.stage16", config.stage16_blocks)?,
             up: Pointwise::new(from, "synthesis.up")?,
             stage8: Block::list(from, "synthesis.stage8", config.stage8_blocks)?,
-            out_gain: Gain::new(from, SYNTHESIS_OUT),
-            conv_out: Pointwise::reals(from, "synthesis.conv_out")?,
+            out_gain: (config.synthesis_out_gain)
+                .then(|| Gain::new(from, SYNTHESIS_OUT))
+                .transpose()?,
+            conv_out: Head::new(from, "synthesis.conv_out")?,
         })
     }
 
@@ -50,8 +52,8 @@ impl Synthesis {
     /// Those of `emit`.
     pub fn stream(&self, latent: &Grid, gains: &Gains, emit: &mut Sink<'_>) -> Result<()> {
         let (height, width) = (latent.height, latent.width);
-        let in16 = self.conv_in.with_gain(&gains.synthesis16);
-        let in8 = self.up.with_gain(&gains.synthesis8);
+        let conv_in = self.conv_in.with_gain(&gains.synthesis16);
+        let up = self.up.with_gain(&gains.synthesis8);
         let (c16, c8) = (gains.synthesis16.len(), gains.synthesis8.len());
         let mut stage16 = BlockStream::new(&self.stage16, c16, height, width);
         let mut stage8 = BlockStream::new(&self.stage8, c8, 2 * height, 2 * width);
@@ -61,13 +63,12 @@ impl Synthesis {
         for band in bands(height, width) {
             let rounded = integers.append(band.len());
             self.latent.round(latent.rows(band.clone()), rounded);
-            let x = stage16.input(band.len());
-            self.conv_in.integers(rounded, Some(&in16), None, x);
+            conv_in.apply(rounded, stage16.input(band.len()));
 
             let done = stage16.output();
             let rows = done.range();
             let cells = space(&mut cells, rows.len() * width * 4 * c8);
-            self.up.integers(done.all(), Some(&in8), None, cells);
+            up.apply(done.all(), cells);
             done.drop_above(rows.end);
             let x = stage8.input(2 * rows.len());
             depth_to_space(cells, 2 * rows.len(), 2 * width, c8, 2, x);
@@ -75,8 +76,8 @@ impl Synthesis {
             let done = stage8.output();
             let rows = done.range();
             if !rows.is_empty() {
-                if let Some(gain) = &gains.synthesis_out {
-                    self.out_gain.apply(done.all_mut(), gain);
+                if let (Some(out), Some(gain)) = (&self.out_gain, &gains.synthesis_out) {
+                    out.apply(done.all_mut(), gain);
                 }
                 emit(rows.clone(), self.patches(&integers, done, width, &mut buffers))?;
                 done.drop_above(rows.end);
@@ -100,12 +101,12 @@ impl Synthesis {
         let count = 2 * pairs.len() * width * PATCH8;
         let skip = (rows.start - 2 * pairs.start) * width * PATCH8;
         let wide = space(&mut buffers.wide, count);
-        self.linear.numbers(latent.part(pairs.clone()), wide);
+        self.linear.apply(latent.part(pairs.clone()), wide);
         let linear = space(&mut buffers.linear, count);
         depth_to_space(wide, 2 * pairs.len(), width, PATCH8, 2, linear);
         let count = rows.len() * width * PATCH8;
         let out = space(&mut buffers.patches, count);
-        self.conv_out.numbers(done.all(), out);
+        self.conv_out.apply(done.all(), out);
         let linear = &linear[skip..skip + count];
         out.iter_mut().zip(linear).for_each(|(out, linear)| *out += *linear);
         out
