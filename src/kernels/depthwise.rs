@@ -42,12 +42,6 @@ impl PackedDepthwise {
         }
     }
 
-    /// The taps and then the bias: what the CUDA kernel reads.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn taps_and_bias(&self) -> Vec<f32> {
-        [self.taps.values(), self.bias.values()].concat()
-    }
-
     /// The same taps turned around, without a bias: what takes the gradient of the output to
     /// that of the input.
     #[must_use]

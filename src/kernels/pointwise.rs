@@ -92,12 +92,6 @@ impl PackedPointwise {
         self.outputs
     }
 
-    /// The panels and then the bias, padded to whole panels: what the CUDA kernel reads.
-    #[cfg(any(feature = "cuda", test))]
-    pub(crate) fn panels_and_bias(&self) -> Vec<f32> {
-        [self.panels.values(), self.bias.values()].concat()
-    }
-
     /// Panics unless the slices hold the same whole number of pixels.
     fn check(&self, x: &[f32], residual: Option<&[f32]>, out: &[f32]) {
         let pixels = out.len() / self.outputs;

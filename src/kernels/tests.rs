@@ -331,7 +331,7 @@ fn every_byte_survives_patches() {
         .collect();
     let values: Vec<f32> = rgb
         .iter()
-        .map(|v| f32::from(*v).mul_add(1.0 / 255.0, -0.5))
+        .map(|v| f32::from(*v) * (1.0 / 255.0) - 0.5)
         .collect();
     let mut plain = vec![0.0; values.len()];
     space_to_depth(&values, height, width, 3, 8, &mut plain);

@@ -159,7 +159,6 @@ impl IntegerWeights {
                 Ok((name, values))
             })
             .collect::<Result<_>>()?;
-        let tables = read_tables(&file)?;
         if file.len() != expected {
             return Err(Error::Weights(format!(
                 "{} tensors, expected {expected}",
@@ -170,7 +169,7 @@ impl IntegerWeights {
             config,
             layers,
             exponents,
-            tables,
+            tables: read_tables(&file)?,
         })
     }
 

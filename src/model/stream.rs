@@ -157,3 +157,74 @@ impl<'a> BlockStream<'a> {
         &mut self.rows[self.blocks.len()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::PATCH8;
+    use crate::model::{Grid, Inference};
+
+    fn values(count: usize) -> Vec<f32> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 16_777_216.0 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Runs `transform` on pictures that one thread cuts into one band, several, and many, and
+    /// sixteen threads into few.
+    fn is_alike_in_all_bands(transform: impl Fn(&Inference, usize, usize) -> Vec<f32> + Sync) {
+        let model = Inference::tiny();
+        for (height, width, bands_on_one) in [(4, 4, 1), (22, 96, 3), (22, 400, 6)] {
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let pool = pool.expect("threads can be started");
+                let count = pool.install(|| bands(height, width).count());
+                (count, pool.install(|| transform(&model, height, width)))
+            };
+            let (one, many) = (on(1), on(16));
+            assert_eq!((one.0, many.0), (bands_on_one, 1));
+            assert!(one.1 == many.1, "{height}x{width}");
+        }
+    }
+
+    #[test]
+    fn synthesis_does_not_depend_on_bands() {
+        is_alike_in_all_bands(|model, height, width| {
+            let mut latent = Grid::zeros(height, width, model.config().latent_channels);
+            latent.values = values(latent.values.len());
+            let mut streamed = Vec::new();
+            let emit = &mut |rows: Range<usize>, patches: &[f32]| {
+                assert_eq!(streamed.len(), rows.start * 2 * width * PATCH8);
+                streamed.extend_from_slice(patches);
+                Ok(())
+            };
+            let quality = model.at_quality(30_000);
+            quality.synthesis(&latent, emit).expect("it computes");
+            assert_eq!(streamed.len(), 4 * height * width * PATCH8);
+            streamed
+        });
+    }
+
+    #[test]
+    fn analysis_does_not_depend_on_bands() {
+        is_alike_in_all_bands(|model, height, width| {
+            let stride = 2 * width * PATCH8;
+            let patches = values(2 * height * stride);
+            let mut streamed = Vec::new();
+            let read = |rows: Range<usize>, out: &mut [f32]| {
+                out.copy_from_slice(&patches[rows.start * stride..rows.end * stride]);
+            };
+            let emit = &mut |_: Range<usize>, latents: &[f32]| {
+                streamed.extend_from_slice(latents);
+                Ok(())
+            };
+            let quality = model.at_quality(30_000);
+            let done = quality.analysis((height, width), &read, emit);
+            done.expect("it computes");
+            streamed
+        });
+    }
+}

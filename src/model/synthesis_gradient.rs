@@ -305,24 +305,47 @@ mod tests {
     }
 
     fn loss(model: &QualityModel<'_>, latent: &Grid, weights: &[f32]) -> f64 {
-        let mut sum = 0.0;
-        let stride = 2 * latent.width * PATCH8;
-        let done = model.synthesis(latent, &mut |rows, patches| {
-            let weights = &weights[rows.start * stride..rows.end * stride];
-            let squares = patches.iter().zip(weights);
-            sum += squares
-                .map(|(patch, weight)| f64::from(*patch).powi(2) * f64::from(*weight) / 2.0)
-                .sum::<f64>();
+        let squares = forward(model, latent).into_iter().zip(weights);
+        squares
+            .map(|(patch, weight)| f64::from(patch).powi(2) * f64::from(*weight) / 2.0)
+            .sum()
+    }
+
+    /// What the forward pass in binary32 makes.
+    fn forward(model: &QualityModel, latent: &Grid) -> Vec<f32> {
+        let mut out = Vec::new();
+        let patch_gradient = &mut |_: Range<usize>, patches: &[f32], gradient: &mut [f32]| {
+            out.extend_from_slice(patches);
+            gradient.fill(0.0);
             Ok(())
-        });
+        };
+        let done = model.synthesis_gradient(latent, patch_gradient, &mut |_, _| Ok(()));
         done.expect("it computes");
-        sum
+        out
+    }
+
+    #[test]
+    fn the_forward_pass_is_near_the_exact_transform() {
+        let model = Inference::tiny();
+        for stored in [0, 30_000, 50_000] {
+            let quality = model.at_quality(stored);
+            let latent = latent(&model, 9, 21);
+            let mut exact = Vec::new();
+            let done = quality.synthesis(&latent, &mut |_, patches| {
+                exact.extend_from_slice(patches);
+                Ok(())
+            });
+            done.expect("it computes");
+            for (found, exact) in forward(&quality, &latent).into_iter().zip(exact) {
+                assert!((found - exact).abs() < 4e-3, "{found} {exact}");
+            }
+        }
     }
 
     #[test]
     fn gradients_agree_with_finite_differences() {
         let model = Inference::tiny();
-        let quality = model.at_quality(30_000).expect("a quality");
+        let quality = model.at_quality(30_000);
         let latent = latent(&model, 8, 5);
         let weights = values(4 * 8 * 5 * PATCH8, 9);
         let gradient = gradient(&quality, &latent, &weights);
@@ -359,7 +382,7 @@ mod tests {
     #[test]
     fn gradients_do_not_depend_on_threads_or_bands() {
         let model = Inference::tiny();
-        let quality = model.at_quality(30_000).expect("a quality");
+        let quality = model.at_quality(30_000);
         for (height, width) in [(4, 4), (22, 96), (30, 400)] {
             let latent = latent(&model, height, width);
             let weights = values(4 * height * width * PATCH8, 9);

@@ -22,6 +22,7 @@ use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::model::tape::{Gradients, recorded};
+use crate::model::weights::is_of_training;
 use crate::model::{ComputeDevice, Network, Weights};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
@@ -420,7 +421,11 @@ impl Run {
 fn weights_of_run(out: &Path, config: &TrainConfig) -> Result<Weights> {
     let shown = |name: &str| out.join(name).display().to_string();
     // Runs from before there were two files have the weights in the other.
-    let weights_file = if out.join(WEIGHTS).exists() { WEIGHTS } else { MODEL };
+    let is_old = || std::fs::read(out.join(MODEL)).is_ok_and(|bytes| is_of_training(&bytes));
+    let weights_file = match out.join(WEIGHTS).exists() || !is_old() {
+        true => WEIGHTS,
+        false => MODEL,
+    };
     for name in [weights_file, CHECKPOINT] {
         if !out.join(name).exists() {
             return Err(Error::Weights(format!(

@@ -70,7 +70,7 @@ fn runs_are_kept_resumed_and_refused() {
     here.write("run/config.toml", other.as_bytes());
     train(&here, &["--resume"])
         .code(1)
-        .stderr(contains("config.toml are not those of").and(contains("model.safetensors")));
+        .stderr(contains("config.toml are not those of").and(contains("weights.safetensors")));
     here.write("run/config.toml", b"steps = 3\nstepz = 4\nbatch = -1\n");
     train(&here, &["--resume"])
         .code(1)
@@ -88,7 +88,7 @@ fn runs_are_kept_resumed_and_refused() {
             .stderr(contains("checkpoint.safetensors: "));
     }
     // A run that ended before its first checkpoint.
-    for name in ["checkpoint.safetensors", "model.safetensors"] {
+    for name in ["checkpoint.safetensors", "weights.safetensors"] {
         fs::remove_file(here.path(&format!("run/{name}"))).unwrap();
         train(&here, &["--resume"])
             .code(1)

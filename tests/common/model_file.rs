@@ -3,12 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aec::entropy::ScaleTables;
-use aec::model::{ModelConfig, Weights};
+use aec::model::rounding::provisional_exponents;
+use aec::model::{IntegerWeights, ModelConfig, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.
 pub fn least() -> Vec<u8> {
-    let config = ModelConfig {
+    repeatable(least_config())
+}
+
+/// The same with as many context channels as it takes for sums to overflow.
+pub fn with_wide_context() -> Vec<u8> {
+    repeatable(ModelConfig {
+        context_channels: 130,
+        ..least_config()
+    })
+}
+
+fn least_config() -> ModelConfig {
+    ModelConfig {
         name: "least".into(),
         latent_channels: 4,
         hyper_channels: 1,
@@ -20,7 +33,10 @@ pub fn least() -> Vec<u8> {
         context_channels: 1,
         quality_rows: 2,
         ..ModelConfig::tiny()
-    };
+    }
+}
+
+fn repeatable(config: ModelConfig) -> Vec<u8> {
     let value = |i: usize| (i % 7 + 1) as f32 / 8.0;
     let layers = config.layers().into_iter();
     let layers = layers.map(|layer| {
@@ -34,7 +50,9 @@ pub fn least() -> Vec<u8> {
         config,
         tables: ScaleTables::gaussian().to_words(),
     };
-    weights.to_bytes().unwrap()
+    let exponents = provisional_exponents(&weights.config);
+    let model = IntegerWeights::rounded(&weights, exponents).unwrap();
+    model.to_bytes().unwrap()
 }
 
 /// One tensor.
