@@ -3,7 +3,7 @@
 //! Every output is the sum of nine products of int16 inputs and int8 taps;
 //! pixels outside the picture are zero.
 
-use super::lanes::to_integer;
+use super::lanes::{Lanes, PairSums, to_integer};
 use super::scale::{Rescale, Scale};
 use super::unit::{Kernel, Session, Unit};
 use crate::kernels::dispatch::{self, KernelPath};
@@ -11,6 +11,9 @@ use crate::kernels::product;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Lanes of the longest vector.
+const MAX_LANES: usize = 16;
 
 /// The taps of a depthwise 3x3 convolution. Cheap to clone: copies share them.
 #[derive(Debug, Clone)]
@@ -163,12 +166,13 @@ pub(super) fn depthwise_rows(
 }
 
 /// Some rows of a depthwise convolution; lengths agree (checked above).
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     window: Window<'a>,
     layer: &'a Depthwise,
     rows: Range<usize>,
     columns: Range<usize>,
     out: &'a mut [i16],
+    /// Steps of the output per unit.
     inverse: f32,
 }
 
@@ -177,27 +181,205 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<U: Unit>(self) {
+        // SAFETY: the same contract.
+        unsafe { U::depthwise(self) }
+    }
+}
+
+/// The three rows that a row of outputs is computed from.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    window: Window<'a>,
+    channels: usize,
+    /// Where each starts in the window, if it is inside.
+    rows: [Option<usize>; 3],
+}
+
+impl Inputs<'_> {
+    /// The pixels of a column of the picture, if they are inside: pointers to
+    /// all of their channels.
+    #[inline(always)]
+    fn column(&self, x: usize) -> [Option<*const i16>; 3] {
+        // Left of the window wraps to a number beyond its size.
+        let column = x.wrapping_sub(self.window.left);
+        let inside = column < self.window.width;
+        self.rows.map(|row| {
+            let start = row.filter(|_| inside)? + column * self.channels;
+            Some(self.window.data[start..][..self.channels].as_ptr())
+        })
+    }
+}
+
+impl<'a> Window<'a> {
+    /// The inputs of output row `y`.
+    #[inline(always)]
+    fn inputs(self, y: usize, channels: usize) -> Inputs<'a> {
+        let rows = [0, 1, 2].map(|dy| {
+            // Above the window wraps to a number beyond its size.
+            let row = (y + dy).wrapping_sub(self.top + 1);
+            (row < self.height).then(|| row * self.width * channels)
+        });
+        Inputs {
+            window: self,
+            channels,
+            rows,
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// Channels from `first` on, one pixel after another.
+    #[inline(always)]
+    pub(super) fn compute_plainly(self, first: usize) {
+        /// Channels whose sums are kept.
+        const SUMS: usize = 32;
         let channels = self.layer.channels();
-        let (taps, rescale) = (self.layer.weights.taps(), self.layer.rescale());
-        let places = self
-            .rows
-            .clone()
-            .flat_map(|y| self.columns.clone().map(move |x| (y, x)));
-        for ((y, x), out) in places.zip(self.out.chunks_exact_mut(channels)) {
-            for (channel, out) in out.iter_mut().enumerate() {
-                let mut sum = 0;
-                for tap in 0..9 {
-                    let row = (y + tap / 3).wrapping_sub(self.window.top + 1);
-                    let column = (x + tap % 3).wrapping_sub(self.window.left + 1);
-                    if row < self.window.height && column < self.window.width {
-                        let pixel = row * self.window.width + column;
-                        let value = self.window.data[pixel * channels + channel];
-                        sum += i32::from(value) * i32::from(taps[tap * channels + channel]);
+        for start in (first..channels).step_by(SUMS) {
+            let part = start..channels.min(start + SUMS);
+            let multiplier = &self.layer.rescale().multiplier()[part.clone()];
+            let bias = &self.layer.rescale().bias()[part.clone()];
+            let mut pixels = 0..;
+            for y in self.rows.clone() {
+                for (x, pixel) in self.columns.clone().zip(&mut pixels) {
+                    let mut sums = [0_i32; SUMS];
+                    for (tap, taps) in self.layer.weights.taps.chunks_exact(channels).enumerate() {
+                        // Left of the picture wraps to a number beyond the window.
+                        let column = (x + tap % 3).wrapping_sub(1);
+                        if let Some(input) = self.window.inputs(y, channels).column(column)[tap / 3]
+                        {
+                            // SAFETY: all channels of the pixel are readable.
+                            let input = unsafe { std::slice::from_raw_parts(input, channels) };
+                            let products = input[part.clone()].iter().zip(&taps[part.clone()]);
+                            for (sum, (input, tap)) in sums.iter_mut().zip(products) {
+                                *sum += i32::from(*input) * i32::from(*tap);
+                            }
+                        }
+                    }
+                    let out = &mut self.out[pixel * channels..][part.clone()];
+                    let constants = multiplier.iter().zip(bias);
+                    for (out, (sum, (m, b))) in out.iter_mut().zip(sums.iter().zip(constants)) {
+                        *out = to_integer((*sum as f32 * m + b) * self.inverse);
                     }
                 }
-                let value = sum as f32 * rescale.multiplier()[channel] + rescale.bias()[channel];
-                *out = to_integer(value * self.inverse);
             }
         }
+    }
+
+    /// Whole vectors of channels in pairs of taps, the rest plainly.
+    ///
+    /// Pairs are the first two taps of a column, and the third ones of two
+    /// neighboring columns; a column's inputs are put side by side once, for
+    /// all outputs that they are part of.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `S`.
+    #[inline(always)]
+    pub(super) unsafe fn compute<S: PairSums>(self) {
+        let channels = self.layer.channels();
+        let step = 2 * S::COUNT;
+        let whole = channels / step * step;
+        for channel in (0..whole).step_by(step) {
+            // SAFETY: a pair of vectors of channels exists from `channel` on.
+            unsafe {
+                let taps = Taps::<S>::new(self.layer, channel, self.inverse);
+                let mut at = channel;
+                for y in self.rows.clone() {
+                    let inputs = self.window.inputs(y, channels);
+                    let load = |x: usize| {
+                        inputs.column(x).map(|pixel| match pixel {
+                            Some(pixel) => S::weights(pixel.add(channel)),
+                            None => S::no_factors(),
+                        })
+                    };
+                    let start = self.columns.start;
+                    // Left of the picture wraps to a number beyond the window.
+                    let mut columns = [start.wrapping_sub(1), start].map(load);
+                    let mut upper = columns.map(|column| S::interleaved(column[0], column[1]));
+                    let mut lower = S::interleaved(columns[0][2], columns[1][2]);
+                    for x in self.columns.clone() {
+                        let next = load(x + 1);
+                        let upper_next = S::interleaved(next[0], next[1]);
+                        let lower_next = S::interleaved(columns[1][2], next[2]);
+                        let inputs = [upper[0], upper[1], upper_next, lower, lower_next];
+                        let values = [0, 1].map(|half| taps.values(inputs.map(|i| i[half]), half));
+                        let to = self.out[at..][..step].as_mut_ptr();
+                        S::Lanes::store_interleaved(values[0], values[1], to);
+                        at += channels;
+                        columns[1] = next;
+                        upper = [upper[1], upper_next];
+                        lower = lower_next;
+                    }
+                }
+            }
+        }
+        if whole < channels {
+            self.compute_plainly(whole);
+        }
+    }
+}
+
+/// The constants of two vectors of channels.
+struct Taps<S: PairSums> {
+    /// The pairs: the upper two taps of each column, the lower ones of the
+    /// first two columns, and a zero with that of the last.
+    pairs: [[S::Factors; 2]; 5],
+    /// Multipliers in steps of the output.
+    multiplier: [S::Lanes; 2],
+    /// Biases in steps of the output.
+    bias: [S::Lanes; 2],
+}
+
+impl<S: PairSums> Taps<S> {
+    /// # Safety
+    /// Two vectors of channels exist from `channel` on; the CPU has the
+    /// instruction set of `S`.
+    #[inline(always)]
+    unsafe fn new(layer: &Depthwise, channel: usize, inverse: f32) -> Self {
+        let step = 2 * S::COUNT;
+        let taps = layer.weights.taps.chunks_exact(layer.channels());
+        let mut widened = [[0; 2 * MAX_LANES]; 9];
+        for (to, taps) in widened.iter_mut().zip(taps) {
+            let taps = &taps[channel..][..step];
+            to.iter_mut()
+                .zip(taps)
+                .for_each(|(to, tap)| *to = i16::from(*tap));
+        }
+        // SAFETY: arrays hold two vectors of the longest; the CPU has the
+        // instructions (contract).
+        unsafe {
+            let inverse = S::Lanes::splat(inverse);
+            let constants = |values: &[f32]| {
+                let values = &values[channel..][..step];
+                let mut halves = [[0.0; MAX_LANES]; 2];
+                for (at, four) in values.chunks_exact(4).enumerate() {
+                    halves[at % 2][at / 2 * 4..][..4].copy_from_slice(four);
+                }
+                halves.map(|half| S::Lanes::load(half.as_ptr()).times(inverse))
+            };
+            let taps = widened.map(|taps| S::weights(taps.as_ptr()));
+            Self {
+                pairs: [
+                    S::interleaved(taps[0], taps[3]),
+                    S::interleaved(taps[1], taps[4]),
+                    S::interleaved(taps[2], taps[5]),
+                    S::interleaved(taps[6], taps[7]),
+                    S::interleaved(S::no_factors(), taps[8]),
+                ],
+                multiplier: constants(layer.rescale.multiplier()),
+                bias: constants(layer.rescale.bias()),
+            }
+        }
+    }
+
+    /// The outputs of half of the channels, from their inputs pair by pair.
+    #[inline(always)]
+    fn values(&self, inputs: [S::Factors; 5], half: usize) -> S::Lanes {
+        // SAFETY: a `Taps` exists, so the CPU has the instructions.
+        let mut sums = unsafe { S::zero() };
+        for (taps, inputs) in self.pairs.iter().zip(inputs) {
+            sums = sums.plus_products(taps[half], inputs);
+        }
+        let values = sums.values().times(self.multiplier[half]);
+        values.plus(self.bias[half])
     }
 }

@@ -5,6 +5,8 @@
 //! are `unsafe`; a value that exists proves that the instructions do too, so
 //! the rest is safe.
 
+use super::depthwise::Rows;
+
 /// The largest int16.
 pub(super) const MAX: f32 = 32_767.0;
 
@@ -51,6 +53,13 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// `to` must be writable for `2 * COUNT` values.
     unsafe fn store_integers(low: Self, high: Self, to: *mut i16);
+
+    /// [`Lanes::store_integers`] for values in the order of
+    /// [`PairSums::interleaved`]: four of `low`, four of `high`, and so on.
+    ///
+    /// # Safety
+    /// As [`Lanes::store_integers`].
+    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16);
 
     /// `self * factor`.
     fn times(self, factor: Self) -> Self;
@@ -123,6 +132,31 @@ pub(super) trait Sums: Copy {
     /// # Safety
     /// `to` must be writable for `COUNT` sums.
     unsafe fn store(self, to: *mut i32);
+
+    /// Computes some rows of a depthwise convolution.
+    ///
+    /// # Safety
+    /// As [`Sums::zero`].
+    unsafe fn depthwise(rows: Rows<'_>);
+}
+
+/// Sums of pairs of products.
+pub(super) trait PairSums: Sums {
+    /// The sums, rounded half to even.
+    fn values(self) -> Self::Lanes;
+
+    /// Zeros.
+    ///
+    /// # Safety
+    /// As [`Sums::zero`].
+    unsafe fn no_factors() -> Self::Factors;
+
+    /// The numbers of two vectors side by side: in every eight, the first four
+    /// of both in the first result, the others in the second.
+    ///
+    /// # Safety
+    /// As [`Sums::zero`].
+    unsafe fn interleaved(first: Self::Factors, second: Self::Factors) -> [Self::Factors; 2];
 }
 
 /// Lanes of [`Plain`] and [`PlainSums`].
@@ -176,6 +210,12 @@ impl Lanes for Plain {
         let integers = [low.0.map(to_integer), high.0.map(to_integer)];
         // SAFETY: writable (contract).
         unsafe { to.cast::<[[i16; PLAIN]; 2]>().write(integers) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
+        // SAFETY: the same contract; there are four of each.
+        unsafe { Self::store_integers(low, high, to) }
     }
 
     #[inline(always)]
@@ -248,5 +288,10 @@ impl Sums for PlainSums {
     unsafe fn store(self, to: *mut i32) {
         // SAFETY: writable (contract).
         unsafe { to.cast::<[i32; PLAIN]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn depthwise(rows: Rows<'_>) {
+        rows.compute_plainly(0);
     }
 }

@@ -28,7 +28,11 @@ mod pointwise;
 mod scale;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod unit;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use block::{Block, block, block_rows};
 pub use convert::quantize;

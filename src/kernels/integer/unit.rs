@@ -1,9 +1,17 @@
 //! The units that compute sums of products, and the choice among them.
 
+use super::depthwise::Rows;
 use super::lanes::{Lanes, PlainSums, Sums};
 use super::matrix::{Matrix, PANEL};
+#[cfg(target_arch = "x86_64")]
+use super::tiles::Tiles;
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Dot256, Dot512, Sums256, Sums512};
 use crate::kernels::aligned::AlignedBuffer;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::amx;
 use crate::kernels::dispatch::KernelPath;
+use std::marker::PhantomData;
 
 /// Rows of a [`Stage`].
 pub(super) const STAGE_ROWS: usize = 32;
@@ -72,6 +80,12 @@ pub(super) trait Unit {
     /// As [`Unit::prepare`]; `row` is below `BLOCK`, and the columns exist.
     unsafe fn values(stage: &Stage, row: usize, column: usize) -> Self::Lanes;
 
+    /// Computes some rows of a depthwise convolution.
+    ///
+    /// # Safety
+    /// As [`Unit::prepare`].
+    unsafe fn depthwise(rows: Rows<'_>);
+
     /// Adds up products on registers alone: see [`super::peak()`].
     ///
     /// # Safety
@@ -128,6 +142,12 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
     unsafe fn values(stage: &Stage, row: usize, column: usize) -> S::Lanes {
         // SAFETY: in bounds, and the CPU has the instruction set (contract).
         unsafe { S::Lanes::load_sums(stage.0[row].as_ptr().add(column)) }
+    }
+
+    #[inline(always)]
+    unsafe fn depthwise(rows: Rows<'_>) {
+        // SAFETY: the same contract.
+        unsafe { S::depthwise(rows) }
     }
 
     #[inline(always)]
@@ -224,7 +244,7 @@ pub(super) trait Kernel {
 pub(super) struct Session {
     path: KernelPath,
     /// What is ready belongs to one thread.
-    thread: std::marker::PhantomData<*const ()>,
+    thread: PhantomData<*const ()>,
 }
 
 impl Session {
@@ -235,17 +255,71 @@ impl Session {
             true => path,
             false => KernelPath::Portable,
         };
+        #[cfg(target_arch = "x86_64")]
+        if path == KernelPath::Amx {
+            // SAFETY: tiles are available.
+            unsafe { amx::configure() }
+        }
         Self {
             path,
-            thread: std::marker::PhantomData,
+            thread: PhantomData,
         }
     }
 
     /// Runs `kernel` on the unit.
     pub(super) fn run<K: Kernel>(&self, kernel: K) -> K::Output {
-        match self.path {
-            // SAFETY: plain Rust needs no instruction set.
-            _ => unsafe { kernel.run::<Registers<PlainSums, 6, 4>>() },
+        // SAFETY: `begin` found that the CPU has the instruction set of the
+        // path, and made its unit ready; plain Rust needs neither.
+        unsafe {
+            match self.path {
+                #[cfg(target_arch = "x86_64")]
+                KernelPath::Amx => run_amx(kernel),
+                #[cfg(target_arch = "x86_64")]
+                KernelPath::Avx512Vnni => run_avx512_vnni(kernel),
+                #[cfg(target_arch = "x86_64")]
+                KernelPath::Avx512 => run_avx512(kernel),
+                #[cfg(target_arch = "x86_64")]
+                KernelPath::AvxVnni => run_avx_vnni(kernel),
+                #[cfg(target_arch = "x86_64")]
+                KernelPath::Avx2 => run_avx2(kernel),
+                _ => kernel.run::<Registers<PlainSums, 6, 4>>(),
+            }
         }
     }
 }
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if self.path == KernelPath::Amx {
+            // SAFETY: tiles are available.
+            unsafe { amx::release() }
+        }
+    }
+}
+
+/// Defines a function that runs a kernel on a unit, compiled for its instructions.
+#[cfg(target_arch = "x86_64")]
+macro_rules! run_on {
+    ($name:ident, $features:literal, $unit:ty) => {
+        /// # Safety
+        /// As [`Kernel::run`].
+        #[target_feature(enable = $features)]
+        unsafe fn $name<K: Kernel>(kernel: K) -> K::Output {
+            // SAFETY: the same contract.
+            unsafe { kernel.run::<$unit>() }
+        }
+    };
+}
+
+// The sums of AVX-512 are in 24 of 32 registers, those of AVX2 in 12 of 16.
+#[cfg(target_arch = "x86_64")]
+run_on!(run_amx, "avx512f,avx512bw,avx512vnni,avx512vbmi", Tiles);
+#[cfg(target_arch = "x86_64")]
+run_on!(run_avx512_vnni, "avx512f,avx512bw,avx512vnni", Registers<Dot512, 12, 2>);
+#[cfg(target_arch = "x86_64")]
+run_on!(run_avx512, "avx512f,avx512bw", Registers<Sums512, 12, 2>);
+#[cfg(target_arch = "x86_64")]
+run_on!(run_avx_vnni, "avx2,fma,avxvnni", Registers<Dot256, 6, 2>);
+#[cfg(target_arch = "x86_64")]
+run_on!(run_avx2, "avx2,fma", Registers<Sums256, 6, 2>);
