@@ -73,10 +73,11 @@ impl Model {
         bytes: &[u8],
         inference: impl FnOnce(IntegerWeights) -> Result<Inference>,
     ) -> Result<Self> {
-        let weights = IntegerWeights::from_bytes(bytes)?;
+        let (weights, digest) = rayon::join(|| IntegerWeights::from_bytes(bytes), || digest(bytes));
+        let weights = weights?;
         Ok(Self {
             tables: ScaleTables::from_words(&weights.tables)?,
-            digest: digest(bytes)?,
+            digest: digest?,
             bytes: bytes.len() as u64,
             inference: inference(weights)?,
         })

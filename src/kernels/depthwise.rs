@@ -1,4 +1,4 @@
-//! The depthwise 3x3 convolution (spec: Arithmetic).
+//! The depthwise 3x3 convolution in binary32, for the gradients of the encoder's search.
 //!
 //! `out[y][x][c]` is `bias[c]`, then `fma(tap, input, acc)` for the nine taps
 //! in raster order. Pixels outside the picture are +0.0 and their taps are

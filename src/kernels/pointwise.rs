@@ -1,5 +1,5 @@
-//! The pointwise (1x1) convolution: one matrix product per picture
-//! (spec: Arithmetic).
+//! The pointwise (1x1) convolution in binary32, one matrix product per picture: for the
+//! gradients of the encoder's search.
 //!
 //! `out[p][n]` is `bias[n]`, then `fma(weight[n][k], x[p][k], acc)` for `k`
 //! ascending, with one accumulator per output value: vectors run over outputs,

@@ -4,6 +4,8 @@
 //! `y = P · patch16(x) + f(x)`: a linear transform of 16 x 16 patches, and a network that
 //! corrects it.
 
+use rayon::prelude::*;
+
 use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
 use super::layers::{Block, Head, Loader, Pointwise};
@@ -95,7 +97,11 @@ impl Analysis {
             let out = space(&mut out, linear.len());
             self.conv_out.apply(done.all(), out);
             done.drop_above(rows.end);
-            out.iter_mut().zip(linear).for_each(|(out, linear)| *out += *linear);
+            let rows_of = width * self.linear.outputs();
+            let both = out.par_chunks_mut(rows_of).zip(linear.par_chunks(rows_of));
+            both.for_each(|(out, linear)| {
+                out.iter_mut().zip(linear).for_each(|(out, linear)| *out += linear);
+            });
             emit(rows, out)?;
         }
         Ok(())

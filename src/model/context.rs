@@ -47,6 +47,7 @@ pub struct Features(pub(super) Vec<i16>);
 
 /// One step's network.
 pub struct ContextStep {
+    step: usize,
     latent: Entry,
     conv_in: Pointwise,
     /// What the trunk adds of the step before, where the model has that.
@@ -60,8 +61,13 @@ pub struct ContextStep {
 /// Positions of the 2 x 2 pattern, in raster order.
 pub(super) const PHASES: usize = 4;
 
-/// The trunk's output of a context step, `[h, w, F]`: what the next step starts from.
-pub struct ContextState(Vec<i16>);
+/// What a context step leaves to the next one.
+pub struct ContextState {
+    /// Features and then latents at each position, `[h, w, F + M]`, without those of the step.
+    joined: Vec<i16>,
+    /// The trunk's output, `[h, w, F]`.
+    trunk: Vec<i16>,
+}
 
 /// Entropy parameters of the latents that one step codes.
 pub struct EntropyParams {
@@ -92,6 +98,7 @@ impl ContextStep {
         let state = |()| Pointwise::new(from, &path("state"));
         let has_state = config.has_state(step).then_some(());
         Ok(Self {
+            step,
             latent: Entry::new(from, LATENT)?,
             conv_in: Pointwise::new(from, &path("conv_in"))?,
             state: has_state.map(state).transpose()?,
@@ -102,7 +109,8 @@ impl ContextStep {
 
     /// Entropy parameters of the latents that the step codes, a quarter of them, from the
     /// features and the normalized latents so far (zero where not yet decoded), of even sides.
-    /// `state` is what the step before left, and becomes what this one leaves.
+    /// `state` is what the step before left of the same features and latents, and becomes what
+    /// this one leaves.
     pub fn coded(
         &self,
         features: &Features,
@@ -111,14 +119,24 @@ impl ContextStep {
     ) -> EntropyParams {
         let (height, width) = (latent.height, latent.width);
         let f = self.block.channels();
-        let joined = self.joined(features, latent);
         let mut x = vec![0; height * width * f];
-        self.conv_in.apply(&joined, &mut x);
-        if let (Some(layer), Some(ContextState(state))) = (&self.state, state.take()) {
-            let mut sum = vec![0; x.len()];
-            layer.add_to(&state, &x, &self.conv_in, &mut sum);
-            x = sum;
-        }
+        let joined = match state.take() {
+            None => {
+                let joined = self.joined(features, latent);
+                self.conv_in.apply(&joined, &mut x);
+                joined
+            }
+            Some(mut state) => {
+                self.join_coded(latent, &mut state.joined);
+                self.conv_in.apply(&state.joined, &mut x);
+                if let Some(layer) = &self.state {
+                    let mut sum = vec![0; x.len()];
+                    layer.add_to(&state.trunk, &x, &self.conv_in, &mut sum);
+                    x = sum;
+                }
+                state.joined
+            }
+        };
         let x = self.block.whole(&x, (height, width));
         let mut phases = [const { Vec::new() }; PHASES];
         let mut positions = vec![0; x.len() / PHASES];
@@ -127,7 +145,7 @@ impl ContextStep {
             out.resize(positions.len() / f * head.outputs(), 0.0);
             head.apply(&positions, out);
         }
-        *state = Some(ContextState(x));
+        *state = Some(ContextState { joined, trunk: x });
         EntropyParams {
             width,
             group: self.heads[0].outputs() / 2,
@@ -146,6 +164,26 @@ impl ContextStep {
             joined.extend_from_slice(latent);
         }
         joined
+    }
+
+    /// Brings the latents that the step before has coded to their places.
+    fn join_coded(&self, latent: &Grid, joined: &mut [i16]) {
+        let (m, group) = (latent.channels, channel_group(latent.channels));
+        let before = StepMask::new(self.step + CONTEXT_STEPS - 1);
+        let first = |position: usize| {
+            before.group_at(position / latent.width, position % latent.width) * group
+        };
+        let positions = latent.values.chunks_exact(m).enumerate();
+        let coded = positions.flat_map(|(position, values)| &values[first(position)..][..group]);
+        let coded: Vec<f32> = coded.copied().collect();
+        let mut integers = vec![0; coded.len()];
+        self.latent.round(&coded, &mut integers);
+        let stride = self.block.channels() + m;
+        let to = joined.chunks_exact_mut(stride).enumerate();
+        for ((position, to), from) in to.zip(integers.chunks_exact(group)) {
+            let start = self.block.channels() + first(position);
+            to[start..start + group].copy_from_slice(from);
+        }
     }
 }
 

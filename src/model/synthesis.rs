@@ -3,7 +3,9 @@
 //!
 //! `x̂ = patch16⁻¹(Q · ŷ) + g(ŷ)`, the mirror image of the analysis transform.
 
-use super::config::PATCH8;
+use rayon::prelude::*;
+
+use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
 use super::grid::Grid;
 use super::layers::{Block, Entry, Gain, Head, Loader, Pointwise};
@@ -95,20 +97,25 @@ impl Synthesis {
         width: usize,
         buffers: &'a mut Buffers,
     ) -> &'a [f32] {
-        let (rows, width) = (done.range(), 2 * width);
+        let rows = done.range();
         // Rows of patches come in pairs from one row of latents.
         let pairs = rows.start / 2..rows.end.div_ceil(2);
-        let count = 2 * pairs.len() * width * PATCH8;
-        let skip = (rows.start - 2 * pairs.start) * width * PATCH8;
-        let wide = space(&mut buffers.wide, count);
-        self.linear.apply(latent.part(pairs.clone()), wide);
-        let linear = space(&mut buffers.linear, count);
-        depth_to_space(wide, 2 * pairs.len(), width, PATCH8, 2, linear);
-        let count = rows.len() * width * PATCH8;
-        let out = space(&mut buffers.patches, count);
+        let stride = 2 * width * PATCH8;
+        let linear = space(&mut buffers.linear, pairs.len() * width * PATCH16);
+        self.linear.apply(latent.part(pairs.clone()), linear);
+        let out = space(&mut buffers.patches, rows.len() * stride);
         self.conv_out.apply(done.all(), out);
-        let linear = &linear[skip..skip + count];
-        out.iter_mut().zip(linear).for_each(|(out, linear)| *out += *linear);
+        let of_row = out.par_chunks_mut(stride).zip(rows);
+        of_row.for_each(|(out, row)| {
+            let squares = &linear[(row / 2 - pairs.start) * width * PATCH16..];
+            let squares = squares.chunks_exact(PATCH16);
+            // Two patches side by side are one half of a square.
+            let half = row % 2 * PATCH16 / 2;
+            for (out, square) in out.chunks_exact_mut(PATCH16 / 2).zip(squares) {
+                let linear = &square[half..half + PATCH16 / 2];
+                out.iter_mut().zip(linear).for_each(|(out, linear)| *out += linear);
+            }
+        });
         out
     }
 }
@@ -116,7 +123,6 @@ impl Synthesis {
 /// Memory of [`Synthesis::stream`] that is used again for every band.
 #[derive(Default)]
 struct Buffers {
-    wide: Vec<f32>,
     linear: Vec<f32>,
     patches: Vec<f32>,
 }
