@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::config::{LayerKind, LayerSpec, ModelConfig};
 use super::signals::{PATCH_EXPONENT, Signal};
 use super::weights::{
-    CONFIG, TABLES, config_text, find_part, is_of_training, malformed, read_config, read_tables,
+    CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables,
 };
 use crate::error::{Error, Result};
 
@@ -140,7 +140,8 @@ impl IntegerWeights {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let config = read_config(bytes)?;
         let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
-        if is_of_training(bytes) {
+        let training = file.tensor("analysis.conv_in.weight");
+        if training.is_ok_and(|tensor| tensor.dtype() == Dtype::F16) {
             let text = "weights of a training run, of which 'aec export' makes a model";
             return Err(Error::Weights(text.into()));
         }
