@@ -234,19 +234,19 @@ impl Finish<'_> {
     #[inline(always)]
     unsafe fn constants<V: Lanes>(&self, column: usize, pair: usize) -> Constants<V> {
         let (multiplier, bias) = self.layer.rescale().panel(column);
+        let residual = match self.residual {
+            Some(residual) => residual.scale.value(),
+            None => 0.0,
+        };
         // SAFETY: inside of the panel (contract).
         unsafe {
             let inverse = V::splat(self.inverse);
-            let two = |values: &[f32; PANEL]| {
-                let from = values.as_ptr().add(pair);
-                [from, from.add(V::COUNT)].map(|from| V::load(from).times(inverse))
-            };
-            let multiplier = two(multiplier);
-            let residual = self.residual.map_or(0.0, |r| r.scale.value());
+            let high = V::splat(256.0);
+            let multiplier = two_vectors::<V>(multiplier.as_ptr().add(pair), inverse);
             Constants {
                 multiplier,
-                high: multiplier.map(|multiplier| multiplier.times(V::splat(256.0))),
-                bias: two(bias),
+                high: [multiplier[0].times(high), multiplier[1].times(high)],
+                bias: two_vectors(bias.as_ptr().add(pair), inverse),
                 slope: V::splat(0.25 / self.inverse),
                 half: V::splat(0.5),
                 residual: V::splat(residual * self.inverse),
@@ -267,25 +267,29 @@ impl Finish<'_> {
         row: usize,
         pair: usize,
     ) -> [U::Lanes; 2] {
-        let mut values = [0, 1].map(|index| {
-            let column = pair + index * U::Lanes::COUNT;
-            let (multiplier, bias) = (constants.multiplier[index], constants.bias[index]);
-            // SAFETY: in the stages (contract).
-            unsafe {
-                let sums = U::values(&stages[0], row, column);
-                match &self.layer.weights().low {
-                    None => sums.times(multiplier).plus(bias),
-                    Some(_) => {
-                        let low = U::values(&stages[1], row, column);
-                        let low = low.times(multiplier).plus(bias);
-                        sums.times(constants.high[index]).plus(low)
-                    }
-                }
+        // SAFETY: in the stages (contract).
+        let mut values = unsafe {
+            [
+                U::values(&stages[0], row, pair),
+                U::values(&stages[0], row, pair + U::Lanes::COUNT),
+            ]
+        };
+        let is_wide = self.layer.weights().is_wide();
+        for (index, value) in values.iter_mut().enumerate() {
+            let (multiplier, mut addend) = (constants.multiplier[index], constants.bias[index]);
+            let mut of_sum = multiplier;
+            if is_wide {
+                let column = pair + index * U::Lanes::COUNT;
+                // SAFETY: as above.
+                let low = unsafe { U::values(&stages[1], row, column) };
+                addend = low.times(multiplier).plus(addend);
+                of_sum = constants.high[index];
             }
-        });
-        if self.activate {
-            values = values
-                .map(|value| value.gated(value.exact_times_plus(constants.slope, constants.half)));
+            *value = value.times(of_sum).plus(addend);
+            if self.activate {
+                let ramp = value.exact_times_plus(constants.slope, constants.half);
+                *value = value.gated(ramp);
+            }
         }
         values
     }
@@ -352,6 +356,21 @@ impl Finish<'_> {
                 }
             }
         }
+    }
+}
+
+/// Two vectors, multiplied.
+///
+/// # Safety
+/// They are readable, and the CPU has the instruction set of `V`.
+#[inline(always)]
+unsafe fn two_vectors<V: Lanes>(from: *const f32, factor: V) -> [V; 2] {
+    // SAFETY: the contract.
+    unsafe {
+        [
+            V::load(from).times(factor),
+            V::load(from.add(V::COUNT)).times(factor),
+        ]
     }
 }
 

@@ -148,19 +148,16 @@ impl Unit for Tiles {
 unsafe fn split(x: &[i16], high: *mut i8, low: *mut i8) {
     // SAFETY: masks stop at the end of `x`; the rest is the contract.
     unsafe {
-        let half = |start: usize| {
-            let count = x.len().saturating_sub(start).min(32);
-            let mask = (u64::MAX >> (64 - count.max(1))) as u32;
-            let mask = if count == 0 { 0 } else { mask };
-            _mm512_maskz_loadu_epi16(mask, x.as_ptr().wrapping_add(start))
-        };
-        let [first, second] = match x.len() {
-            TILE_INPUTS => [
-                _mm512_loadu_si512(x.as_ptr().cast()),
-                _mm512_loadu_si512(x.as_ptr().add(32).cast()),
-            ],
-            _ => [half(0), half(32)],
-        };
+        let (mut first, mut second) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        if x.len() == TILE_INPUTS {
+            first = _mm512_loadu_si512(x.as_ptr().cast());
+            second = _mm512_loadu_si512(x.as_ptr().add(32).cast());
+        } else {
+            let mask = (1_u64 << x.len()) - 1;
+            first = _mm512_mask_loadu_epi16(first, mask as u32, x.as_ptr());
+            let rest = x.as_ptr().wrapping_add(32);
+            second = _mm512_mask_loadu_epi16(second, (mask >> 32) as u32, rest);
+        }
         let even = _mm512_loadu_si512(EVEN.0.as_ptr().cast());
         let odd = _mm512_or_si512(even, _mm512_set1_epi8(1));
         let low_bytes = _mm512_permutex2var_epi8(first, even, second);

@@ -11,6 +11,7 @@ use crate::kernels::aligned::AlignedBuffer;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::dispatch::KernelPath;
+use std::hint::black_box;
 use std::marker::PhantomData;
 
 /// Rows of a [`Stage`].
@@ -152,19 +153,17 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
 
     #[inline(always)]
     unsafe fn peak(rounds: u32) -> (u64, i32) {
-        let factors = [1_i16; 64];
+        let (weights, inputs) = ([1_i16; 4 * PANEL], [1_i16; 2 * STAGE_ROWS]);
         let mut stage = Stage::zeros();
-        // SAFETY: the factors are as many as any unit reads at once, and the
-        // stage holds any vector; the CPU has the instruction set (contract).
+        // SAFETY: weights and inputs are as many as any unit reads in a step,
+        // and the stage holds any vector; the CPU has the instruction set
+        // (contract).
         unsafe {
-            let factors = S::weights(factors.as_ptr());
             let mut sums = [[S::zero(); VECTORS]; ROWS];
             for _ in 0..rounds {
-                for sum in sums.as_flattened_mut() {
-                    *sum = sum.plus_products(factors, factors);
-                }
                 // Or the compiler would multiply by the number of rounds.
-                std::hint::black_box(&mut sums);
+                let from = black_box((weights.as_ptr(), inputs.as_ptr()));
+                step::<S, ROWS, VECTORS, false>(&mut sums, from.1, S::GROUP, from.0);
             }
             for (sum, to) in sums.as_flattened().iter().zip(&mut stage.0) {
                 sum.store(to.as_mut_ptr());
@@ -196,28 +195,48 @@ unsafe fn block<S: Sums, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let x = x.as_ptr().add(row * inputs);
         let mut sums = [[S::zero(); VECTORS]; ROWS];
-        let step = |sums: &mut [[S; VECTORS]; ROWS], group: usize, last: bool| {
-            let weights = panel.add(group * S::GROUP * PANEL);
-            let weights: [S::Factors; VECTORS] =
-                std::array::from_fn(|index| S::weights(weights.add(index * S::COUNT * S::GROUP)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = x.add(row * inputs + group * S::GROUP);
-                let x = if last { S::last_input(x) } else { S::inputs(x) };
-                for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = sum.plus_products(weights, x);
-                }
-            }
-        };
-        let groups = inputs / S::GROUP;
-        for group in 0..groups {
-            step(&mut sums, group, false);
+        let whole = inputs / S::GROUP * S::GROUP;
+        for k in (0..whole).step_by(S::GROUP) {
+            step::<S, ROWS, VECTORS, false>(&mut sums, x.add(k), inputs, panel.add(k * PANEL));
         }
-        if groups * S::GROUP < inputs {
-            step(&mut sums, groups, true);
+        if whole < inputs {
+            let panel = panel.add(whole * PANEL);
+            step::<S, ROWS, VECTORS, true>(&mut sums, x.add(whole), inputs, panel);
         }
         for (to, sums) in stage.0[row..].iter_mut().zip(sums) {
             for (index, sum) in sums.into_iter().enumerate() {
                 sum.store(to.as_mut_ptr().add(column + index * S::COUNT));
+            }
+        }
+    }
+}
+
+/// Adds the products of one group of inputs, or of a `LAST` single one.
+///
+/// Loops instead of closures here and below: a closure is compiled for the
+/// instruction set of its caller only if the compiler cares to inline it.
+///
+/// # Safety
+/// The inputs of `ROWS` pixels, `inputs` apart, are readable, and the weights
+/// of `VECTORS` vectors; the CPU has the instruction set of `S`.
+#[inline(always)]
+unsafe fn step<S: Sums, const ROWS: usize, const VECTORS: usize, const LAST: bool>(
+    sums: &mut [[S; VECTORS]; ROWS],
+    x: *const i16,
+    inputs: usize,
+    panel: *const i16,
+) {
+    // SAFETY: the contract.
+    unsafe {
+        let mut weights = [S::weights(panel); VECTORS];
+        for (index, weights) in weights.iter_mut().enumerate().skip(1) {
+            *weights = S::weights(panel.add(index * S::COUNT * S::GROUP));
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let x = x.add(row * inputs);
+            let x = if LAST { S::last_input(x) } else { S::inputs(x) };
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum = sum.plus_products(weights, x);
             }
         }
     }
