@@ -13,6 +13,7 @@ use crate::kernels::amx;
 use crate::kernels::dispatch::KernelPath;
 use std::hint::black_box;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Rows of a [`Stage`].
 pub(super) const STAGE_ROWS: usize = 32;
@@ -48,6 +49,25 @@ pub(super) struct Place {
     pub(super) panel: usize,
 }
 
+/// Work on the rows of another stage while sums are computed: products on
+/// tiles leave the vectors idle.
+///
+/// `rows` and all it calls must be `#[inline(always)]`, as in [`Kernel`].
+pub(super) trait Meanwhile {
+    /// Does the work of some of the rows `0..Unit::BLOCK`. All are asked for
+    /// once, in order.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of the unit.
+    unsafe fn rows<U: Unit>(&mut self, rows: Range<usize>);
+}
+
+/// Nothing else to do.
+impl Meanwhile for () {
+    #[inline(always)]
+    unsafe fn rows<U: Unit>(&mut self, _rows: Range<usize>) {}
+}
+
 /// What computes sums of products of int16 with int8, and values from them.
 ///
 /// Every method needs the instruction set of the unit.
@@ -67,13 +87,19 @@ pub(super) trait Unit {
     /// The CPU must have the instruction set of the unit.
     unsafe fn prepare(x: &[i16], inputs: usize, to: &mut AlignedBuffer<i8>);
 
-    /// Computes a block of sums.
+    /// Computes a block of sums, and does something else meanwhile.
     ///
     /// # Safety
     /// As [`Unit::prepare`], which was called with these pixels; the pixels
     /// and the panel exist, and `matrix` has as many inputs; the thread is in
     /// a [`Session`].
-    unsafe fn sums(pixels: Pixels<'_>, at: Place, matrix: &Matrix, stage: &mut Stage);
+    unsafe fn sums<M: Meanwhile>(
+        pixels: Pixels<'_>,
+        at: Place,
+        matrix: &Matrix,
+        stage: &mut Stage,
+        meanwhile: &mut M,
+    );
 
     /// Values of sums from `column` on.
     ///
@@ -111,7 +137,15 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
     unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
 
     #[inline(always)]
-    unsafe fn sums(pixels: Pixels<'_>, at: Place, matrix: &Matrix, stage: &mut Stage) {
+    unsafe fn sums<M: Meanwhile>(
+        pixels: Pixels<'_>,
+        at: Place,
+        matrix: &Matrix,
+        stage: &mut Stage,
+        meanwhile: &mut M,
+    ) {
+        // SAFETY: the same contract.
+        unsafe { meanwhile.rows::<Self>(0..Self::BLOCK) }
         let panel = match S::GROUP {
             1 => matrix.single_panel(at.panel),
             _ => matrix.pair_panel(at.panel),
@@ -142,7 +176,10 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
     #[inline(always)]
     unsafe fn values(stage: &Stage, row: usize, column: usize) -> S::Lanes {
         // SAFETY: in bounds, and the CPU has the instruction set (contract).
-        unsafe { S::Lanes::load_sums(stage.0[row].as_ptr().add(column)) }
+        unsafe {
+            let sums = stage.0.as_ptr().cast::<i32>().add(row * PANEL + column);
+            S::Lanes::load_sums(sums)
+        }
     }
 
     #[inline(always)]
