@@ -1,8 +1,11 @@
 //! The units that compute sums of products, and the choice among them.
 
 use super::depthwise::Rows;
-use super::lanes::{Lanes, PlainSums, Sums};
+use super::lanes::{Lanes, Sums};
 use super::matrix::{Matrix, PANEL};
+#[cfg(target_arch = "aarch64")]
+use super::neon::Sums128;
+use super::plain::PlainUnit;
 #[cfg(target_arch = "x86_64")]
 use super::tiles::Tiles;
 #[cfg(target_arch = "x86_64")]
@@ -338,7 +341,10 @@ impl Session {
                 KernelPath::AvxVnni => run_avx_vnni(kernel),
                 #[cfg(target_arch = "x86_64")]
                 KernelPath::Avx2 => run_avx2(kernel),
-                _ => kernel.run::<Registers<PlainSums, 6, 4>>(),
+                // 24 of 32 registers.
+                #[cfg(target_arch = "aarch64")]
+                KernelPath::Neon => kernel.run::<Registers<Sums128, 6, 4>>(),
+                _ => kernel.run::<PlainUnit>(),
             }
         }
     }
