@@ -51,8 +51,8 @@ impl Kernel for Quantize<'_> {
             unsafe {
                 let inverse = U::Lanes::splat(self.inverse);
                 let from = self.x.as_ptr().add(start);
-                let [low, high] = [from, from.add(U::Lanes::COUNT)]
-                    .map(|from| U::Lanes::load(from).times(inverse));
+                let low = U::Lanes::load(from).times(inverse);
+                let high = U::Lanes::load(from.add(U::Lanes::COUNT)).times(inverse);
                 U::Lanes::store_integers(low, high, self.out.as_mut_ptr().add(start));
             }
         }

@@ -196,17 +196,32 @@ struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// The pixels of a column of the picture, if they are inside: pointers to
-    /// all of their channels.
+    /// Channels from `channel` on of the pixel in column `x` of the picture
+    /// and row `row` of the three, if it is inside.
     #[inline(always)]
-    fn column(&self, x: usize) -> [Option<*const i16>; 3] {
+    fn pixel(&self, row: usize, x: usize, channel: usize) -> Option<&[i16]> {
         // Left of the window wraps to a number beyond its size.
         let column = x.wrapping_sub(self.window.left);
-        let inside = column < self.window.width;
-        self.rows.map(|row| {
-            let start = row.filter(|_| inside)? + column * self.channels;
-            Some(self.window.data[start..][..self.channels].as_ptr())
-        })
+        let start = self.rows[row].filter(|_| column < self.window.width)?;
+        Some(&self.window.data[start + column * self.channels..][channel..self.channels])
+    }
+
+    /// The first `2 * COUNT` of these channels in the three rows; zeros outside.
+    ///
+    /// # Safety
+    /// There are as many; the CPU has the instruction set of `S`.
+    #[inline(always)]
+    unsafe fn vectors<S: PairSums>(&self, x: usize, channel: usize) -> [S::Factors; 3] {
+        // SAFETY: the contract.
+        unsafe {
+            let mut vectors = [S::no_factors(); 3];
+            for (row, vector) in vectors.iter_mut().enumerate() {
+                if let Some(pixel) = self.pixel(row, x, channel) {
+                    *vector = S::weights(pixel.as_ptr());
+                }
+            }
+            vectors
+        }
     }
 }
 
@@ -240,16 +255,14 @@ impl Rows<'_> {
             let bias = &self.layer.rescale().bias()[part.clone()];
             let mut pixels = 0..;
             for y in self.rows.clone() {
+                let inputs = self.window.inputs(y, channels);
                 for (x, pixel) in self.columns.clone().zip(&mut pixels) {
                     let mut sums = [0_i32; SUMS];
                     for (tap, taps) in self.layer.weights.taps.chunks_exact(channels).enumerate() {
                         // Left of the picture wraps to a number beyond the window.
                         let column = (x + tap % 3).wrapping_sub(1);
-                        if let Some(input) = self.window.inputs(y, channels).column(column)[tap / 3]
-                        {
-                            // SAFETY: all channels of the pixel are readable.
-                            let input = unsafe { std::slice::from_raw_parts(input, channels) };
-                            let products = input[part.clone()].iter().zip(&taps[part.clone()]);
+                        if let Some(input) = inputs.pixel(tap / 3, column, start) {
+                            let products = input.iter().zip(&taps[part.clone()]);
                             for (sum, (input, tap)) in sums.iter_mut().zip(products) {
                                 *sum += i32::from(*input) * i32::from(*tap);
                             }
@@ -285,28 +298,24 @@ impl Rows<'_> {
                 let mut at = channel;
                 for y in self.rows.clone() {
                     let inputs = self.window.inputs(y, channels);
-                    let load = |x: usize| {
-                        inputs.column(x).map(|pixel| match pixel {
-                            Some(pixel) => S::weights(pixel.add(channel)),
-                            None => S::no_factors(),
-                        })
-                    };
                     let start = self.columns.start;
                     // Left of the picture wraps to a number beyond the window.
-                    let mut columns = [start.wrapping_sub(1), start].map(load);
-                    let mut upper = columns.map(|column| S::interleaved(column[0], column[1]));
-                    let mut lower = S::interleaved(columns[0][2], columns[1][2]);
+                    let first = inputs.vectors::<S>(start.wrapping_sub(1), channel);
+                    let mut now = inputs.vectors::<S>(start, channel);
+                    let mut upper_first = S::interleaved(first[0], first[1]);
+                    let mut upper = S::interleaved(now[0], now[1]);
+                    let mut lower = S::interleaved(first[2], now[2]);
                     for x in self.columns.clone() {
-                        let next = load(x + 1);
+                        let next = inputs.vectors::<S>(x + 1, channel);
                         let upper_next = S::interleaved(next[0], next[1]);
-                        let lower_next = S::interleaved(columns[1][2], next[2]);
-                        let inputs = [upper[0], upper[1], upper_next, lower, lower_next];
-                        let values = [0, 1].map(|half| taps.values(inputs.map(|i| i[half]), half));
+                        let lower_next = S::interleaved(now[2], next[2]);
+                        let pairs = [upper_first, upper, upper_next, lower, lower_next];
+                        let (low, high) = (taps.values(&pairs, 0), taps.values(&pairs, 1));
                         let to = self.out[at..][..step].as_mut_ptr();
-                        S::Lanes::store_interleaved(values[0], values[1], to);
+                        S::Lanes::store_interleaved(low, high, to);
                         at += channels;
-                        columns[1] = next;
-                        upper = [upper[1], upper_next];
+                        now = next;
+                        (upper_first, upper) = (upper, upper_next);
                         lower = lower_next;
                     }
                 }
@@ -347,39 +356,57 @@ impl<S: PairSums> Taps<S> {
         // SAFETY: arrays hold two vectors of the longest; the CPU has the
         // instructions (contract).
         unsafe {
-            let inverse = S::Lanes::splat(inverse);
-            let constants = |values: &[f32]| {
-                let values = &values[channel..][..step];
-                let mut halves = [[0.0; MAX_LANES]; 2];
-                for (at, four) in values.chunks_exact(4).enumerate() {
-                    halves[at % 2][at / 2 * 4..][..4].copy_from_slice(four);
-                }
-                halves.map(|half| S::Lanes::load(half.as_ptr()).times(inverse))
-            };
-            let taps = widened.map(|taps| S::weights(taps.as_ptr()));
+            let none = S::no_factors();
+            let mut taps = [none; 9];
+            for (taps, widened) in taps.iter_mut().zip(&widened) {
+                *taps = S::weights(widened.as_ptr());
+            }
             Self {
                 pairs: [
                     S::interleaved(taps[0], taps[3]),
                     S::interleaved(taps[1], taps[4]),
                     S::interleaved(taps[2], taps[5]),
                     S::interleaved(taps[6], taps[7]),
-                    S::interleaved(S::no_factors(), taps[8]),
+                    S::interleaved(none, taps[8]),
                 ],
-                multiplier: constants(layer.rescale.multiplier()),
-                bias: constants(layer.rescale.bias()),
+                multiplier: constants::<S>(layer.rescale.multiplier(), channel, inverse),
+                bias: constants::<S>(layer.rescale.bias(), channel, inverse),
             }
         }
     }
 
     /// The outputs of half of the channels, from their inputs pair by pair.
     #[inline(always)]
-    fn values(&self, inputs: [S::Factors; 5], half: usize) -> S::Lanes {
+    fn values(&self, inputs: &[[S::Factors; 2]; 5], half: usize) -> S::Lanes {
         // SAFETY: a `Taps` exists, so the CPU has the instructions.
         let mut sums = unsafe { S::zero() };
         for (taps, inputs) in self.pairs.iter().zip(inputs) {
-            sums = sums.plus_products(taps[half], inputs);
+            sums = sums.plus_products(taps[half], inputs[half]);
         }
         let values = sums.values().times(self.multiplier[half]);
         values.plus(self.bias[half])
+    }
+}
+
+/// Numbers of two vectors of channels in the order of interleaved sums, in
+/// steps of the output.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
+#[inline(always)]
+unsafe fn constants<S: PairSums>(values: &[f32], channel: usize, inverse: f32) -> [S::Lanes; 2] {
+    let values = &values[channel..][..2 * S::COUNT];
+    let mut halves = [[0.0; MAX_LANES]; 2];
+    for (at, four) in values.chunks_exact(4).enumerate() {
+        halves[at % 2][at / 2 * 4..][..4].copy_from_slice(four);
+    }
+    // SAFETY: the arrays hold a vector of the longest.
+    unsafe {
+        let inverse = S::Lanes::splat(inverse);
+        let [low, high] = &halves;
+        [
+            S::Lanes::load(low.as_ptr()).times(inverse),
+            S::Lanes::load(high.as_ptr()).times(inverse),
+        ]
     }
 }

@@ -159,7 +159,7 @@ pub(super) trait PairSums: Sums {
     unsafe fn interleaved(first: Self::Factors, second: Self::Factors) -> [Self::Factors; 2];
 }
 
-/// Lanes of [`Plain`] and [`PlainSums`].
+/// Lanes of [`Plain`].
 const PLAIN: usize = 4;
 
 /// Four values in plain Rust.
@@ -239,59 +239,5 @@ impl Lanes for Plain {
             let floor = if ramp > 0.0 { ramp } else { 0.0 };
             value * if floor < 1.0 { floor } else { 1.0 }
         })
-    }
-}
-
-/// Four sums in plain Rust.
-#[derive(Clone, Copy)]
-pub(super) struct PlainSums([i32; PLAIN]);
-
-impl Sums for PlainSums {
-    type Lanes = Plain;
-    type Factors = [i16; PLAIN];
-    const COUNT: usize = PLAIN;
-    const GROUP: usize = 1;
-
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self([0; PLAIN])
-    }
-
-    #[inline(always)]
-    unsafe fn weights(from: *const i16) -> Self::Factors {
-        // SAFETY: readable (contract); arrays have the alignment of a value.
-        unsafe { from.cast::<[i16; PLAIN]>().read() }
-    }
-
-    #[inline(always)]
-    unsafe fn inputs(from: *const i16) -> Self::Factors {
-        // SAFETY: readable (contract).
-        [unsafe { from.read() }; PLAIN]
-    }
-
-    #[inline(always)]
-    unsafe fn last_input(from: *const i16) -> Self::Factors {
-        // SAFETY: the same contract.
-        unsafe { Self::inputs(from) }
-    }
-
-    #[inline(always)]
-    fn plus_products(mut self, weights: Self::Factors, inputs: Self::Factors) -> Self {
-        for (sum, (weight, input)) in self.0.iter_mut().zip(weights.into_iter().zip(inputs)) {
-            // Wrapping is for the compiler: a whole sum fits.
-            *sum = sum.wrapping_add(i32::from(weight) * i32::from(input));
-        }
-        self
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut i32) {
-        // SAFETY: writable (contract).
-        unsafe { to.cast::<[i32; PLAIN]>().write(self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn depthwise(rows: Rows<'_>) {
-        rows.compute_plainly(0);
     }
 }

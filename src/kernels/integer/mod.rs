@@ -23,7 +23,10 @@ mod depthwise;
 mod lanes;
 mod layer;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod peak;
+mod plain;
 mod pointwise;
 mod scale;
 #[cfg(test)]

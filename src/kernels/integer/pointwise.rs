@@ -4,12 +4,13 @@
 use super::lanes::Lanes;
 use super::layer::{Output, Pointwise, Residual};
 use super::matrix::PANEL;
-use super::unit::{Kernel, Pixels, Place, STAGE_ROWS, Session, Stage, Unit};
+use super::unit::{Kernel, Meanwhile, Pixels, Place, STAGE_ROWS, Session, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::dispatch::{self, KernelPath};
 use crate::kernels::product;
 use rayon::prelude::*;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// Most pixels per parallel task.
 const CHUNK: usize = 192;
@@ -164,14 +165,16 @@ impl Kernel for Chunk<'_> {
                     for first in (0..count).step_by(U::BLOCK) {
                         let rows = U::BLOCK.min(count - first);
                         let at = Place { first, rows, panel };
-                        U::sums(pixels, at, &weights.high, &mut now[0]);
-                        if let Some(low) = &weights.low {
-                            U::sums(pixels, at, low, &mut now[1]);
-                        }
-                        // The block before, whose sums are ready, fills the
-                        // time that these take.
-                        if let Some(at) = waiting {
-                            self.finish.block::<U>(at, last);
+                        let [high, low] = now;
+                        // The block before, whose sums are ready.
+                        let mut meanwhile = FinishBlock {
+                            finish: &mut self.finish,
+                            at: waiting,
+                            stages: last,
+                        };
+                        U::sums(pixels, at, &weights.high, high, &mut meanwhile);
+                        if let Some(weights) = &weights.low {
+                            U::sums(pixels, at, weights, low, &mut ());
                         }
                         let first = start + first;
                         waiting = Some(Place { first, rows, panel });
@@ -182,7 +185,7 @@ impl Kernel for Chunk<'_> {
         }
         if let Some(at) = waiting {
             // SAFETY: as above.
-            unsafe { self.finish.block::<U>(at, last) };
+            unsafe { self.finish.rows::<U>(at, 0..at.rows, last) };
         }
     }
 }
@@ -197,27 +200,72 @@ struct Finish<'a> {
     out: Output<'a>,
 }
 
+/// The rest of the work on a block whose sums are ready, if there is one.
+struct FinishBlock<'a, 'b> {
+    finish: &'a mut Finish<'b>,
+    at: Option<Place>,
+    stages: &'a Stages,
+}
+
+impl Meanwhile for FinishBlock<'_, '_> {
+    #[inline(always)]
+    unsafe fn rows<U: Unit>(&mut self, rows: Range<usize>) {
+        if let Some(at) = self.at {
+            let rows = rows.start..rows.end.min(at.rows);
+            // SAFETY: the place is one of the output; the rest is the contract.
+            unsafe { self.finish.rows::<U>(at, rows, self.stages) }
+        }
+    }
+}
+
 impl Finish<'_> {
-    /// Writes the outputs of a block of sums.
+    /// Writes the outputs of some rows of a block of sums.
     ///
     /// # Safety
     /// The CPU has the instruction set of `U`, and the place is one of the output.
     #[inline(always)]
-    unsafe fn block<U: Unit>(&mut self, at: Place, stages: &Stages) {
+    unsafe fn rows<U: Unit>(&mut self, at: Place, rows: Range<usize>, stages: &Stages) {
+        let is_wide = self.layer.weights().is_wide();
+        // SAFETY: the same contract.
+        unsafe {
+            match (is_wide, self.activate, self.residual.is_some()) {
+                (false, false, false) => self.rows_of::<U, false, false, false>(at, rows, stages),
+                (false, false, true) => self.rows_of::<U, false, false, true>(at, rows, stages),
+                (false, true, false) => self.rows_of::<U, false, true, false>(at, rows, stages),
+                (false, true, true) => self.rows_of::<U, false, true, true>(at, rows, stages),
+                (true, false, false) => self.rows_of::<U, true, false, false>(at, rows, stages),
+                (true, false, true) => self.rows_of::<U, true, false, true>(at, rows, stages),
+                (true, true, false) => self.rows_of::<U, true, true, false>(at, rows, stages),
+                (true, true, true) => self.rows_of::<U, true, true, true>(at, rows, stages),
+            }
+        }
+    }
+
+    /// [`Finish::rows`] for a kind of layer.
+    ///
+    /// # Safety
+    /// As there; the kind is that of this layer.
+    #[inline(always)]
+    unsafe fn rows_of<U: Unit, const WIDE: bool, const ACTIVATE: bool, const RESIDUAL: bool>(
+        &mut self,
+        at: Place,
+        rows: Range<usize>,
+        stages: &Stages,
+    ) {
         let column = at.panel * PANEL;
         let outputs = self.layer.outputs();
         let count = PANEL.min(outputs - column);
         for pair in (0..PANEL).step_by(2 * U::Lanes::COUNT) {
             // SAFETY: the pair of vectors is inside of the panel.
             let constants = unsafe { self.constants::<U::Lanes>(column, pair) };
-            for row in 0..at.rows {
+            for row in rows.clone() {
                 let start = (at.first + row) * outputs + column + pair;
                 // SAFETY: the row is one of the block and of the output; all
                 // columns exist, or those that do are copied.
                 unsafe {
-                    let values = self.layer_values::<U>(&constants, stages, row, pair);
+                    let values = constants.values::<U, WIDE, ACTIVATE>(stages, row, pair);
                     if pair + 2 * U::Lanes::COUNT <= count {
-                        self.store_whole(&constants, values, start);
+                        self.store_whole::<_, RESIDUAL>(&constants, values, start);
                     } else if pair < count {
                         self.store_part(&constants, values, start, count - pair);
                     }
@@ -234,19 +282,19 @@ impl Finish<'_> {
     #[inline(always)]
     unsafe fn constants<V: Lanes>(&self, column: usize, pair: usize) -> Constants<V> {
         let (multiplier, bias) = self.layer.rescale().panel(column);
+        let residual = match self.residual {
+            Some(residual) => residual.scale.value(),
+            None => 0.0,
+        };
         // SAFETY: inside of the panel (contract).
         unsafe {
             let inverse = V::splat(self.inverse);
-            let two = |values: &[f32; PANEL]| {
-                let from = values.as_ptr().add(pair);
-                [from, from.add(V::COUNT)].map(|from| V::load(from).times(inverse))
-            };
-            let multiplier = two(multiplier);
-            let residual = self.residual.map_or(0.0, |r| r.scale.value());
+            let high = V::splat(256.0);
+            let multiplier = two_vectors::<V>(multiplier.as_ptr().add(pair), inverse);
             Constants {
                 multiplier,
-                high: multiplier.map(|multiplier| multiplier.times(V::splat(256.0))),
-                bias: two(bias),
+                high: [multiplier[0].times(high), multiplier[1].times(high)],
+                bias: two_vectors(bias.as_ptr().add(pair), inverse),
                 slope: V::splat(0.25 / self.inverse),
                 half: V::splat(0.5),
                 residual: V::splat(residual * self.inverse),
@@ -254,48 +302,12 @@ impl Finish<'_> {
         }
     }
 
-    /// The values of two vectors before the residual is added.
-    ///
-    /// # Safety
-    /// The CPU has the instruction set of `U`; the row and the columns are in
-    /// the stages.
-    #[inline(always)]
-    unsafe fn layer_values<U: Unit>(
-        &self,
-        constants: &Constants<U::Lanes>,
-        stages: &Stages,
-        row: usize,
-        pair: usize,
-    ) -> [U::Lanes; 2] {
-        let mut values = [0, 1].map(|index| {
-            let column = pair + index * U::Lanes::COUNT;
-            let (multiplier, bias) = (constants.multiplier[index], constants.bias[index]);
-            // SAFETY: in the stages (contract).
-            unsafe {
-                let sums = U::values(&stages[0], row, column);
-                match &self.layer.weights().low {
-                    None => sums.times(multiplier).plus(bias),
-                    Some(_) => {
-                        let low = U::values(&stages[1], row, column);
-                        let low = low.times(multiplier).plus(bias);
-                        sums.times(constants.high[index]).plus(low)
-                    }
-                }
-            }
-        });
-        if self.activate {
-            values = values
-                .map(|value| value.gated(value.exact_times_plus(constants.slope, constants.half)));
-        }
-        values
-    }
-
     /// Adds the residual and stores two vectors at `start`.
     ///
     /// # Safety
     /// The CPU has the instruction set of `V`; the output goes on for as long.
     #[inline(always)]
-    unsafe fn store_whole<V: Lanes>(
+    unsafe fn store_whole<V: Lanes, const RESIDUAL: bool>(
         &mut self,
         constants: &Constants<V>,
         mut values: [V; 2],
@@ -303,7 +315,7 @@ impl Finish<'_> {
     ) {
         // SAFETY: in the output (contract) and the residual, which is as long.
         unsafe {
-            if let Some(residual) = self.residual {
+            if let (true, Some(residual)) = (RESIDUAL, self.residual) {
                 values = constants.plus_residual(values, residual.values.as_ptr().add(start));
             }
             match &mut self.out {
@@ -355,6 +367,21 @@ impl Finish<'_> {
     }
 }
 
+/// Two vectors, multiplied.
+///
+/// # Safety
+/// They are readable, and the CPU has the instruction set of `V`.
+#[inline(always)]
+unsafe fn two_vectors<V: Lanes>(from: *const f32, factor: V) -> [V; 2] {
+    // SAFETY: the contract.
+    unsafe {
+        [
+            V::load(from).times(factor),
+            V::load(from.add(V::COUNT)).times(factor),
+        ]
+    }
+}
+
 /// What the values of two vectors of outputs are made with, in steps of the
 /// output: scaling by a power of two does not change what rounds how.
 struct Constants<V> {
@@ -370,6 +397,44 @@ struct Constants<V> {
 }
 
 impl<V: Lanes> Constants<V> {
+    /// The values of two vectors before the residual is added.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `U`; the row and the columns are in
+    /// the stages.
+    #[inline(always)]
+    unsafe fn values<U: Unit<Lanes = V>, const WIDE: bool, const ACTIVATE: bool>(
+        &self,
+        stages: &Stages,
+        row: usize,
+        pair: usize,
+    ) -> [V; 2] {
+        // SAFETY: in the stages (contract).
+        let mut values = unsafe {
+            [
+                U::values(&stages[0], row, pair),
+                U::values(&stages[0], row, pair + V::COUNT),
+            ]
+        };
+        for (index, value) in values.iter_mut().enumerate() {
+            let (multiplier, bias) = (self.multiplier[index], self.bias[index]);
+            *value = if WIDE {
+                let column = pair + index * V::COUNT;
+                // SAFETY: as above.
+                let low = unsafe { U::values(&stages[1], row, column) };
+                let low = low.times(multiplier).plus(bias);
+                value.times(self.high[index]).plus(low)
+            } else {
+                value.times(multiplier).plus(bias)
+            };
+            if ACTIVATE {
+                let ramp = value.exact_times_plus(self.slope, self.half);
+                *value = value.gated(ramp);
+            }
+        }
+        values
+    }
+
     /// Adds `2 * COUNT` values of the residual.
     ///
     /// # Safety

@@ -1,8 +1,11 @@
 //! The units that compute sums of products, and the choice among them.
 
 use super::depthwise::Rows;
-use super::lanes::{Lanes, PlainSums, Sums};
+use super::lanes::{Lanes, Sums};
 use super::matrix::{Matrix, PANEL};
+#[cfg(target_arch = "aarch64")]
+use super::neon::Sums128;
+use super::plain::PlainUnit;
 #[cfg(target_arch = "x86_64")]
 use super::tiles::Tiles;
 #[cfg(target_arch = "x86_64")]
@@ -11,7 +14,9 @@ use crate::kernels::aligned::AlignedBuffer;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::dispatch::KernelPath;
+use std::hint::black_box;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Rows of a [`Stage`].
 pub(super) const STAGE_ROWS: usize = 32;
@@ -47,6 +52,25 @@ pub(super) struct Place {
     pub(super) panel: usize,
 }
 
+/// Work on the rows of another stage while sums are computed: products on
+/// tiles leave the vectors idle.
+///
+/// `rows` and all it calls must be `#[inline(always)]`, as in [`Kernel`].
+pub(super) trait Meanwhile {
+    /// Does the work of some of the rows `0..Unit::BLOCK`. All are asked for
+    /// once, in order.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of the unit.
+    unsafe fn rows<U: Unit>(&mut self, rows: Range<usize>);
+}
+
+/// Nothing else to do.
+impl Meanwhile for () {
+    #[inline(always)]
+    unsafe fn rows<U: Unit>(&mut self, _rows: Range<usize>) {}
+}
+
 /// What computes sums of products of int16 with int8, and values from them.
 ///
 /// Every method needs the instruction set of the unit.
@@ -66,13 +90,19 @@ pub(super) trait Unit {
     /// The CPU must have the instruction set of the unit.
     unsafe fn prepare(x: &[i16], inputs: usize, to: &mut AlignedBuffer<i8>);
 
-    /// Computes a block of sums.
+    /// Computes a block of sums, and does something else meanwhile.
     ///
     /// # Safety
     /// As [`Unit::prepare`], which was called with these pixels; the pixels
     /// and the panel exist, and `matrix` has as many inputs; the thread is in
     /// a [`Session`].
-    unsafe fn sums(pixels: Pixels<'_>, at: Place, matrix: &Matrix, stage: &mut Stage);
+    unsafe fn sums<M: Meanwhile>(
+        pixels: Pixels<'_>,
+        at: Place,
+        matrix: &Matrix,
+        stage: &mut Stage,
+        meanwhile: &mut M,
+    );
 
     /// Values of sums from `column` on.
     ///
@@ -110,7 +140,15 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
     unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
 
     #[inline(always)]
-    unsafe fn sums(pixels: Pixels<'_>, at: Place, matrix: &Matrix, stage: &mut Stage) {
+    unsafe fn sums<M: Meanwhile>(
+        pixels: Pixels<'_>,
+        at: Place,
+        matrix: &Matrix,
+        stage: &mut Stage,
+        meanwhile: &mut M,
+    ) {
+        // SAFETY: the same contract.
+        unsafe { meanwhile.rows::<Self>(0..Self::BLOCK) }
         let panel = match S::GROUP {
             1 => matrix.single_panel(at.panel),
             _ => matrix.pair_panel(at.panel),
@@ -141,7 +179,10 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
     #[inline(always)]
     unsafe fn values(stage: &Stage, row: usize, column: usize) -> S::Lanes {
         // SAFETY: in bounds, and the CPU has the instruction set (contract).
-        unsafe { S::Lanes::load_sums(stage.0[row].as_ptr().add(column)) }
+        unsafe {
+            let sums = stage.0.as_ptr().cast::<i32>().add(row * PANEL + column);
+            S::Lanes::load_sums(sums)
+        }
     }
 
     #[inline(always)]
@@ -152,19 +193,17 @@ impl<S: Sums, const ROWS: usize, const VECTORS: usize> Unit for Registers<S, ROW
 
     #[inline(always)]
     unsafe fn peak(rounds: u32) -> (u64, i32) {
-        let factors = [1_i16; 64];
+        let (weights, inputs) = ([1_i16; 4 * PANEL], [1_i16; 2 * STAGE_ROWS]);
         let mut stage = Stage::zeros();
-        // SAFETY: the factors are as many as any unit reads at once, and the
-        // stage holds any vector; the CPU has the instruction set (contract).
+        // SAFETY: weights and inputs are as many as any unit reads in a step,
+        // and the stage holds any vector; the CPU has the instruction set
+        // (contract).
         unsafe {
-            let factors = S::weights(factors.as_ptr());
             let mut sums = [[S::zero(); VECTORS]; ROWS];
             for _ in 0..rounds {
-                for sum in sums.as_flattened_mut() {
-                    *sum = sum.plus_products(factors, factors);
-                }
                 // Or the compiler would multiply by the number of rounds.
-                std::hint::black_box(&mut sums);
+                let from = black_box((weights.as_ptr(), inputs.as_ptr()));
+                step::<S, ROWS, VECTORS, false>(&mut sums, from.1, S::GROUP, from.0);
             }
             for (sum, to) in sums.as_flattened().iter().zip(&mut stage.0) {
                 sum.store(to.as_mut_ptr());
@@ -196,28 +235,48 @@ unsafe fn block<S: Sums, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let x = x.as_ptr().add(row * inputs);
         let mut sums = [[S::zero(); VECTORS]; ROWS];
-        let step = |sums: &mut [[S; VECTORS]; ROWS], group: usize, last: bool| {
-            let weights = panel.add(group * S::GROUP * PANEL);
-            let weights: [S::Factors; VECTORS] =
-                std::array::from_fn(|index| S::weights(weights.add(index * S::COUNT * S::GROUP)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = x.add(row * inputs + group * S::GROUP);
-                let x = if last { S::last_input(x) } else { S::inputs(x) };
-                for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = sum.plus_products(weights, x);
-                }
-            }
-        };
-        let groups = inputs / S::GROUP;
-        for group in 0..groups {
-            step(&mut sums, group, false);
+        let whole = inputs / S::GROUP * S::GROUP;
+        for k in (0..whole).step_by(S::GROUP) {
+            step::<S, ROWS, VECTORS, false>(&mut sums, x.add(k), inputs, panel.add(k * PANEL));
         }
-        if groups * S::GROUP < inputs {
-            step(&mut sums, groups, true);
+        if whole < inputs {
+            let panel = panel.add(whole * PANEL);
+            step::<S, ROWS, VECTORS, true>(&mut sums, x.add(whole), inputs, panel);
         }
         for (to, sums) in stage.0[row..].iter_mut().zip(sums) {
             for (index, sum) in sums.into_iter().enumerate() {
                 sum.store(to.as_mut_ptr().add(column + index * S::COUNT));
+            }
+        }
+    }
+}
+
+/// Adds the products of one group of inputs, or of a `LAST` single one.
+///
+/// Loops instead of closures here and below: a closure is compiled for the
+/// instruction set of its caller only if the compiler cares to inline it.
+///
+/// # Safety
+/// The inputs of `ROWS` pixels, `inputs` apart, are readable, and the weights
+/// of `VECTORS` vectors; the CPU has the instruction set of `S`.
+#[inline(always)]
+unsafe fn step<S: Sums, const ROWS: usize, const VECTORS: usize, const LAST: bool>(
+    sums: &mut [[S; VECTORS]; ROWS],
+    x: *const i16,
+    inputs: usize,
+    panel: *const i16,
+) {
+    // SAFETY: the contract.
+    unsafe {
+        let mut weights = [S::weights(panel); VECTORS];
+        for (index, weights) in weights.iter_mut().enumerate().skip(1) {
+            *weights = S::weights(panel.add(index * S::COUNT * S::GROUP));
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let x = x.add(row * inputs);
+            let x = if LAST { S::last_input(x) } else { S::inputs(x) };
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum = sum.plus_products(weights, x);
             }
         }
     }
@@ -282,7 +341,10 @@ impl Session {
                 KernelPath::AvxVnni => run_avx_vnni(kernel),
                 #[cfg(target_arch = "x86_64")]
                 KernelPath::Avx2 => run_avx2(kernel),
-                _ => kernel.run::<Registers<PlainSums, 6, 4>>(),
+                // 24 of 32 registers.
+                #[cfg(target_arch = "aarch64")]
+                KernelPath::Neon => kernel.run::<Registers<Sums128, 6, 4>>(),
+                _ => kernel.run::<PlainUnit>(),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::depthwise::Rows;
 use super::lanes::{Lanes, MAX, PairSums, Sums};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Implements [`Lanes`] for a newtype of one x86 register type.
@@ -13,7 +14,7 @@ macro_rules! lanes {
     ($name:ident, $register:ty, $count:literal, $doc:literal,
      $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident, $mul:ident, $min:ident, $max:ident,
      $loadu_integers:ident, $loadu_half:ident, $widen:ident, $to_real:ident, $to_integer:ident, $pack:ident,
-     $storeu_integers:ident, $in_order:expr) => {
+     $storeu_integers:ident, $in_order:ident) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub(super) struct $name($register);
@@ -56,7 +57,9 @@ macro_rules! lanes {
             unsafe fn store_integers(low: Self, high: Self, to: *mut i16) {
                 // SAFETY: as in `store`.
                 unsafe {
-                    let [low, high] = [low, high].map(|v| $to_integer($min(v.0, $set1(MAX))));
+                    let most = $set1(MAX);
+                    let low = $to_integer($min(low.0, most));
+                    let high = $to_integer($min(high.0, most));
                     $storeu_integers(to.cast(), $in_order($pack(low, high)));
                 }
             }
@@ -65,7 +68,9 @@ macro_rules! lanes {
             unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
                 // SAFETY: as in `store`.
                 unsafe {
-                    let [low, high] = [low, high].map(|v| $to_integer($min(v.0, $set1(MAX))));
+                    let most = $set1(MAX);
+                    let low = $to_integer($min(low.0, most));
+                    let high = $to_integer($min(high.0, most));
                     $storeu_integers(to.cast(), $pack(low, high));
                 }
             }
@@ -120,7 +125,7 @@ lanes!(
     _mm512_cvtps_epi32,
     _mm512_packs_epi32,
     _mm512_storeu_si512,
-    |packed| _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), packed)
+    in_order_512
 );
 
 lanes!(
@@ -143,14 +148,14 @@ lanes!(
     _mm256_cvtps_epi32,
     _mm256_packs_epi32,
     _mm256_storeu_si256,
-    _mm256_permute4x64_epi64::<0b11_01_10_00>
+    in_order_256
 );
 
 /// Implements [`Sums`] for a newtype of one x86 register type.
 macro_rules! sums {
     ($name:ident, $register:ty, $count:literal, $doc:literal, $lanes:ident,
      $zero:ident, $loadu:ident, $storeu:ident, $set1:ident, $low:ident, $high:ident, $to_real:ident,
-     $plus_products:expr) => {
+     $plus_products:ident) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
         pub(super) struct $name($register);
@@ -243,7 +248,7 @@ sums!(
     _mm512_unpacklo_epi16,
     _mm512_unpackhi_epi16,
     _mm512_cvtepi32_ps,
-    _mm512_dpwssd_epi32
+    dot_products_512
 );
 
 sums!(
@@ -259,7 +264,7 @@ sums!(
     _mm512_unpacklo_epi16,
     _mm512_unpackhi_epi16,
     _mm512_cvtepi32_ps,
-    |sum, weights, inputs| _mm512_add_epi32(sum, _mm512_madd_epi16(weights, inputs))
+    plus_products_512
 );
 
 sums!(
@@ -275,7 +280,7 @@ sums!(
     _mm256_unpacklo_epi16,
     _mm256_unpackhi_epi16,
     _mm256_cvtepi32_ps,
-    _mm256_dpwssd_avx_epi32
+    dot_products_256
 );
 
 sums!(
@@ -291,8 +296,71 @@ sums!(
     _mm256_unpacklo_epi16,
     _mm256_unpackhi_epi16,
     _mm256_cvtepi32_ps,
-    |sum, weights, inputs| _mm256_add_epi32(sum, _mm256_madd_epi16(weights, inputs))
+    plus_products_256
 );
+
+/// Undoes the order in which `packs` takes the 64-bit parts of two vectors.
+#[inline(always)]
+unsafe fn in_order_512(packed: __m512i) -> __m512i {
+    // SAFETY: the callers' vectors exist.
+    unsafe { _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), packed) }
+}
+
+/// As [`in_order_512`].
+#[inline(always)]
+unsafe fn in_order_256(packed: __m256i) -> __m256i {
+    // SAFETY: the callers' vectors exist.
+    unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(packed) }
+}
+
+/// The dot product in one instruction. The compiler would make two of the
+/// intrinsic, for the sake of a latency that many sums at once hide.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot_products_512(mut sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
+    // SAFETY: registers alone.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {weights}, {inputs}",
+            sums = inout(zmm_reg) sums,
+            weights = in(zmm_reg) weights,
+            inputs = in(zmm_reg) inputs,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// As [`dot_products_512`].
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+fn dot_products_256(mut sums: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
+    // SAFETY: registers alone.
+    unsafe {
+        asm!(
+            "{{vex}} vpdpwssd {sums}, {weights}, {inputs}",
+            sums = inout(ymm_reg) sums,
+            weights = in(ymm_reg) weights,
+            inputs = in(ymm_reg) inputs,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// The dot product in two instructions.
+#[inline(always)]
+unsafe fn plus_products_512(sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
+    // SAFETY: the callers' vectors exist.
+    unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(weights, inputs)) }
+}
+
+/// As [`plus_products_512`].
+#[inline(always)]
+unsafe fn plus_products_256(sums: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
+    // SAFETY: the callers' vectors exist.
+    unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(weights, inputs)) }
+}
 
 impl Real512 {
     /// Reads sums of which the high parts count 256.
