@@ -4,10 +4,10 @@
 
 mod common;
 
+use aec::Error;
 use aec::model::{ComputeDevice, ModelConfig};
 use aec::train::data::Pictures;
 use aec::train::{Event, Run, RunOptions, TrainConfig};
-use aec::Error;
 use common::pictures;
 
 /// Losses of a few training steps.

@@ -66,7 +66,9 @@ impl Model {
     /// [`Error::Weights`](crate::Error::Weights) when the weights are not valid.
     pub fn measuring(weights: &IntegerWeights, ranges: &Ranges) -> Result<Self> {
         let bytes = weights.to_bytes()?;
-        Self::build(&bytes, |weights| Inference::measuring(weights, ranges.clone()))
+        Self::build(&bytes, |weights| {
+            Inference::measuring(weights, ranges.clone())
+        })
     }
 
     fn build(

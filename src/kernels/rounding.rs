@@ -84,7 +84,13 @@ mod tests {
         let rounded = |path| {
             let mut out = x.clone();
             let factor = [0.3, 1.7, 2.0, 0.01, 1.0];
-            dispatch::run(path, Scale { x: &mut out, factor: &factor });
+            dispatch::run(
+                path,
+                Scale {
+                    x: &mut out,
+                    factor: &factor,
+                },
+            );
             out
         };
         let plain = rounded(dispatch::KernelPath::Portable);

@@ -100,7 +100,9 @@ impl Analysis {
             let rows_of = width * self.linear.outputs();
             let both = out.par_chunks_mut(rows_of).zip(linear.par_chunks(rows_of));
             both.for_each(|(out, linear)| {
-                out.iter_mut().zip(linear).for_each(|(out, linear)| *out += linear);
+                out.iter_mut()
+                    .zip(linear)
+                    .for_each(|(out, linear)| *out += linear);
             });
             emit(rows, out)?;
         }

@@ -188,13 +188,7 @@ impl ContextStep {
 }
 
 /// Every second row and column of `[h, w, c]` (sides even), from row and column `phase` on.
-fn gather_phase(
-    x: &[i16],
-    width: usize,
-    c: usize,
-    (row, column): (usize, usize),
-    out: &mut [i16],
-) {
+fn gather_phase(x: &[i16], width: usize, c: usize, (row, column): (usize, usize), out: &mut [i16]) {
     let rows = x.chunks_exact(width * c).skip(row).step_by(2);
     let positions = rows.flat_map(|row| row.chunks_exact(c).skip(column).step_by(2));
     for (out, position) in out.chunks_exact_mut(c).zip(positions) {

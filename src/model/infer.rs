@@ -156,10 +156,13 @@ impl Inference {
 }
 
 fn quality_tables(weights: &IntegerWeights) -> QualityTables {
-    let tables = weights.layers.iter().filter_map(|(path, layer)| match layer {
-        IntegerLayer::Table(values) => Some((path.clone(), values.clone())),
-        IntegerLayer::Convolutions(_) => None,
-    });
+    let tables = weights
+        .layers
+        .iter()
+        .filter_map(|(path, layer)| match layer {
+            IntegerLayer::Table(values) => Some((path.clone(), values.clone())),
+            IntegerLayer::Convolutions(_) => None,
+        });
     let tables: BTreeMap<String, Vec<f32>> = tables.collect();
     QualityTables::new(weights.config.quality_rows, tables)
 }

@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
 use super::signals::{PATCH_EXPONENT, Signal};
-use super::weights::{
-    CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables,
-};
+use super::weights::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
 use crate::error::{Error, Result};
 
 /// The model file that the binary carries.
@@ -147,7 +145,9 @@ impl IntegerWeights {
         }
         let specs = config.layers();
         let signals = config.exponents();
-        let tensors = specs.iter().map(|layer| 3 * convolutions(layer).len() + usize::from(table(layer).is_some()));
+        let tensors = specs
+            .iter()
+            .map(|layer| 3 * convolutions(layer).len() + usize::from(table(layer).is_some()));
         let expected = 1 + signals.len() + tensors.sum::<usize>();
         let layers = specs
             .par_iter()
@@ -262,7 +262,10 @@ impl Integers {
 }
 
 fn real_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 /// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most [`MAX_WIDE`].
@@ -332,7 +335,9 @@ fn read_integers(part: &Part, view: &TensorView) -> Result<Integers> {
     };
     if !is_valid {
         let name = &part.name;
-        return Err(Error::Weights(format!("{name} has weights whose sum may overflow")));
+        return Err(Error::Weights(format!(
+            "{name} has weights whose sum may overflow"
+        )));
     }
     Ok(integers)
 }
@@ -342,7 +347,9 @@ fn read_reals(part: &Part, view: &TensorView) -> Result<Vec<f32>> {
     let values: Vec<f32> = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let name = &part.name;
     if values.iter().any(|value| !value.is_finite()) {
-        return Err(Error::Weights(format!("{name} has a value that is not finite")));
+        return Err(Error::Weights(format!(
+            "{name} has a value that is not finite"
+        )));
     }
     if values.iter().any(|value| value.abs() > MAX_REAL) {
         return Err(Error::Weights(format!("{name} has a value beyond 65535")));

@@ -45,7 +45,9 @@ impl<'a> Loader<'a> {
     /// What a step of the first tensor that a layer reads is worth.
     fn input_scale(&self, path: &str) -> Result<Scale> {
         let inputs = self.weights.config.inputs(path);
-        let first = inputs.first().map_or(&Signal::Patches, |(signal, _)| signal);
+        let first = inputs
+            .first()
+            .map_or(&Signal::Patches, |(signal, _)| signal);
         self.scale(first)
     }
 
@@ -76,7 +78,9 @@ fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwi
         Integers::Wide(values) => PackedPointwise::wide(values.len() / outputs, outputs, values),
     };
     let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
-    let layer = weights.zip(rescale).and_then(|(w, r)| kernels::Pointwise::new(w, r));
+    let layer = weights
+        .zip(rescale)
+        .and_then(|(w, r)| kernels::Pointwise::new(w, r));
     layer.ok_or_else(|| broken(path))
 }
 
@@ -306,23 +310,45 @@ impl Block {
         out: &mut [i16],
     ) {
         let (layers, stride) = (&self.layers, width * self.channels());
-        let run = |layer, x: &[i16], added: Option<Residual>, meter: usize, scale, out: &mut [i16]| {
-            let to = kernels::Output::Integer(out, scale);
-            kernels::pointwise(x, layer, added.is_none(), added, to);
-            self.meters[meter].see(out);
-        };
+        let run =
+            |layer, x: &[i16], added: Option<Residual>, meter: usize, scale, out: &mut [i16]| {
+                let to = kernels::Output::Integer(out, scale);
+                kernels::pointwise(x, layer, added.is_none(), added, to);
+                self.meters[meter].see(out);
+            };
         let added = |values, scale| Some(Residual { values, scale });
         let of_rows = rows.start * stride..rows.end * stride;
         let mut first = vec![0; x.len()];
         run(&layers.w1, x, None, 0, layers.first, &mut first);
         let mut spatial = vec![0; x.len()];
-        depthwise3x3(&first, height, width, &layers.dw, &mut spatial, layers.depthwise);
+        depthwise3x3(
+            &first,
+            height,
+            width,
+            &layers.dw,
+            &mut spatial,
+            layers.depthwise,
+        );
         let (x, spatial) = (&x[of_rows.clone()], &spatial[of_rows]);
         self.meters[1].see(spatial);
         let (mut middle, mut wide) = (vec![0; x.len()], vec![0; 2 * x.len()]);
-        run(&layers.w2, spatial, added(x, layers.input), 2, layers.middle, &mut middle);
+        run(
+            &layers.w2,
+            spatial,
+            added(x, layers.input),
+            2,
+            layers.middle,
+            &mut middle,
+        );
         run(&layers.w3, &middle, None, 3, layers.hidden, &mut wide);
-        run(&layers.w4, &wide, added(&middle, layers.middle), 4, layers.output, out);
+        run(
+            &layers.w4,
+            &wide,
+            added(&middle, layers.middle),
+            4,
+            layers.output,
+            out,
+        );
     }
 
     /// The block of a whole picture of `size` (height, width).

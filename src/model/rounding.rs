@@ -33,10 +33,7 @@ pub fn provisional_exponents(config: &ModelConfig) -> BTreeMap<String, Vec<i8>> 
 pub fn exponent_for(largest: f32) -> i8 {
     let wanted = 2.0 * f64::from(largest) / f64::from(i16::MAX);
     let exponent = wanted.max(1e-9).log2().ceil();
-    exponent.clamp(
-        f64::from(*EXPONENTS.start()),
-        f64::from(*EXPONENTS.end()),
-    ) as i8
+    exponent.clamp(f64::from(*EXPONENTS.start()), f64::from(*EXPONENTS.end())) as i8
 }
 
 /// 2 to the power of an exponent.
@@ -58,7 +55,10 @@ impl IntegerWeights {
             tables: weights.tables.clone(),
         };
         for layer in weights.config.layers() {
-            let values = weights.layers.get(&layer.path).map_or(&[][..], Vec::as_slice);
+            let values = weights
+                .layers
+                .get(&layer.path)
+                .map_or(&[][..], Vec::as_slice);
             if values.len() != layer.kind.len() {
                 return Err(Error::Weights(format!("{} has another size", layer.path)));
             }
@@ -171,7 +171,13 @@ fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> Int
         let largest = scaled.iter().fold(0f32, |largest, w| largest.max(w.abs()));
         let mut step = largest / if wide { WIDE } else { NARROW };
         let rounded = loop {
-            let round = |w: &f32| if step > 0.0 { (w / step).round_ties_even() } else { 0.0 };
+            let round = |w: &f32| {
+                if step > 0.0 {
+                    (w / step).round_ties_even()
+                } else {
+                    0.0
+                }
+            };
             let rounded: Vec<i16> = scaled.iter().map(|w| round(w) as i16).collect();
             if sums_fit(&rounded, wide) {
                 break rounded;
@@ -200,10 +206,9 @@ fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> Int
 fn sums_fit(row: &[i16], wide: bool) -> bool {
     let sum = |part: &dyn Fn(i16) -> u16| row.iter().map(|w| u32::from(part(*w))).sum::<u32>();
     if wide {
-        let halves: [&dyn Fn(i16) -> u16; 2] = [
-            &|w| split_wide(w).0.unsigned_abs().into(),
-            &|w| split_wide(w).1.unsigned_abs().into(),
-        ];
+        let halves: [&dyn Fn(i16) -> u16; 2] = [&|w| split_wide(w).0.unsigned_abs().into(), &|w| {
+            split_wide(w).1.unsigned_abs().into()
+        }];
         halves.into_iter().all(|half| sum(half) <= MAX_WEIGHT_SUM)
     } else {
         sum(&i16::unsigned_abs) <= MAX_WEIGHT_SUM
@@ -245,7 +250,12 @@ impl IntegerConvolution {
             };
             f32::from(value) * (self.multiplier[output] / scales[input])
         };
-        self.weight.values().into_iter().enumerate().map(real).collect()
+        self.weight
+            .values()
+            .into_iter()
+            .enumerate()
+            .map(real)
+            .collect()
     }
 }
 

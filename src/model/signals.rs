@@ -100,7 +100,10 @@ impl ModelConfig {
                 (named(LATENT), m),
             ],
             "state" => vec![(
-                self.output(&format!("context.{}.block", (step + CONTEXT_STEPS - 1) % CONTEXT_STEPS)),
+                self.output(&format!(
+                    "context.{}.block",
+                    (step + CONTEXT_STEPS - 1) % CONTEXT_STEPS
+                )),
                 f,
             )],
             "block" if self.has_state(step) => vec![(named(&of("state")), f)],

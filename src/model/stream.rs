@@ -3,8 +3,8 @@
 //! Every layer keeps only the rows that it still needs: what lies between input and
 //! output stays in the cache, and memory grows with the picture's width alone.
 
-use std::ops::Range;
 use super::layers::Block;
+use std::ops::Range;
 
 /// Takes rows of a transform's output, from top to bottom, and is told which they are.
 pub type Sink<'a> = dyn FnMut(Range<usize>, &[f32]) -> crate::Result<()> + 'a;
@@ -114,12 +114,7 @@ pub(super) struct BlockStream<'a> {
 
 impl<'a> BlockStream<'a> {
     /// Blocks of `channels` channels on a picture of `height` x `width` positions.
-    pub fn new(
-        blocks: &'a [Block],
-        channels: usize,
-        height: usize,
-        width: usize,
-    ) -> Self {
+    pub fn new(blocks: &'a [Block], channels: usize, height: usize, width: usize) -> Self {
         let rows = (0..=blocks.len()).map(|_| Rows::new(width * channels));
         Self {
             blocks,

@@ -81,7 +81,10 @@ impl Synthesis {
                 if let (Some(out), Some(gain)) = (&self.out_gain, &gains.synthesis_out) {
                     out.apply(done.all_mut(), gain);
                 }
-                emit(rows.clone(), self.patches(&integers, done, width, &mut buffers))?;
+                emit(
+                    rows.clone(),
+                    self.patches(&integers, done, width, &mut buffers),
+                )?;
                 done.drop_above(rows.end);
                 integers.drop_above(rows.end / 2);
             }
@@ -113,7 +116,9 @@ impl Synthesis {
             let half = row % 2 * PATCH16 / 2;
             for (out, square) in out.chunks_exact_mut(PATCH16 / 2).zip(squares) {
                 let linear = &square[half..half + PATCH16 / 2];
-                out.iter_mut().zip(linear).for_each(|(out, linear)| *out += linear);
+                out.iter_mut()
+                    .zip(linear)
+                    .for_each(|(out, linear)| *out += linear);
             }
         });
         out

@@ -130,7 +130,13 @@ impl SynthesisGradient {
             let count = rows * width * 4 * c8;
             let at16 = space(&mut cells, count);
             kernels::space_to_depth(lowered, 2 * rows, 2 * width, c8, 2, at16);
-            pointwise(at16, &backward.up, false, None, stage16.output_gradient(rows));
+            pointwise(
+                at16,
+                &backward.up,
+                false,
+                None,
+                stage16.output_gradient(rows),
+            );
             let done = stage16.gradient();
             let rows = done.range();
             if rows.is_empty() {
@@ -195,12 +201,7 @@ impl Layers<PackedBlock> {
     }
 
     /// The last layer of the rows `done`, added to the linear path.
-    fn patches<'a>(
-        &self,
-        latent: &Grid,
-        done: &Rows<f32>,
-        buffers: &'a mut Buffers,
-    ) -> &'a [f32] {
+    fn patches<'a>(&self, latent: &Grid, done: &Rows<f32>, buffers: &'a mut Buffers) -> &'a [f32] {
         let (rows, width) = (done.range(), 2 * latent.width);
         // Rows of patches come in pairs from one row of latents.
         let pairs = rows.start / 2..rows.end.div_ceil(2);

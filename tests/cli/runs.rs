@@ -103,7 +103,13 @@ fn runs_are_kept_resumed_and_refused() {
 fn weights_become_models() {
     let here = trained();
     start(&here, &["--steps", "1"]).success();
-    let export = ["export", "run/weights.safetensors", "--data", "pics", "--out"];
+    let export = [
+        "export",
+        "run/weights.safetensors",
+        "--data",
+        "pics",
+        "--out",
+    ];
     let into = |name| [&export[..], &[name]].concat();
     here.aec(&into("a.safetensors")).assert().success();
     here.aec(&into("a.safetensors"))
@@ -116,18 +122,39 @@ fn weights_become_models() {
         .success();
     for model in ["a", "b", "run/model"] {
         let model = format!("{model}.safetensors");
-        here.aec(&["encode", "pics/0.png", "x.aec", "--overwrite", "--model", &model])
-            .assert()
-            .success();
+        here.aec(&[
+            "encode",
+            "pics/0.png",
+            "x.aec",
+            "--overwrite",
+            "--model",
+            &model,
+        ])
+        .assert()
+        .success();
     }
     // What is trained does not code, and says what to do.
-    here.aec(&["encode", "pics/0.png", "y.aec", "--model", "run/weights.safetensors"])
-        .assert()
-        .code(1)
-        .stderr(contains("weights of a training run").and(contains("aec export")));
+    here.aec(&[
+        "encode",
+        "pics/0.png",
+        "y.aec",
+        "--model",
+        "run/weights.safetensors",
+    ])
+    .assert()
+    .code(1)
+    .stderr(contains("weights of a training run").and(contains("aec export")));
     // Training goes on from either.
     for init in ["run/weights.safetensors", "b.safetensors"] {
-        let args = ["train", "--data", "pics", "--out", "next", "--config", "tiny.toml"];
+        let args = [
+            "train",
+            "--data",
+            "pics",
+            "--out",
+            "next",
+            "--config",
+            "tiny.toml",
+        ];
         here.aec(&args)
             .args(["--steps", "1", "--overwrite", "--init", init])
             .assert()

@@ -96,7 +96,9 @@ fn limits_devices_and_models_fail_clearly() {
     here.aec(&["decode", "a.aec", "x.png", "--device", "cuda"])
         .assert()
         .code(1)
-        .stderr(contains("cannot use --device cuda: this version encodes and decodes on the CPU"));
+        .stderr(contains(
+            "cannot use --device cuda: this version encodes and decodes on the CPU",
+        ));
     here.aec(&["encode", "a.png", "x.aec", "--model", "a.png"])
         .assert()
         .code(1)

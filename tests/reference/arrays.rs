@@ -171,7 +171,9 @@ impl Convolution {
     pub fn gained(&self, gains: &[f32]) -> Self {
         let by_gain = |values: &[f32]| {
             let values = values.iter().enumerate();
-            values.map(|(n, value)| value * gains[n % gains.len()]).collect()
+            values
+                .map(|(n, value)| value * gains[n % gains.len()])
+                .collect()
         };
         Self {
             weight: self.weight.clone(),
@@ -203,18 +205,24 @@ impl Convolution {
     /// Real numbers, before they become integers where they do.
     fn run(&self, x: &Integers, activation: bool, residual: Option<&Integers>) -> Array<f32> {
         let k = x.array.channels;
-        Array::filled(x.array.height, x.array.width, self.bias.len(), |row, column, n| {
-            let first = x.array.index(row, column, 0);
-            let mut v = self.value(&x.array.values[first..first + k], n);
-            if activation {
-                v = activate(v);
-            }
-            if let Some(residual) = residual {
-                let added = real(residual.array.at(row, column, n)) * two_to_the(residual.exponent);
-                v += added;
-            }
-            v
-        })
+        Array::filled(
+            x.array.height,
+            x.array.width,
+            self.bias.len(),
+            |row, column, n| {
+                let first = x.array.index(row, column, 0);
+                let mut v = self.value(&x.array.values[first..first + k], n);
+                if activation {
+                    v = activate(v);
+                }
+                if let Some(residual) = residual {
+                    let added =
+                        real(residual.array.at(row, column, n)) * two_to_the(residual.exponent);
+                    v += added;
+                }
+                v
+            },
+        )
     }
 
     /// A layer whose result is real numbers.
@@ -244,7 +252,10 @@ impl Convolution {
         };
         let sums = Array::filled(x.height, x.width, x.channels, |row, column, c| {
             let tap = |i: usize| {
-                let (y, x_at) = (row as isize + i as isize / 3 - 1, column as isize + i as isize % 3 - 1);
+                let (y, x_at) = (
+                    row as isize + i as isize / 3 - 1,
+                    column as isize + i as isize % 3 - 1,
+                );
                 self.weight[i * x.channels + c] * at(y, x_at, c)
             };
             let scaled = real((0..9).map(tap).sum()) * self.multiplier[c];

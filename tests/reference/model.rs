@@ -56,7 +56,9 @@ impl Model {
             .collect();
         let tables = Tables::read(&words)?;
         let id = digest(&config, &stored)[..8].try_into().unwrap();
-        let tensors = stored.iter().map(|(name, tensor)| (name.clone(), tensor.read()));
+        let tensors = stored
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.read()));
         let tensors: BTreeMap<_, _> = tensors.collect();
         if !tensors.iter().all(|(name, tensor)| is_valid(name, tensor)) {
             return Err(Class::Weights);
@@ -140,8 +142,14 @@ impl Stored<'_> {
     fn read(&self) -> Tensor {
         let pairs = || self.data.as_chunks::<2>().0.iter();
         let integers = match self.kind {
-            1 => self.data.iter().map(|byte| i32::from(*byte as i8)).collect(),
-            2 => pairs().map(|pair| i16::from_le_bytes(*pair).into()).collect(),
+            1 => self
+                .data
+                .iter()
+                .map(|byte| i32::from(*byte as i8))
+                .collect(),
+            2 => pairs()
+                .map(|pair| i16::from_le_bytes(*pair).into())
+                .collect(),
             _ => Vec::new(),
         };
         let reals = match self.kind {

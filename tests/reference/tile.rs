@@ -124,7 +124,9 @@ impl Tile<'_> {
         let x = model.pointwise("hyper_synthesis.up1", &z).depth_to_space(2);
         let x = model.block("hyper_synthesis.block1", &x);
         let gains = vector(quality, "context");
-        let x = model.gained("hyper_synthesis.up2", gains, &x).depth_to_space(2);
+        let x = model
+            .gained("hyper_synthesis.up2", gains, &x)
+            .depth_to_space(2);
         Ok(model.block("hyper_synthesis.block2", &x))
     }
 

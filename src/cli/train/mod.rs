@@ -16,8 +16,8 @@ use super::{interrupt, plot, text};
 use crate::codec::Model;
 use crate::error::Error;
 use crate::image::io::{OutputFormat, write};
-use crate::model::{IntegerWeights, Weights};
 use crate::model::weights::read_file;
+use crate::model::{IntegerWeights, Weights};
 use crate::train::data::{MAX_PIXELS, Pictures};
 use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
 

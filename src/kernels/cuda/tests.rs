@@ -1,7 +1,7 @@
 //! The kernels of training against the CPU's, and the optimizer's.
 
-use super::emulation::{Launch, emulator, from_bytes, to_bytes};
 use super::Grid;
+use super::emulation::{Launch, emulator, from_bytes, to_bytes};
 use crate::kernels::{depth_to_space, space_to_depth};
 
 /// Numbers of all sizes from -2 to 2.

@@ -18,10 +18,10 @@ use super::config::ModelConfig;
 use super::gains::RowPosition;
 use analysis::Analysis;
 use context::{ContextStep, context_steps};
-use hyperprior::{HyperAnalysis, HyperSynthesis};
 pub use flat::FlatTensors;
-use quality::QualityTables;
+use hyperprior::{HyperAnalysis, HyperSynthesis};
 pub use quality::Gains;
+use quality::QualityTables;
 use synthesis::Synthesis;
 
 /// All transforms of the codec.
