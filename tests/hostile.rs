@@ -13,7 +13,7 @@ use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
 use common::checks;
 use common::layout::Layout;
 use common::memory::{Counting, peak_of};
-use common::model_file::{ModelFile, least, with_wide_context};
+use common::model_file::{ModelFile, least, least_with};
 use common::settings::for_each_setting;
 use common::symbols::with_symbols;
 use common::{encode, pictures, tiny};
@@ -261,7 +261,7 @@ fn models_whose_sums_may_overflow_are_refused() {
     refuse_model(&wide(&[127; 600]), overflow);
     refuse_model(&wide(&[i16::MAX]), overflow);
     assert!(Model::from_bytes(&wide(&[127 << 8; 300])).is_ok());
-    let bytes = with_wide_context();
+    let bytes = least_with(130);
     let narrow = |weight: i8| {
         let mut file = ModelFile::of(&bytes);
         let data = &mut file.tensor("hyper_analysis.down1.weight").data;

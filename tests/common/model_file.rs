@@ -9,19 +9,12 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.
 pub fn least() -> Vec<u8> {
-    repeatable(least_config())
+    least_with(1)
 }
 
-/// The same with as many context channels as it takes for sums to overflow.
-pub fn with_wide_context() -> Vec<u8> {
-    repeatable(ModelConfig {
-        context_channels: 130,
-        ..least_config()
-    })
-}
-
-fn least_config() -> ModelConfig {
-    ModelConfig {
+/// The same with so many context channels.
+pub fn least_with(context_channels: usize) -> Vec<u8> {
+    let config = ModelConfig {
         name: "least".into(),
         latent_channels: 4,
         hyper_channels: 1,
@@ -30,13 +23,10 @@ fn least_config() -> ModelConfig {
         stage16_channels: 1,
         stage16_blocks: 1,
         hyper_stage_channels: 1,
-        context_channels: 1,
+        context_channels,
         quality_rows: 2,
         ..ModelConfig::tiny()
-    }
-}
-
-fn repeatable(config: ModelConfig) -> Vec<u8> {
+    };
     let value = |i: usize| (i % 7 + 1) as f32 / 8.0;
     let layers = config.layers().into_iter();
     let layers = layers.map(|layer| {
