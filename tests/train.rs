@@ -67,7 +67,11 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_eq!(stopped.step(), 3);
     let resumed = train(&parts, true, &mut |_| true);
     assert_eq!(resumed.step(), 6);
-    for file in ["model.safetensors", "checkpoint.safetensors"] {
+    for file in [
+        "model.safetensors",
+        "weights.safetensors",
+        "checkpoint.safetensors",
+    ] {
         let read = |run: &Path| std::fs::read(run.join(file)).expect("the run wrote it");
         // The order of the metadata in the file is free: compare the tensors.
         let (a, b) = (read(&whole), read(&parts));

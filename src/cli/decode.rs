@@ -188,10 +188,7 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     args.check_size(&bytes)
         .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
     let (image, damage) = args.resources.install(|| {
-        let model = args
-            .model
-            .for_files(args.resources.device, global)?
-            .of_file(&bytes);
+        let model = args.model.for_files(global)?.of_file(&bytes);
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
         let image = args.decode(&args.input, &bytes, &model, &bar)?;
@@ -226,7 +223,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         global,
     };
     let pool = args.resources.pool()?;
-    let models = pool.install(|| args.model.for_files(args.resources.device, global))?;
+    let models = pool.install(|| args.model.for_files(global))?;
     let decode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         format.check_alpha(bytes)?;

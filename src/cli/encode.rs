@@ -103,7 +103,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     drop(bytes);
     clock.lap("read image");
     let (result, model) = args.resources.install(|| {
-        let model = args.model.load(args.resources.device)?;
+        let model = args.model.load()?;
         clock.lap("load model");
         let bar = Bar::new("encoding", global);
         let result = args.encode((&args.input, input_bytes), &image, &model, &bar)?;
@@ -153,7 +153,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         global,
     };
     let pool = args.resources.pool()?;
-    let model = pool.install(|| args.model.load(args.resources.device))?;
+    let model = pool.install(|| args.model.load())?;
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         let image = args.read_image(&task.input, bytes, global)?;

@@ -1,6 +1,6 @@
 //! `aec fit-tables`: a model whose scale tables follow what the encoder really writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -8,7 +8,8 @@ use super::messages::GlobalOptions;
 use super::output::{Kind, Output, OverwriteOptions};
 use super::text;
 use crate::codec::Model;
-use crate::model::Weights;
+use crate::model::IntegerWeights;
+use crate::model::weights::read_file;
 use crate::train::data::MAX_PIXELS;
 use crate::train::tables::{Round, fit_tables};
 
@@ -51,7 +52,7 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let output = Output::prepare(&args.out, args.overwrite.existing(Kind::Data))?;
-    let weights = super::train::load_initial(&args.model)?;
+    let weights = load(&args.model)?;
     let most = args.pictures.into();
     let pictures = super::train::load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;
     global.say(&format!("counting in {} pictures", pictures.len()));
@@ -69,8 +70,18 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(weights: &Weights, output: Output) -> anyhow::Result<()> {
+/// The model in a file, or the built-in one ('base').
+fn load(path: &Path) -> anyhow::Result<IntegerWeights> {
+    if path == Path::new("base") {
+        return IntegerWeights::embedded().context("cannot load the built-in model");
+    }
+    let read = || IntegerWeights::from_bytes(&read_file(path)?);
+    read().with_context(|| format!("cannot load the model {}", text::quoted(path)))
+}
+
+/// Writes a model that loads.
+pub(super) fn write(weights: &IntegerWeights, output: Output) -> anyhow::Result<()> {
     let bytes = weights.to_bytes()?;
-    Model::from_bytes(&bytes).context("the fitted model is not valid")?;
+    Model::from_bytes(&bytes).context("the model is not valid")?;
     output.commit(|out| Ok(out.write_all(&bytes)?))
 }

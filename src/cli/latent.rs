@@ -81,7 +81,7 @@ fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
         ..DecodeOptions::default()
     };
     let latent = args.resources.install(|| {
-        let models = args.model.for_files(args.resources.device, global)?;
+        let models = args.model.for_files(global)?;
         codec::quantized_latent(&bytes, &models.of_file(&bytes), &options)
             .with_context(|| format!("cannot decode {}", stdio::input_name(&args.file)))
     })?;

@@ -9,6 +9,7 @@ mod compare;
 mod damage;
 mod decode;
 mod encode;
+mod export;
 mod fit_tables;
 mod info;
 mod inspect;
@@ -78,6 +79,8 @@ enum Command {
     Bench(bench::Args),
     /// Train model weights
     Train(train::Args),
+    /// Make a model of trained weights
+    Export(export::Args),
     /// Fit a model's entropy tables to what the encoder writes
     FitTables(fit_tables::Args),
     /// Print a completion script for a shell
@@ -147,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Compare(args)) => compare::run(args, global),
         Some(Command::Bench(args)) => bench::run(args, global),
         Some(Command::Train(args)) => train::run(args, global),
+        Some(Command::Export(args)) => export::run(&args, global),
         Some(Command::FitTables(args)) => fit_tables::run(&args, global),
         Some(Command::Completions(args)) => shell::completions(&args, Cli::command()),
         Some(Command::Man(args)) => shell::man(&args, Cli::command()),

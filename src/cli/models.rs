@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context;
 
 use super::messages::GlobalOptions;
-use super::options::Device;
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, model_id};
-use crate::model::weights;
+use crate::model::{integer, weights};
 
 /// The environment variable that names a folder of model files.
 const FOLDER: &str = "AEC_MODEL_DIR";
@@ -39,8 +38,8 @@ impl ModelOption {
     ///
     /// # Errors
     /// As [`load_model`].
-    pub fn load(&self, device: Device) -> anyhow::Result<Model> {
-        place(load_model(self.model.as_deref())?, device)
+    pub fn load(&self) -> anyhow::Result<Model> {
+        load_model(self.model.as_deref())
     }
 
     /// The models for files: those that [`load`](Self::load) gives, and those of the folder if the
@@ -48,12 +47,8 @@ impl ModelOption {
     ///
     /// # Errors
     /// As [`load_model`].
-    pub fn for_files<'a>(
-        &self,
-        device: Device,
-        global: &'a GlobalOptions,
-    ) -> anyhow::Result<Models<'a>> {
-        Models::new(self.model.as_deref(), device, global)
+    pub fn for_files<'a>(&self, global: &'a GlobalOptions) -> anyhow::Result<Models<'a>> {
+        Models::new(self.model.as_deref(), global)
     }
 }
 
@@ -67,11 +62,6 @@ pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
         Some(path) => Model::load(&find(path))
             .with_context(|| format!("cannot load the model {}", text::quoted(path))),
     }
-}
-
-/// Puts a model on the device that it is to run on.
-fn place(model: Model, device: Device) -> anyhow::Result<Model> {
-    model.on(device.into()).context("cannot use --device")
 }
 
 /// The file that `--model` means: a path, or a name in the folder where there is no such file.
@@ -102,8 +92,6 @@ pub struct Models<'a> {
     first: Arc<Model>,
     /// Whether no other than `first` is to be used.
     is_chosen: bool,
-    /// Where the models run.
-    device: Device,
     /// What lies in the folder; read when a file needs it.
     files: OnceLock<Vec<(ModelId, PathBuf)>>,
     /// What was loaded from the folder.
@@ -116,14 +104,9 @@ impl<'a> Models<'a> {
     ///
     /// # Errors
     /// As [`load_model`].
-    pub fn new(
-        path: Option<&Path>,
-        device: Device,
-        global: &'a GlobalOptions,
-    ) -> anyhow::Result<Self> {
+    pub fn new(path: Option<&Path>, global: &'a GlobalOptions) -> anyhow::Result<Self> {
         Ok(Self {
-            first: Arc::new(place(load_model(path)?, device)?),
-            device,
+            first: Arc::new(load_model(path)?),
             is_chosen: path.is_some(),
             files: OnceLock::new(),
             loaded: Mutex::default(),
@@ -172,7 +155,6 @@ impl<'a> Models<'a> {
 
     fn load(&self, path: &Path, id: ModelId) -> Option<Model> {
         let model = Model::load(path)
-            .and_then(|model| model.on(self.device.into()))
             .map_err(|error| self.skip(path, &error))
             .ok()?;
         // The file may have changed since it was listed.
@@ -218,6 +200,6 @@ impl<'a> Models<'a> {
 
 /// The id of a model file, which is not checked otherwise.
 fn id_of(path: &Path) -> crate::Result<ModelId> {
-    let digest = weights::digest(&weights::read_file(path)?)?;
+    let digest = integer::digest(&weights::read_file(path)?)?;
     Ok(ModelId::of_digest(&digest))
 }

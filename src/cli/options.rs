@@ -115,7 +115,7 @@ impl Resources {
     /// # Errors
     /// When the device or the kernel path is not available here.
     pub fn pool(&self) -> anyhow::Result<rayon::ThreadPool> {
-        self.device.check()?;
+        self.device.check_coding()?;
         if let Some(path) = self.kernels {
             crate::kernels::dispatch::force(path).context("cannot use --kernels")?;
         }
@@ -127,7 +127,7 @@ impl Resources {
 }
 
 impl Device {
-    /// Refuses a device that this build cannot use.
+    /// Refuses a device that this build cannot train on.
     ///
     /// # Errors
     /// When the build has no CUDA support.
@@ -135,10 +135,25 @@ impl Device {
         match self {
             Self::Cuda if !cfg!(feature = "cuda") => Err(Complaint::failure(
                 "cannot use --device cuda: this build runs on the CPU only",
-                "leave the option out; the result is the same",
+                "leave the option out, or build with the feature 'cuda'",
             )
             .into()),
             Self::Cpu | Self::Cuda => Ok(()),
+        }
+    }
+
+    /// Refuses a device that pictures are not coded on.
+    ///
+    /// # Errors
+    /// For every other than the CPU.
+    fn check_coding(self) -> anyhow::Result<()> {
+        match self {
+            Self::Cuda => Err(Complaint::failure(
+                "cannot use --device cuda: this version encodes and decodes on the CPU only",
+                "leave the option out; the result is the same",
+            )
+            .into()),
+            Self::Cpu => Ok(()),
         }
     }
 }

@@ -142,7 +142,7 @@ impl<'a> Decoder<'a> {
         let grid = header.tile_grid();
         let bounds = Area::whole(grid.width as usize, grid.height as usize).in_latents();
         Ok(Self {
-            quality: model.at_quality(header.quality.raw())?,
+            quality: model.at_quality(header.quality.raw()),
             tables: model.tables(),
             pixels,
             needed: pixels.in_latents().grown(model.config().halo(), &bounds),

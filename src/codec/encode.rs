@@ -50,7 +50,7 @@ pub fn encode(
     progress: &dyn Progress,
 ) -> Result<Vec<u8>> {
     let encoder = PictureEncoder::new(image, model, options)?;
-    let quality = model.at_quality(options.quality.raw())?;
+    let quality = model.at_quality(options.quality.raw());
     let work = encoder.rows() + refine::work(&encoder);
     let steps = Steps::new(progress, work);
     let latent = encoder.analyze(&quality, &steps)?;
@@ -291,7 +291,7 @@ fn encode_tile(
     let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
     let (height, width) = (latents(rect.height), latents(rect.width));
     let tile = latent.crop(latents(rect.y), latents(rect.x), height, width);
-    let hyper = quality.hyper_analysis(tile.clone())?;
+    let hyper = quality.hyper_analysis(&tile)?;
     let scaled = |values: Vec<f32>, gains: &[f32]| -> Vec<f32> {
         values
             .iter()

@@ -5,8 +5,10 @@ use std::path::Path;
 use crate::bitstream::ModelId;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::model::weights::{EMBEDDED, digest, read_file};
-use crate::model::{ComputeDevice, Inference, ModelConfig, QualityModel, Side, Weights};
+use crate::model::integer::{EMBEDDED, digest};
+use crate::model::ranges::Ranges;
+use crate::model::weights::read_file;
+use crate::model::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
 
 /// A model ready to encode and decode. Cheap to share between threads.
 pub struct Model {
@@ -55,22 +57,32 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when they are malformed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let weights = Weights::from_bytes(bytes)?;
-        Ok(Self {
-            tables: ScaleTables::from_words(&weights.tables)?,
-            digest: digest(bytes)?,
-            bytes: bytes.len() as u64,
-            inference: Inference::new(weights)?,
+        Self::build(bytes, Inference::new)
+    }
+
+    /// The model of some weights, which notes in `ranges` how large its tensors become.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) when the weights are not valid.
+    pub fn measuring(weights: &IntegerWeights, ranges: &Ranges) -> Result<Self> {
+        let bytes = weights.to_bytes()?;
+        Self::build(&bytes, |weights| {
+            Inference::measuring(weights, ranges.clone())
         })
     }
 
-    /// The same model on another device: it makes the same files and pixels there.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`](crate::Error::Unsupported) when the build or the machine has no such device.
-    pub fn on(self, device: ComputeDevice) -> Result<Self> {
-        let inference = self.inference.on(device)?;
-        Ok(Self { inference, ..self })
+    fn build(
+        bytes: &[u8],
+        inference: impl FnOnce(IntegerWeights) -> Result<Inference>,
+    ) -> Result<Self> {
+        let (weights, digest) = rayon::join(|| IntegerWeights::from_bytes(bytes), || digest(bytes));
+        let weights = weights?;
+        Ok(Self {
+            tables: ScaleTables::from_words(&weights.tables)?,
+            digest: digest?,
+            bytes: bytes.len() as u64,
+            inference: inference(weights)?,
+        })
     }
 
     /// SHA-256 of the model; its first 8 bytes identify it in files.
@@ -98,10 +110,8 @@ impl Model {
     }
 
     /// The model at one stored quality (0..=50000).
-    ///
-    /// # Errors
-    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
-    pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
+    #[must_use]
+    pub fn at_quality(&self, stored: u16) -> QualityModel<'_> {
         self.inference.at_quality(stored)
     }
 

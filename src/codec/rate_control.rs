@@ -313,7 +313,7 @@ impl<'a> Prober<'a> {
 
     /// The file at a quality, with the rounds of the options' effort or of a single pass.
     fn probe(&mut self, stored: u16, with_rounds: bool) -> Result<Probe> {
-        let quality = self.model.at_quality(stored)?;
+        let quality = self.model.at_quality(stored);
         let is_near = |kept: &(u16, Grid)| kept.0.abs_diff(stored) <= LATENT_REACH;
         // A latent too far off is dropped before the new one is made.
         let latent = match self.latent.take().filter(is_near) {

@@ -51,7 +51,7 @@ pub(super) fn code_tile(
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
     let mut state = None;
     for step in 0..CONTEXT_STEPS {
-        let params = model.context_step(step, &features, &latent, &mut state)?;
+        let params = model.context_step(step, &features, &latent, &mut state);
         let symbols = code_step(model, step, &params, &mut latent, coder)?;
         checksum.update(&symbols);
     }
@@ -80,7 +80,7 @@ fn code_hyper_latent(
         *value = exact_f32(*symbol) * model.hyper_inverse_gain[channel];
     }
     checksum.update(&symbols);
-    model.hyper_synthesis(grid)
+    Ok(model.hyper_synthesis(&grid))
 }
 
 /// The latents of one context step, rows, columns and channels ascending.

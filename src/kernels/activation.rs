@@ -1,4 +1,4 @@
-//! The activation: `x * clamp(x * 0.25 + 0.5, 0, 1)` (spec: Arithmetic).
+//! The activation in binary32: `x * clamp(x * 0.25 + 0.5, 0, 1)`.
 
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;

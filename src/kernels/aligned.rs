@@ -1,50 +1,74 @@
-//! A buffer of values that starts on a cache line, so that no vector load
+//! A buffer of numbers that starts on a cache line, so that no vector load
 //! crosses one.
 
-/// Values per cache line.
-const LINE: usize = 16;
+use std::marker::PhantomData;
 
-/// One cache line of values.
+/// Bytes per cache line.
+const LINE: usize = 64;
+
+/// One cache line of bytes.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; LINE]);
+struct Line([u8; LINE]);
 
-/// Values in memory aligned to 64 bytes; zero when made.
-#[derive(Debug, Clone, Default)]
-pub(super) struct AlignedBuffer {
+/// Numbers that every pattern of bits is a valid value of.
+pub(super) trait Number: Copy {}
+
+impl Number for f32 {}
+impl Number for i16 {}
+impl Number for i8 {}
+
+/// Numbers in memory aligned to 64 bytes; zero when made.
+#[derive(Debug, Clone)]
+pub(super) struct AlignedBuffer<T: Number = f32> {
     lines: Vec<Line>,
     len: usize,
+    numbers: PhantomData<T>,
 }
 
-impl AlignedBuffer {
+impl<T: Number> Default for AlignedBuffer<T> {
+    fn default() -> Self {
+        Self::zeros(0)
+    }
+}
+
+impl<T: Number> AlignedBuffer<T> {
+    /// Numbers per cache line.
+    const COUNT: usize = LINE / size_of::<T>();
+
     /// `len` zeros.
     pub(super) fn zeros(len: usize) -> Self {
-        let lines = vec![Line([0.0; LINE]); len.div_ceil(LINE)];
-        Self { lines, len }
+        Self {
+            lines: vec![Line([0; LINE]); len.div_ceil(Self::COUNT)],
+            len,
+            numbers: PhantomData,
+        }
     }
 
     /// Changes the length; values beyond the old length are unspecified.
     pub(super) fn resize(&mut self, len: usize) {
-        self.lines.resize(len.div_ceil(LINE), Line([0.0; LINE]));
+        self.lines
+            .resize(len.div_ceil(Self::COUNT), Line([0; LINE]));
         self.len = len;
     }
 
     /// The values.
-    pub(super) fn values(&self) -> &[f32] {
-        // SAFETY: `Line` is `repr(C)` and exactly LINE values long (64 bytes),
-        // so `lines` is an array of at least `len` values.
+    pub(super) fn values(&self) -> &[T] {
+        // SAFETY: `Line` is `repr(C)` and exactly LINE bytes long, so `lines`
+        // holds at least `len` numbers, for which any bits are valid; its
+        // alignment is that of a line.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
     /// The values, to write.
-    pub(super) fn values_mut(&mut self) -> &mut [f32] {
+    pub(super) fn values_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `values`; the borrow of `self` is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
 
-impl From<&[f32]> for AlignedBuffer {
-    fn from(values: &[f32]) -> Self {
+impl<T: Number> From<&[T]> for AlignedBuffer<T> {
+    fn from(values: &[T]) -> Self {
         let mut buffer = Self::zeros(values.len());
         buffer.values_mut().copy_from_slice(values);
         buffer

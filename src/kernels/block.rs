@@ -1,4 +1,5 @@
-//! The depth-conv block, fused and cache blocked (spec: Arithmetic).
+//! The depth-conv block in binary32, fused and cache blocked: what the gradients of the encoder's search run
+//! through.
 //!
 //! `u = dw(act(W1 x + b1)); x1 = (W2 u + b2) + x;
 //! y = (W4 act(W3 x1 + b3) + b4) + x1`.

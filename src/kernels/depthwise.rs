@@ -1,4 +1,4 @@
-//! The depthwise 3x3 convolution (spec: Arithmetic).
+//! The depthwise 3x3 convolution in binary32, for the gradients of the encoder's search.
 //!
 //! `out[y][x][c]` is `bias[c]`, then `fma(tap, input, acc)` for the nine taps
 //! in raster order. Pixels outside the picture are +0.0 and their taps are
@@ -40,12 +40,6 @@ impl PackedDepthwise {
             bias: AlignedBuffer::from(bias),
             outside: AlignedBuffer::zeros(channels),
         }
-    }
-
-    /// The taps and then the bias: what the CUDA kernel reads.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn taps_and_bias(&self) -> Vec<f32> {
-        [self.taps.values(), self.bias.values()].concat()
     }
 
     /// The same taps turned around, without a bias: what takes the gradient of the output to

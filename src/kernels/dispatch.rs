@@ -4,6 +4,8 @@
 //! be forced to check exactly that, or to report a bug.
 
 #[cfg(target_arch = "x86_64")]
+use super::amx::{self, Products};
+#[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Plain4};
 use crate::error::{Error, Result};
@@ -14,8 +16,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// An instruction set that the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KernelPath {
-    /// x86-64 with AVX-512F: 16 lanes.
+    /// x86-64 with AVX-512 and its dot products, and int8 matrix tiles (AMX).
+    Amx,
+    /// x86-64 with AVX-512F, BW and VNNI: 16 lanes and dot products.
+    Avx512Vnni,
+    /// x86-64 with AVX-512F and BW: 16 lanes.
     Avx512,
+    /// x86-64 with AVX2, FMA and AVX-VNNI: 8 lanes and dot products.
+    AvxVnni,
     /// x86-64 with AVX2 and FMA: 8 lanes.
     Avx2,
     /// aarch64: 4 lanes.
@@ -27,12 +35,23 @@ pub enum KernelPath {
 
 impl KernelPath {
     /// All paths, best first.
-    const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+    const ALL: [Self; 7] = [
+        Self::Amx,
+        Self::Avx512Vnni,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::Neon,
+        Self::Portable,
+    ];
 
     /// Name in lower case, as printed and parsed.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Amx => "amx",
+            Self::Avx512Vnni => "avx512vnni",
             Self::Avx512 => "avx512",
+            Self::AvxVnni => "avxvnni",
             Self::Avx2 => "avx2",
             Self::Neon => "neon",
             Self::Portable => "portable",
@@ -43,11 +62,25 @@ impl KernelPath {
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Amx => {
+                Self::Avx512Vnni.is_available()
+                    && is_x86_feature_detected!("avx512vbmi")
+                    && amx::is_available(Products::Int8)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => false,
+            Self::Amx | Self::Avx512Vnni | Self::Avx512 | Self::AvxVnni | Self::Avx2 => false,
             Self::Neon => cfg!(target_arch = "aarch64"),
             Self::Portable => true,
         }
@@ -70,9 +103,8 @@ impl FromStr for KernelPath {
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|path| path.name() == text);
         found.ok_or_else(|| {
-            Error::InvalidOption(format!(
-                "kernel path '{text}' (want avx512, avx2, neon or portable)"
-            ))
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::InvalidOption(format!("kernel path '{text}' (want one of {names})"))
         })
     }
 }
@@ -144,12 +176,12 @@ pub(super) trait Kernel {
 pub(super) fn run<K: Kernel>(path: KernelPath, kernel: K) -> K::Output {
     match path {
         #[cfg(target_arch = "x86_64")]
-        KernelPath::Avx512 if path.is_available() => {
+        KernelPath::Amx | KernelPath::Avx512Vnni | KernelPath::Avx512 if path.is_available() => {
             // SAFETY: AVX-512F was detected.
             unsafe { run_avx512(kernel) }
         }
         #[cfg(target_arch = "x86_64")]
-        KernelPath::Avx2 if path.is_available() => {
+        KernelPath::AvxVnni | KernelPath::Avx2 if path.is_available() => {
             // SAFETY: AVX2 and FMA were detected.
             unsafe { run_avx2(kernel) }
         }

@@ -1,9 +1,9 @@
-//! The exact arithmetic of the codec on the CPU (spec: Arithmetic).
+//! The arithmetic of the codec on the CPU.
 //!
-//! Every function here computes IEEE-754 binary32 operations in one fixed
-//! order, so its result has the same bits on every machine, for every number
-//! of threads and every instruction set. Nothing here knows the tensor
-//! library: data is plain slices in `[height, width, channels]` order.
+//! What decides symbols and pixels is [`integer`] (spec: Arithmetic). The gradients of the
+//! encoder's search are IEEE-754 binary32 operations in one fixed order. Both have the same
+//! bits on every machine, for every number of threads and every instruction set. Nothing here
+//! knows the tensor library: data is plain slices in `[height, width, channels]` order.
 //!
 //! Inputs are finite: with NaN or infinity the order is still fixed, but the
 //! bits of a NaN are not.
@@ -11,11 +11,14 @@
 
 pub mod activation;
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod block;
 pub(crate) mod block_gradient;
 pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
+pub mod integer;
 mod lanes;
 #[cfg(feature = "mimalloc")]
 pub mod memory;
@@ -24,6 +27,7 @@ mod peak;
 pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
+pub(crate) mod rounding;
 #[cfg(test)]
 mod tests;
 // Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.

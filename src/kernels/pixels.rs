@@ -15,7 +15,7 @@ const PATCH_ROW: usize = PATCH * 3;
 ///
 /// `rgb` is `[height, width, 3]`, `out` is `[height / 8, width / 8, 192]` with
 /// channels in the order (row in the patch, column in the patch, color); a
-/// byte `v` becomes `fma(v, 1 / 255, -0.5)`. Parallel over rows.
+/// byte `v` becomes `v * (1 / 255) - 0.5`. Parallel over rows.
 ///
 /// # Panics
 /// When the height or the width is not a multiple of 8, or a length does not
@@ -25,7 +25,7 @@ pub fn pixels_to_patches(rgb: &[u8], height: usize, width: usize, out: &mut [f32
 }
 
 /// The inverse of [`pixels_to_patches`], for values of any size: `v` becomes
-/// `floor(min(max(fma(v, 255, 127.5), 0), 255) + 0.5)`. Parallel over rows.
+/// `floor(min(max(v * 255 + 127.5, 0), 255) + 0.5)`. Parallel over rows.
 ///
 /// # Panics
 /// As [`pixels_to_patches`].
@@ -99,7 +99,7 @@ impl Kernel for ToPatches<'_> {
             let to = (at % patches) * PATCH + at / patches;
             let to = &mut self.out[to * PATCH_ROW..][..PATCH_ROW];
             for (to, byte) in to.iter_mut().zip(piece) {
-                *to = f32::from(*byte).mul_add(1.0 / 255.0, -0.5);
+                *to = f32::from(*byte) * (1.0 / 255.0) - 0.5;
             }
         }
     }
@@ -130,7 +130,7 @@ impl Kernel for ToPixels<'_> {
 /// The byte of a value; the value's range is -0.5 to 0.5.
 #[inline(always)]
 fn to_byte(value: f32) -> u8 {
-    let value = value.mul_add(255.0, 127.5);
+    let value = value * 255.0 + 127.5;
     let value = if value > 0.0 { value } else { 0.0 };
     let value = if value < 255.0 { value } else { 255.0 };
     // SAFETY: 0.5 <= value + 0.5 <= 255.5 (NaN became 0 above), so the

@@ -1,5 +1,5 @@
-//! The pointwise (1x1) convolution: one matrix product per picture
-//! (spec: Arithmetic).
+//! The pointwise (1x1) convolution in binary32, one matrix product per picture: for the
+//! gradients of the encoder's search.
 //!
 //! `out[p][n]` is `bias[n]`, then `fma(weight[n][k], x[p][k], acc)` for `k`
 //! ascending, with one accumulator per output value: vectors run over outputs,
@@ -90,12 +90,6 @@ impl PackedPointwise {
     /// Number of output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
-    }
-
-    /// The panels and then the bias, padded to whole panels: what the CUDA kernel reads.
-    #[cfg(any(feature = "cuda", test))]
-    pub(crate) fn panels_and_bias(&self) -> Vec<f32> {
-        [self.panels.values(), self.bias.values()].concat()
     }
 
     /// Panics unless the slices hold the same whole number of pixels.

@@ -10,13 +10,13 @@ use rayon::prelude::*;
 /// # Panics
 /// When `s` is zero or does not divide the height and the width, or a length
 /// does not agree.
-pub fn space_to_depth(
-    x: &[f32],
+pub fn space_to_depth<T: Copy + Send + Sync>(
+    x: &[T],
     height: usize,
     width: usize,
     channels: usize,
     s: usize,
-    out: &mut [f32],
+    out: &mut [T],
 ) {
     let (cell_row, band) = check(x.len(), out.len(), height, width, channels, s);
     if band == 0 {
@@ -36,13 +36,13 @@ pub fn space_to_depth(
 ///
 /// # Panics
 /// As [`space_to_depth`].
-pub fn depth_to_space(
-    x: &[f32],
+pub fn depth_to_space<T: Copy + Send + Sync>(
+    x: &[T],
     height: usize,
     width: usize,
     channels: usize,
     s: usize,
-    out: &mut [f32],
+    out: &mut [T],
 ) {
     let (cell_row, band) = check(x.len(), out.len(), height, width, channels, s);
     if band == 0 {

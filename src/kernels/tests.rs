@@ -9,22 +9,22 @@ use super::pointwise::pointwise_on;
 use super::*;
 
 /// Xorshift64: repeatable values without a dependency.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() >> 33) as usize % limit
     }
 
     /// Values between -`scale` and `scale`, some of them zero of either sign.
-    fn values(&mut self, count: usize, scale: f32) -> Vec<f32> {
+    pub(super) fn values(&mut self, count: usize, scale: f32) -> Vec<f32> {
         let mut value = || match self.below(16) {
             0 => 0.0,
             1 => -0.0,
@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
+pub(super) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
@@ -97,7 +97,7 @@ fn plain_depthwise(x: &[f32], height: usize, width: usize, taps: &[f32], bias: &
 }
 
 /// Runs `test` on every path with one and with several threads.
-fn everywhere(test: impl Fn(KernelPath) + Sync) {
+pub(super) fn everywhere(test: impl Fn(KernelPath) + Sync) {
     for threads in [1, 5] {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -331,7 +331,7 @@ fn every_byte_survives_patches() {
         .collect();
     let values: Vec<f32> = rgb
         .iter()
-        .map(|v| f32::from(*v).mul_add(1.0 / 255.0, -0.5))
+        .map(|v| f32::from(*v) * (1.0 / 255.0) - 0.5)
         .collect();
     let mut plain = vec![0.0; values.len()];
     space_to_depth(&values, height, width, 3, 8, &mut plain);
@@ -401,9 +401,9 @@ fn sizes_that_wrap_are_refused() {
     panics("patches", || pixels_to_patches(&[], HALF / 4, 16, &mut []));
     panics("pixels", || patches_to_pixels(&[], 16, HALF / 4, &mut []));
     panics("space to depth", || {
-        space_to_depth(&[], HALF, 2, 1, 2, &mut [])
+        space_to_depth::<f32>(&[], HALF, 2, 1, 2, &mut [])
     });
     panics("depth to space", || {
-        depth_to_space(&[], 2, 2, HALF, 2, &mut [])
+        depth_to_space::<f32>(&[], 2, 2, HALF, 2, &mut [])
     });
 }

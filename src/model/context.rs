@@ -3,17 +3,12 @@
 //! over four channel groups (Li et al., "Neural Video Compression with Diverse
 //! Contexts", section 3.3).
 
-use candle_core::{Result, Tensor, bail};
-use candle_nn::{Module, VarBuilder};
-
-use super::config::{CONTEXT_STEPS, LayerKind, ModelConfig};
+use super::config::{CONTEXT_STEPS, ModelConfig};
 use super::grid::Grid;
-use super::layers::{Blocks, Mode, Pointwise, flat};
-use super::ops::exact::ExactPointwise;
-use super::ops::rearrange::gather_phase;
-use super::ops::train::join_channels;
-use super::ops::with_values;
-use crate::kernels::PackedPointwise;
+use super::integer::{IntegerConvolution, Integers};
+use super::layers::{Block, Entry, Head, Loader, Pointwise};
+use super::signals::LATENT;
+use crate::error::Result;
 
 /// Which latents one step codes (codec-spec.md, Coding order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,30 +42,32 @@ pub fn channel_group(channels: usize) -> usize {
     channels / CONTEXT_STEPS
 }
 
+/// Hyper-synthesis output: the features that every context step reads, `[h, w, F]`.
+pub struct Features(pub(super) Vec<i16>);
+
 /// One step's network.
 pub struct ContextStep {
     step: usize,
+    latent: Entry,
     conv_in: Pointwise,
     /// What the trunk adds of the step before, where the model has that.
     state: Option<Pointwise>,
-    block: Blocks,
-    heads: Heads,
-}
-
-/// The last layers: normalized means and raw scales of the latents.
-enum Heads {
-    /// For training.
-    Train { mean: Pointwise, scale: Pointwise },
-    /// Of the latents that the step codes: for each phase of the 2 x 2 pattern, the
-    /// means and then the scales of the channel group that is coded there.
-    Coded(Box<[ExactPointwise; PHASES]>),
+    block: Block,
+    /// Normalized means and raw scales of the latents that the step codes: for each phase of
+    /// the 2 x 2 pattern, the means and then the scales of the channel group that is coded there.
+    heads: Vec<Head>,
 }
 
 /// Positions of the 2 x 2 pattern, in raster order.
 pub(super) const PHASES: usize = 4;
 
-/// The trunk's output of a context step, `[b, h, w, F]`: what the next step starts from.
-pub struct ContextState(Tensor);
+/// What a context step leaves to the next one.
+pub struct ContextState {
+    /// Features and then latents at each position, `[h, w, F + M]`, without those of the step.
+    joined: Vec<i16>,
+    /// The trunk's output, `[h, w, F]`.
+    trunk: Vec<i16>,
+}
 
 /// Entropy parameters of the latents that one step codes.
 pub struct EntropyParams {
@@ -92,153 +89,147 @@ impl EntropyParams {
 }
 
 impl ContextStep {
-    /// Reads the step's layers under `vb`.
+    /// Makes the step's layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    fn new(config: &ModelConfig, step: usize, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
-        let (m, f) = (config.latent_channels, config.context_channels);
-        let heads = match mode {
-            Mode::Exact => coded_heads(StepMask::new(step), f, m, vb)?,
-            Mode::Train => Heads::Train {
-                mean: Pointwise::new(&vb.pp("mean"), f, m, mode)?,
-                scale: Pointwise::new(&vb.pp("scale"), f, m, mode)?,
-            },
-        };
-        let state = |()| Pointwise::new(&vb.pp("state"), f, f, mode);
+    /// When weights are missing.
+    fn new(config: &ModelConfig, step: usize, from: &Loader<'_>) -> Result<Self> {
+        let path = |layer: &str| format!("context.{step}.{layer}");
+        let state = |()| Pointwise::new(from, &path("state"));
+        let has_state = config.has_state(step).then_some(());
         Ok(Self {
             step,
-            conv_in: Pointwise::new(&vb.pp("conv_in"), f + m, f, mode)?,
-            state: config
-                .has_state(step)
-                .then_some(())
-                .map(state)
-                .transpose()?,
-            block: Blocks::single(vb.pp("block"), f, mode)?,
-            heads,
+            latent: Entry::new(from, LATENT)?,
+            conv_in: Pointwise::new(from, &path("conv_in"))?,
+            state: has_state.map(state).transpose()?,
+            block: Block::new(from, &path("block"))?,
+            heads: coded_heads(from, step)?,
         })
     }
 
-    /// Features `[b, h, w, F]` and the normalized latents so far `[b, h, w, M]`
-    /// (zero where not yet decoded) to normalized means and raw scales of what the step codes,
-    /// each `[b, h, w, M / 4]`.
-    /// `state` is what the step before left, and becomes what this one leaves.
-    ///
-    /// # Errors
-    /// When an operation fails, and when the layers were made for exact inference.
-    pub fn forward(
-        &self,
-        features: &Tensor,
-        latent: &Tensor,
-        state: &mut Option<ContextState>,
-    ) -> Result<(Tensor, Tensor)> {
-        let Heads::Train { mean, scale } = &self.heads else {
-            bail!("training with layers for exact inference");
-        };
-        let x = self.trunk(&join_channels(features, latent)?, state.take())?;
-        let params = (
-            mean.forward_coded(self.step, &x)?,
-            scale.forward_coded(self.step, &x)?,
-        );
-        *state = Some(ContextState(x));
-        Ok(params)
-    }
-
-    /// [`ContextStep::forward`] of one picture with even sides, exactly and for the
-    /// latents alone that the step codes: a quarter of them.
-    ///
-    /// # Errors
-    /// When an operation fails, and when the layers were made for training.
+    /// Entropy parameters of the latents that the step codes, a quarter of them, from the
+    /// features and the normalized latents so far (zero where not yet decoded), of even sides.
+    /// `state` is what the step before left of the same features and latents, and becomes what
+    /// this one leaves.
     pub fn coded(
         &self,
-        features: &Tensor,
+        features: &Features,
         latent: &Grid,
         state: &mut Option<ContextState>,
-    ) -> Result<EntropyParams> {
-        let Heads::Coded(heads) = &self.heads else {
-            bail!("exact inference with layers for training");
-        };
-        let x = self.trunk(&joined(features, latent)?, state.take())?;
-        let mut phases = [const { Vec::new() }; PHASES];
-        for (phase, (head, out)) in heads.iter().zip(&mut phases).enumerate() {
-            let positions = gather_phase(&x, (phase / 2, phase % 2))?;
-            let params = positions.apply_op1_no_bwd(head)?;
-            *out = params.flatten_all()?.to_vec1()?;
-        }
-        let params = EntropyParams {
-            width: x.dim(2)?,
-            group: heads[0].weights().outputs() / 2,
-            phases,
-        };
-        *state = Some(ContextState(x));
-        Ok(params)
-    }
-
-    fn trunk(&self, x: &Tensor, state: Option<ContextState>) -> Result<Tensor> {
-        let x = self.conv_in.forward(x)?;
-        let x = match (&self.state, state) {
-            (Some(layer), Some(ContextState(state))) => layer.forward_add(&state, &x)?,
-            _ => x,
-        };
-        self.block.forward(&x)
-    }
-}
-
-/// Features and then latents at each position, `[1, h, w, F + M]`.
-fn joined(features: &Tensor, latent: &Grid) -> Result<Tensor> {
-    let (_, height, width, channels) = features.dims4()?;
-    if !features.device().is_cpu() {
-        let shape = (1, height, width, latent.channels);
-        let latent = Tensor::from_slice(&latent.values, shape, features.device())?;
-        return Tensor::cat(&[features, &latent], 3);
-    }
-    let values = with_values([features], |[features]| {
-        let mut values = Vec::with_capacity(features.len() + latent.values.len());
-        let positions = features.chunks_exact(channels);
-        for (features, latents) in positions.zip(latent.values.chunks_exact(latent.channels)) {
-            values.extend_from_slice(features);
-            values.extend_from_slice(latents);
-        }
-        values
-    })?;
-    let shape = (1, height, width, channels + latent.channels);
-    Tensor::from_vec(values, shape, features.device())
-}
-
-/// The heads of a step that codes the latents of `mask`: `inputs` features to means
-/// and scales of `channels` latent channels.
-fn coded_heads(mask: StepMask, inputs: usize, channels: usize, vb: &VarBuilder) -> Result<Heads> {
-    let kind = LayerKind::Pointwise {
-        inputs,
-        outputs: channels,
-    };
-    let (mean, scale) = (flat(&vb.pp("mean"), kind)?, flat(&vb.pp("scale"), kind)?);
-    let group = channel_group(channels);
-    with_values([&mean, &scale], |layers| {
-        Heads::Coded(Box::new(std::array::from_fn(|phase| {
-            let first = mask.group_at(phase / 2, phase % 2) * group;
-            let (mut weight, mut bias) = (Vec::new(), Vec::new());
-            for layer in layers {
-                let (rows, offsets) = layer.split_at(inputs * channels);
-                weight.extend_from_slice(&rows[first * inputs..(first + group) * inputs]);
-                bias.extend_from_slice(&offsets[first..first + group]);
+    ) -> EntropyParams {
+        let (height, width) = (latent.height, latent.width);
+        let f = self.block.channels();
+        let mut x = vec![0; height * width * f];
+        let joined = match state.take() {
+            None => {
+                let joined = self.joined(features, latent);
+                self.conv_in.apply(&joined, &mut x);
+                joined
             }
-            ExactPointwise::new(PackedPointwise::new(inputs, 2 * group, &weight, &bias))
-        })))
-    })
+            Some(mut state) => {
+                self.join_coded(latent, &mut state.joined);
+                self.conv_in.apply(&state.joined, &mut x);
+                if let Some(layer) = &self.state {
+                    let mut sum = vec![0; x.len()];
+                    layer.add_to(&state.trunk, &x, &self.conv_in, &mut sum);
+                    x = sum;
+                }
+                state.joined
+            }
+        };
+        let x = self.block.whole(&x, (height, width));
+        let mut phases = [const { Vec::new() }; PHASES];
+        let mut positions = vec![0; x.len() / PHASES];
+        for (phase, (head, out)) in self.heads.iter().zip(&mut phases).enumerate() {
+            gather_phase(&x, width, f, (phase / 2, phase % 2), &mut positions);
+            out.resize(positions.len() / f * head.outputs(), 0.0);
+            head.apply(&positions, out);
+        }
+        *state = Some(ContextState { joined, trunk: x });
+        EntropyParams {
+            width,
+            group: self.heads[0].outputs() / 2,
+            phases,
+        }
+    }
+
+    /// Features and then latents at each position, `[h, w, F + M]`.
+    fn joined(&self, Features(features): &Features, latent: &Grid) -> Vec<i16> {
+        let (f, m) = (self.block.channels(), latent.channels);
+        let mut integers = vec![0; latent.values.len()];
+        self.latent.round(&latent.values, &mut integers);
+        let mut joined = Vec::with_capacity(features.len() + integers.len());
+        for (features, latent) in features.chunks_exact(f).zip(integers.chunks_exact(m)) {
+            joined.extend_from_slice(features);
+            joined.extend_from_slice(latent);
+        }
+        joined
+    }
+
+    /// Brings the latents that the step before has coded to their places.
+    fn join_coded(&self, latent: &Grid, joined: &mut [i16]) {
+        let (m, group) = (latent.channels, channel_group(latent.channels));
+        let before = StepMask::new(self.step + CONTEXT_STEPS - 1);
+        let first = |position: usize| {
+            before.group_at(position / latent.width, position % latent.width) * group
+        };
+        let positions = latent.values.chunks_exact(m).enumerate();
+        let coded = positions.flat_map(|(position, values)| &values[first(position)..][..group]);
+        let coded: Vec<f32> = coded.copied().collect();
+        let mut integers = vec![0; coded.len()];
+        self.latent.round(&coded, &mut integers);
+        let stride = self.block.channels() + m;
+        let to = joined.chunks_exact_mut(stride).enumerate();
+        for ((position, to), from) in to.zip(integers.chunks_exact(group)) {
+            let start = self.block.channels() + first(position);
+            to[start..start + group].copy_from_slice(from);
+        }
+    }
 }
 
-/// Reads all four steps under `vb`.
+/// Every second row and column of `[h, w, c]` (sides even), from row and column `phase` on.
+fn gather_phase(x: &[i16], width: usize, c: usize, (row, column): (usize, usize), out: &mut [i16]) {
+    let rows = x.chunks_exact(width * c).skip(row).step_by(2);
+    let positions = rows.flat_map(|row| row.chunks_exact(c).skip(column).step_by(2));
+    for (out, position) in out.chunks_exact_mut(c).zip(positions) {
+        out.copy_from_slice(position);
+    }
+}
+
+/// The heads of a step by phase, from those of all channels.
+fn coded_heads(from: &Loader<'_>, step: usize) -> Result<Vec<Head>> {
+    let config = &from.weights.config;
+    let (inputs, group) = (config.context_channels, config.group_channels());
+    let head = |phase: usize| {
+        let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
+        let rows = first..first + group;
+        let (mut weight, mut multiplier, mut bias) = (Vec::new(), Vec::new(), Vec::new());
+        for layer in ["mean", "scale"] {
+            for all in from.convolutions(&format!("context.{step}.{layer}"))? {
+                if let Integers::Narrow(values) = &all.weight {
+                    weight.extend_from_slice(&values[rows.start * inputs..rows.end * inputs]);
+                }
+                multiplier.extend_from_slice(&all.multiplier[rows.clone()]);
+                bias.extend_from_slice(&all.bias[rows.clone()]);
+            }
+        }
+        let coded = IntegerConvolution {
+            weight: Integers::Narrow(weight),
+            multiplier,
+            bias,
+        };
+        Head::of("context", &coded)
+    };
+    (0..PHASES).map(head).collect()
+}
+
+/// Makes all four steps.
 ///
 /// # Errors
-/// When weights are missing or of another size.
-pub fn context_steps(
-    config: &ModelConfig,
-    vb: &VarBuilder,
-    mode: &Mode,
-) -> Result<Vec<ContextStep>> {
+/// When weights are missing.
+pub fn context_steps(from: &Loader<'_>) -> Result<Vec<ContextStep>> {
     (0..CONTEXT_STEPS)
-        .map(|step| ContextStep::new(config, step, &vb.pp(step), mode))
+        .map(|step| ContextStep::new(&from.weights.config, step, from))
         .collect()
 }
 
@@ -272,5 +263,14 @@ mod tests {
             groups.sort_unstable();
             assert_eq!(groups, [0, 1, 2, 3]);
         }
+    }
+
+    #[test]
+    fn phases_are_every_second_position() {
+        let x: Vec<i16> = (0..4 * 6 * 3).collect();
+        let mut out = vec![0; 2 * 3 * 3];
+        gather_phase(&x, 6, 3, (1, 0), &mut out);
+        assert_eq!(out[..6], [18, 19, 20, 24, 25, 26]);
+        assert_eq!(out[9..12], [54, 55, 56]);
     }
 }

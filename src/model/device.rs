@@ -1,10 +1,10 @@
-//! Where the networks run.
+//! Where networks are trained.
 
 use candle_core::Device;
 
 use crate::error::{Error, Result};
 
-/// Where the networks run. Pixels and files are the same on every device.
+/// Where networks are trained. Pictures are coded on the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ComputeDevice {
     /// All cores of the CPU.

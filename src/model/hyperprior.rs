@@ -2,83 +2,102 @@
 //! hyper-synthesis h_s turns ẑ into features for the context model
 //! (Ballé et al., "Variational image compression with a scale hyperprior").
 
-use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
-
-use super::config::ModelConfig;
-use super::layers::{Blocks, Mode, Pointwise};
-use super::ops::rearrange::{depth_to_space, space_to_depth};
-use super::ops::train::scale_channels;
-use super::quality::Gains;
+use super::context::Features;
+use super::gains::Gains;
+use super::grid::Grid;
+use super::layers::{Block, Entry, Head, Loader, Pointwise};
+use super::signals::{HYPER_LATENT, LATENT};
+use crate::error::Result;
+use crate::kernels::{depth_to_space, space_to_depth};
 
 /// Hyper-analysis h_a.
 pub struct HyperAnalysis {
+    latent: Entry,
     conv_in: Pointwise,
     down1: Pointwise,
-    block: Blocks,
-    down2: Pointwise,
+    block: Block,
+    down2: Head,
 }
 
 /// Hyper-synthesis h_s.
 pub struct HyperSynthesis {
+    hyper_latent: Entry,
     up1: Pointwise,
-    block1: Blocks,
+    block1: Block,
     up2: Pointwise,
-    block2: Blocks,
+    block2: Block,
 }
 
 impl HyperAnalysis {
-    /// Reads the layers under `vb`.
+    /// Makes the layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
-        let (h, f) = (config.hyper_stage_channels, config.context_channels);
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
+        let path = |layer: &str| format!("hyper_analysis.{layer}");
         Ok(Self {
-            conv_in: Pointwise::new(&vb.pp("conv_in"), config.latent_channels, f, mode)?,
-            down1: Pointwise::new(&vb.pp("down1"), 4 * f, h, mode)?,
-            block: Blocks::single(vb.pp("block"), h, mode)?,
-            down2: Pointwise::new(&vb.pp("down2"), 4 * h, config.hyper_channels, mode)?,
+            latent: Entry::new(from, LATENT)?,
+            conv_in: Pointwise::new(from, &path("conv_in"))?,
+            down1: Pointwise::new(from, &path("down1"))?,
+            block: Block::new(from, &path("block"))?,
+            down2: Head::new(from, &path("down2"))?,
         })
     }
 
-    /// Normalized latent `[b, 4h, 4w, M]` to the normalized hyper-latent `[b, h, w, Z]`.
-    ///
-    /// # Errors
-    /// When an operation fails.
-    pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
-        let x = self.conv_in.forward(latent)?;
-        let x = self
-            .block
-            .forward(&self.down1.forward(&space_to_depth(&x, 2)?)?)?;
-        self.down2.forward(&space_to_depth(&x, 2)?)
+    /// Normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
+    pub fn forward(&self, latent: &Grid) -> Grid {
+        let (height, width) = (latent.height, latent.width);
+        let (pixels, f) = (height * width, self.conv_in.outputs());
+        let mut y = vec![0; latent.values.len()];
+        self.latent.round(&latent.values, &mut y);
+        let mut x = vec![0; pixels * f];
+        self.conv_in.apply(&y, &mut x);
+        let mut cells = vec![0; x.len()];
+        space_to_depth(&x, height, width, f, 2, &mut cells);
+        let h = self.block.channels();
+        let mut x = vec![0; pixels / 4 * h];
+        self.down1.apply(&cells, &mut x);
+        let x = self.block.whole(&x, (height / 2, width / 2));
+        let mut cells = vec![0; x.len()];
+        space_to_depth(&x, height / 2, width / 2, h, 2, &mut cells);
+        let mut z = Grid::zeros(height / 4, width / 4, self.down2.outputs());
+        self.down2.apply(&cells, &mut z.values);
+        z
     }
 }
 
 impl HyperSynthesis {
-    /// Reads the layers under `vb`.
+    /// Makes the layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder, mode: &Mode) -> Result<Self> {
-        let (h, f) = (config.hyper_stage_channels, config.context_channels);
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
+        let path = |layer: &str| format!("hyper_synthesis.{layer}");
         Ok(Self {
-            up1: Pointwise::new(&vb.pp("up1"), config.hyper_channels, 4 * h, mode)?,
-            block1: Blocks::single(vb.pp("block1"), h, mode)?,
-            up2: Pointwise::new(&vb.pp("up2"), h, 4 * f, mode)?,
-            block2: Blocks::single(vb.pp("block2"), f, mode)?,
+            hyper_latent: Entry::new(from, HYPER_LATENT)?,
+            up1: Pointwise::new(from, &path("up1"))?,
+            block1: Block::new(from, &path("block1"))?,
+            up2: Pointwise::new(from, &path("up2"))?,
+            block2: Block::new(from, &path("block2"))?,
         })
     }
 
-    /// Normalized ẑ `[b, h, w, Z]` to features `[b, 4h, 4w, F]`.
-    ///
-    /// # Errors
-    /// When an operation fails.
-    pub fn forward(&self, hyper_latent: &Tensor, gains: &Gains) -> Result<Tensor> {
-        let x = self
-            .block1
-            .forward(&depth_to_space(&self.up1.forward(hyper_latent)?, 2)?)?;
-        let x = depth_to_space(&self.up2.forward(&x)?, 2)?;
-        self.block2.forward(&scale_channels(&x, &gains.context)?)
+    /// Normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
+    pub fn forward(&self, hyper_latent: &Grid, gains: &Gains) -> Features {
+        let (height, width) = (hyper_latent.height, hyper_latent.width);
+        let pixels = height * width;
+        let (h, f) = (self.block1.channels(), self.block2.channels());
+        let mut z = vec![0; hyper_latent.values.len()];
+        self.hyper_latent.round(&hyper_latent.values, &mut z);
+        let mut cells = vec![0; pixels * 4 * h];
+        self.up1.apply(&z, &mut cells);
+        let mut x = vec![0; cells.len()];
+        depth_to_space(&cells, 2 * height, 2 * width, h, 2, &mut x);
+        let x = self.block1.whole(&x, (2 * height, 2 * width));
+        let mut cells = vec![0; 4 * pixels * 4 * f];
+        self.up2.with_gain(&gains.context).apply(&x, &mut cells);
+        let mut x = vec![0; cells.len()];
+        depth_to_space(&cells, 4 * height, 4 * width, f, 2, &mut x);
+        Features(self.block2.whole(&x, (4 * height, 4 * width)))
     }
 }

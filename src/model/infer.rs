@@ -1,114 +1,137 @@
 //! Exact inference: the codec's view of the network.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-
-use super::config::{ModelConfig, PATCH8, PATCH16};
-use super::context::{ContextState, EntropyParams};
-use super::device::ComputeDevice;
+use super::analysis::Analysis;
+use super::config::{ModelConfig, PATCH16};
+use super::context::{ContextState, ContextStep, EntropyParams, Features, context_steps};
+use super::gains::{Gains, QUALITY_MAX, QualityTables, RowPosition};
 use super::grid::Grid;
-use super::layers::Mode;
-use super::network::Network;
-use super::quality::{Gains, QUALITY_MAX, RowPosition};
+use super::hyperprior::{HyperAnalysis, HyperSynthesis};
+use super::integer::{IntegerLayer, IntegerWeights};
+use super::layers::Loader;
+use super::ranges::Ranges;
 use super::scales::SCALE_LEVELS;
 use super::stream::{Sink, Source};
+use super::synthesis::Synthesis;
 use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
-use super::weights::{StoredLayers, Weights};
 use crate::error::Result;
 
 /// A network ready for exact inference. Cheap to share between threads.
 pub struct Inference {
-    config: ModelConfig,
-    network: Network,
-    device: Device,
+    weights: IntegerWeights,
+    ranges: Option<Ranges>,
+    quality: QualityTables,
     /// Squared norm of each latent channel's 16 x 16 patch in the linear path, for the encoder.
     patch_norms: Vec<f32>,
+    hyper_synthesis: HyperSynthesis,
+    context: Vec<ContextStep>,
+    synthesis: Synthesis,
+    /// What only encoders need, made when first used.
+    encoder: OnceLock<EncoderLayers>,
     /// What gradients through the synthesis transform need, made when first used.
     synthesis_gradient: OnceLock<SynthesisGradient>,
+}
+
+/// The networks of the encoder.
+struct EncoderLayers {
+    analysis: Analysis,
+    hyper_analysis: HyperAnalysis,
 }
 
 impl Inference {
     /// Builds the network of checked weights.
     ///
     /// # Errors
-    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
-    pub fn new(weights: Weights) -> Result<Self> {
-        let patch_norms = patch_norms(&weights);
-        let layers = Box::new(StoredLayers::new(weights.layers));
-        let vb = VarBuilder::from_backend(layers, DType::F32, Device::Cpu);
-        let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
-        Ok(Self {
-            config: weights.config,
-            network,
-            device: Device::Cpu,
-            patch_norms,
-            synthesis_gradient: OnceLock::new(),
-        })
+    /// [`Error::Weights`](crate::Error::Weights) when a layer is missing.
+    pub fn new(weights: IntegerWeights) -> Result<Self> {
+        Self::build(weights, None)
     }
 
-    /// The same network on another device: its outputs have the same bits.
+    /// As [`Inference::new`], of a network that notes in `ranges` how large its tensors become.
     ///
     /// # Errors
-    /// [`Error::Unsupported`](crate::Error::Unsupported) when there is no such device.
-    pub fn on(self, device: ComputeDevice) -> Result<Self> {
-        let device = device.open()?;
-        Ok(Self { device, ..self })
+    /// [`Error::Weights`](crate::Error::Weights) when a layer is missing.
+    pub fn measuring(weights: IntegerWeights, ranges: Ranges) -> Result<Self> {
+        Self::build(weights, Some(ranges))
+    }
+
+    fn build(weights: IntegerWeights, ranges: Option<Ranges>) -> Result<Self> {
+        let from = Loader {
+            weights: &weights,
+            ranges: ranges.as_ref(),
+        };
+        Ok(Self {
+            quality: quality_tables(&weights),
+            patch_norms: patch_norms(&weights),
+            hyper_synthesis: HyperSynthesis::new(&from)?,
+            context: context_steps(&from)?,
+            synthesis: Synthesis::new(&from)?,
+            encoder: OnceLock::new(),
+            synthesis_gradient: OnceLock::new(),
+            weights,
+            ranges,
+        })
     }
 
     /// The network's sizes.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.weights.config
     }
 
     /// The network at one stored quality (0..=50000).
-    ///
-    /// # Errors
-    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
-    pub fn at_quality(&self, stored: u16) -> Result<QualityModel<'_>> {
-        let position = RowPosition::new(stored, self.config.quality_rows);
-        let gains = self.network.gains(&[position])?;
-        let encoder_gain = |gain: &str, inverse: &str| {
-            let tables = &self.network.quality;
-            tables.encoder_gain(gain, inverse, position)
+    #[must_use]
+    pub fn at_quality(&self, stored: u16) -> QualityModel<'_> {
+        let tables = &self.quality;
+        let position = RowPosition::new(stored, self.config().quality_rows);
+        let vector = |name: &str| tables.at(&format!("quality.{name}"), position);
+        let encoder_gain = |name: &str| {
+            let (gain, inverse) = (format!("{name}_gain"), format!("{name}_inverse_gain"));
+            tables.encoder_gain(&gain, &inverse, position)
         };
-        let vector = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let indices = vector(&gains.hyper_scale)?
-            .into_iter()
-            .map(scale_index)
-            .collect();
-        let latent_inverse_gain = vector(&gains.latent_inverse_gain)?;
+        let indices = vector("hyper_scale").into_iter().map(scale_index);
+        let latent_inverse_gain = vector("latent_inverse_gain");
         let bits_per_squared_sample = self.bits_per_squared_sample(stored);
-        Ok(QualityModel {
+        QualityModel {
             inference: self,
             bits_per_squared_step: self
                 .bits_per_squared_step(&latent_inverse_gain, bits_per_squared_sample),
             bits_per_squared_sample,
-            latent_gain: vector(&gains.latent_gain)?,
+            latent_gain: vector("latent_gain"),
             latent_inverse_gain,
-            latent_scale: vector(&gains.latent_scale)?,
-            latent_encoder_gain: encoder_gain(
-                "quality.latent_gain",
-                "quality.latent_inverse_gain",
-            )?,
-            hyper_gain: encoder_gain("quality.hyper_gain", "quality.hyper_inverse_gain")?,
-            hyper_inverse_gain: vector(&gains.hyper_inverse_gain)?,
-            hyper_indices: indices,
-            gains: gains.to_device(&self.device)?,
-        })
+            latent_scale: vector("latent_scale"),
+            latent_encoder_gain: encoder_gain("quality.latent"),
+            hyper_gain: encoder_gain("quality.hyper"),
+            hyper_inverse_gain: vector("hyper_inverse_gain"),
+            hyper_indices: indices.collect(),
+            gains: tables.gains(position),
+        }
     }
 }
 
 impl Inference {
-    /// The synthesis transform's transposed weights, made at the first call.
-    fn transposed(&self) -> Result<&SynthesisGradient> {
-        if let Some(gradient) = self.synthesis_gradient.get() {
-            return Ok(gradient);
+    /// The networks of the encoder, made at the first call.
+    fn encoder(&self) -> Result<&EncoderLayers> {
+        if let Some(layers) = self.encoder.get() {
+            return Ok(layers);
         }
-        let made = SynthesisGradient::new(&self.network.synthesis)?;
-        Ok(self.synthesis_gradient.get_or_init(|| made))
+        let from = Loader {
+            weights: &self.weights,
+            ranges: self.ranges.as_ref(),
+        };
+        let made = EncoderLayers {
+            analysis: Analysis::new(&from)?,
+            hyper_analysis: HyperAnalysis::new(&from)?,
+        };
+        Ok(self.encoder.get_or_init(|| made))
+    }
+
+    /// The synthesis transform in binary32 and its transposed weights, made at the first call.
+    fn gradient(&self) -> &SynthesisGradient {
+        self.synthesis_gradient
+            .get_or_init(|| SynthesisGradient::new(&self.weights))
     }
 
     /// The Lagrange multiplier of a quality, in bits per squared error of a sample from 0 to 1.
@@ -117,7 +140,7 @@ impl Inference {
         // The mean squared error is over three samples per pixel.
         #[allow(clippy::cast_possible_truncation)]
         {
-            (self.config.lambda(quality) * 255.0 * 255.0 / 3.0) as f32
+            (self.config().lambda(quality) * 255.0 * 255.0 / 3.0) as f32
         }
     }
 
@@ -132,12 +155,23 @@ impl Inference {
     }
 }
 
+fn quality_tables(weights: &IntegerWeights) -> QualityTables {
+    let tables = weights
+        .layers
+        .iter()
+        .filter_map(|(path, layer)| match layer {
+            IntegerLayer::Table(values) => Some((path.clone(), values.clone())),
+            IntegerLayer::Convolutions(_) => None,
+        });
+    let tables: BTreeMap<String, Vec<f32>> = tables.collect();
+    QualityTables::new(weights.config.quality_rows, tables)
+}
+
 /// Squared norms of the columns of the linear path's matrix `[768, M]`.
-fn patch_norms(weights: &Weights) -> Vec<f32> {
+fn patch_norms(weights: &IntegerWeights) -> Vec<f32> {
     let mut norms = vec![0.0; weights.config.latent_channels];
-    let linear = weights.layers.get("synthesis.linear");
-    let rows = linear.map_or(&[][..], Vec::as_slice);
-    for row in rows.chunks_exact(norms.len()).take(PATCH16) {
+    let linear = weights.real_layer_at("synthesis.linear");
+    for row in linear.chunks_exact(norms.len()).take(PATCH16) {
         for (norm, weight) in norms.iter_mut().zip(row) {
             *norm += weight * weight;
         }
@@ -179,14 +213,11 @@ pub struct QualityModel<'a> {
     pub bits_per_squared_sample: f32,
 }
 
-/// Hyper-synthesis output: the features that every context step reads.
-pub struct Features(Tensor);
-
 impl QualityModel<'_> {
     /// Sizes of the network.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.inference.config
+        self.inference.config()
     }
 
     /// Analysis transform of a picture of `size` (height, width) latents. `read` writes
@@ -194,51 +225,30 @@ impl QualityModel<'_> {
     /// latent `[rows, width, M]`, from top to bottom. Both are told which rows.
     ///
     /// # Errors
-    /// Those of `emit`; [`Error::Compute`](crate::Error::Compute) when the backend fails.
+    /// Those of `emit`.
     pub fn analysis(
         &self,
         size: (usize, usize),
         read: &Source<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let analysis = &self.inference.network.analysis;
-        if self.inference.device.is_cpu() {
-            return analysis.stream(size, &self.gains, read, emit);
-        }
-        let (height, width) = size;
-        let shape = (1, 2 * height, 2 * width, PATCH8);
-        let mut patches = vec![0.0; 4 * height * width * PATCH8];
-        read(0..2 * height, &mut patches);
-        let patches = Tensor::from_vec(patches, shape, &self.inference.device)?;
-        let latent = analysis.forward(&patches, &self.gains)?;
-        emit(0..height, &latent.flatten_all()?.to_vec1::<f32>()?)
+        let analysis = &self.inference.encoder()?.analysis;
+        analysis.stream(size, &self.gains, read, emit)
     }
 
     /// Hyper-analysis: normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
     ///
     /// # Errors
-    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
-    pub fn hyper_analysis(&self, latent: Grid) -> Result<Grid> {
-        to_grid(
-            &self
-                .inference
-                .network
-                .hyper_analysis
-                .forward(&self.to_tensor(latent)?)?,
-        )
+    /// [`Error::Weights`](crate::Error::Weights) when a layer is missing.
+    pub fn hyper_analysis(&self, latent: &Grid) -> Result<Grid> {
+        Ok(self.inference.encoder()?.hyper_analysis.forward(latent))
     }
 
     /// Hyper-synthesis: normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
-    ///
-    /// # Errors
-    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
-    pub fn hyper_synthesis(&self, hyper_latent: Grid) -> Result<Features> {
-        Ok(Features(
-            self.inference
-                .network
-                .hyper_synthesis
-                .forward(&self.to_tensor(hyper_latent)?, &self.gains)?,
-        ))
+    #[must_use]
+    pub fn hyper_synthesis(&self, hyper_latent: &Grid) -> Features {
+        let network = &self.inference.hyper_synthesis;
+        network.forward(hyper_latent, &self.gains)
     }
 
     /// One step of the context model: entropy parameters of the latents that it codes.
@@ -246,41 +256,32 @@ impl QualityModel<'_> {
     /// zeros elsewhere. `state` is what the step before left (none at step 0), and becomes
     /// what this one leaves.
     ///
-    /// # Errors
-    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
+    /// # Panics
+    /// When there is no such step.
     pub fn context_step(
         &self,
         step: usize,
         features: &Features,
         latent: &Grid,
         state: &mut Option<ContextState>,
-    ) -> Result<EntropyParams> {
-        Ok(self.inference.network.context[step].coded(&features.0, latent, state)?)
+    ) -> EntropyParams {
+        self.inference.context[step].coded(features, latent, state)
     }
 
     /// Synthesis transform of a normalized latent `[h, w, M]`: `emit` gets rows of 8 x 8
     /// patches `[rows, 2w, 192]` from top to bottom, and which of the `2h` rows they are.
     ///
     /// # Errors
-    /// Those of `emit`; [`Error::Compute`](crate::Error::Compute) when the backend fails.
+    /// Those of `emit`.
     pub fn synthesis(&self, latent: &Grid, emit: &mut Sink<'_>) -> Result<()> {
-        let synthesis = &self.inference.network.synthesis;
-        if self.inference.device.is_cpu() {
-            return synthesis.stream(latent, &self.gains, emit);
-        }
-        let shape = (1, latent.height, latent.width, latent.channels);
-        let values = Tensor::from_slice(&latent.values, shape, &self.inference.device)?;
-        let patches = synthesis.forward(&values, &self.gains)?;
-        let values = patches.flatten_all()?.to_vec1::<f32>()?;
-        emit(0..2 * latent.height, &values)
+        self.inference.synthesis.stream(latent, &self.gains, emit)
     }
 
     /// The gradient of a distortion with respect to a normalized latent `[h, w, M]`:
-    /// `patch_gradient` gets rows of 8 x 8 patches as [`synthesis`](Self::synthesis) makes them
-    /// and writes the distortion's gradient with respect to them; `emit` gets rows of the
-    /// latent's gradient `[rows, w, M]`. Both go from top to bottom and are told which rows.
-    ///
-    /// Runs on the CPU, whatever the device.
+    /// `patch_gradient` gets rows of 8 x 8 patches, those of [`synthesis`](Self::synthesis)
+    /// computed in binary32, and writes the distortion's gradient with respect to them; `emit`
+    /// gets rows of the latent's gradient `[rows, w, M]`. Both go from top to bottom and are
+    /// told which rows.
     ///
     /// # Errors
     /// Those of `patch_gradient` and `emit`.
@@ -290,37 +291,26 @@ impl QualityModel<'_> {
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let synthesis = &self.inference.network.synthesis;
-        let gradient = self.inference.transposed()?;
-        gradient.stream(synthesis, latent, &self.gains, patch_gradient, emit)
+        let gradient = self.inference.gradient();
+        gradient.stream(latent, &self.gains, patch_gradient, emit)
     }
 
     /// [`synthesis_gradient`](Self::synthesis_gradient) through the linear path alone: an
-    /// approximation in half the time.
+    /// approximation in a fraction of the time.
     ///
     /// # Errors
-    /// Those of `patch_gradient` and `emit`; [`Error::Compute`](crate::Error::Compute) when
-    /// the backend fails.
+    /// Those of `patch_gradient` and `emit`.
     pub fn linear_gradient(
         &self,
         latent: &Grid,
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let gradient = self.inference.transposed()?;
+        let gradient = self.inference.gradient();
         let mut stream = gradient.linear_stream(latent.width);
         self.synthesis(latent, &mut |rows, patches| {
             stream.add(rows, patches, patch_gradient, emit)
         })
-    }
-
-    fn to_tensor(&self, grid: Grid) -> Result<Tensor> {
-        let shape = (1, grid.height, grid.width, grid.channels);
-        Ok(Tensor::from_vec(
-            grid.values,
-            shape,
-            &self.inference.device,
-        )?)
     }
 }
 
@@ -329,40 +319,7 @@ impl Inference {
     /// The tiny model of the golden vectors.
     pub(super) fn tiny() -> Self {
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
+        let weights = IntegerWeights::from_bytes(bytes).expect("the committed model is valid");
         Self::new(weights).expect("the network can be built")
     }
-}
-
-#[cfg(test)]
-impl QualityModel<'_> {
-    /// The analysis transform as the network defines it: of a whole picture.
-    pub(super) fn analysis_of(&self, patches: &Tensor) -> Result<Vec<f32>> {
-        let latent = self
-            .inference
-            .network
-            .analysis
-            .forward(patches, &self.gains)?;
-        Ok(latent.flatten_all()?.to_vec1()?)
-    }
-
-    /// The synthesis transform as the network defines it: of a whole picture.
-    pub(super) fn synthesis_of(&self, latent: &Tensor) -> Result<Vec<f32>> {
-        let patches = self
-            .inference
-            .network
-            .synthesis
-            .forward(latent, &self.gains)?;
-        Ok(patches.flatten_all()?.to_vec1()?)
-    }
-}
-
-fn to_grid(tensor: &Tensor) -> Result<Grid> {
-    let (_, height, width, channels) = tensor.dims4()?;
-    Ok(Grid {
-        height,
-        width,
-        channels,
-        values: tensor.flatten_all()?.to_vec1()?,
-    })
 }

@@ -1,217 +1,360 @@
-//! The layers that the transforms are made of. The same definition trains and
-//! infers: [`Mode`] chooses between operations with gradients and exact kernels.
+//! The layers of the exact network: integers in, integers or real numbers out
+//! (codec-spec.md, Layers).
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use candle_core::{Result, Tensor, bail};
-use candle_nn::{Module, VarBuilder};
+use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers};
+use super::ranges::{Meter, Ranges};
+use super::signals::{BLOCK_SIGNALS, Signal};
+use crate::error::{Error, Result};
+use crate::kernels::integer::{
+    self as kernels, Depthwise, PackedDepthwise, PackedPointwise, Rescale, Residual, Scale,
+    block_rows, depthwise3x3, quantize,
+};
+use crate::kernels::rounding::scale_integers;
 
-use super::config::LayerKind;
-use super::ops::context::coded_layer;
-use super::ops::exact::{ExactBlocks, ExactPointwise, ExactPointwiseAdd};
-use super::ops::train::{self, Precision, TrainPointwise};
-use super::ops::with_values;
-use crate::kernels::{PackedBlock, PackedDepthwise, PackedPointwise};
-
-/// How the network is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Exact kernels, no gradients (encoding and decoding).
-    Exact,
-    /// Fast approximate products, with gradients.
-    Train,
+/// What layers are made from.
+#[derive(Clone, Copy)]
+pub struct Loader<'a> {
+    /// The weights.
+    pub weights: &'a IntegerWeights,
+    /// Where the sizes of tensors are noted, if anybody wants to know.
+    pub ranges: Option<&'a Ranges>,
 }
 
-/// Path component under which a layer's flat parameters are looked up.
-pub(super) const FLAT: &str = "flat";
+impl<'a> Loader<'a> {
+    /// The convolutions of the layer at `path`.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn convolutions(&self, path: &str) -> Result<&'a [IntegerConvolution]> {
+        match self.weights.layers.get(path) {
+            Some(IntegerLayer::Convolutions(list)) => Ok(list),
+            _ => Err(Error::Weights(format!("{path} is missing"))),
+        }
+    }
 
-/// Reads a layer's parameters as one flat vector (see [`LayerKind::parts`] for its order).
-pub(super) fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
-    vb.get(kind.len(), FLAT)
+    /// The kernel's form of a pointwise layer.
+    fn pointwise(&self, path: &str) -> Result<kernels::Pointwise> {
+        let [convolution] = self.convolutions(path)? else {
+            return Err(broken(path));
+        };
+        pack(path, convolution)
+    }
+
+    /// What a step of the first tensor that a layer reads is worth.
+    fn input_scale(&self, path: &str) -> Result<Scale> {
+        let inputs = self.weights.config.inputs(path);
+        let first = inputs
+            .first()
+            .map_or(&Signal::Patches, |(signal, _)| signal);
+        self.scale(first)
+    }
+
+    fn scale(&self, signal: &Signal) -> Result<Scale> {
+        let scale = Scale::from_exponent(self.weights.exponent(signal));
+        scale.ok_or_else(|| broken("an exponent"))
+    }
+
+    fn output(&self, name: &str, part: usize) -> Result<Output> {
+        let meter = self.ranges.map(|ranges| ranges.meter(name, part));
+        Ok(Output {
+            scale: self.scale(&Signal::Named(name.into(), part))?,
+            meter: meter.unwrap_or_default(),
+        })
+    }
 }
 
-/// A 1x1 convolution with bias.
-pub struct Pointwise(PointwiseExec);
+/// A layer that does not keep what was checked when its weights were read.
+fn broken(path: &str) -> Error {
+    Error::Weights(format!("{path} is not valid"))
+}
 
-enum PointwiseExec {
-    Exact(ExactPointwise),
-    Train { params: Tensor, op: TrainPointwise },
+/// The kernel's form of a convolution.
+fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwise> {
+    let outputs = convolution.bias.len().max(1);
+    let weights = match &convolution.weight {
+        Integers::Narrow(values) => PackedPointwise::new(values.len() / outputs, outputs, values),
+        Integers::Wide(values) => PackedPointwise::wide(values.len() / outputs, outputs, values),
+    };
+    let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
+    let layer = weights
+        .zip(rescale)
+        .and_then(|(w, r)| kernels::Pointwise::new(w, r));
+    layer.ok_or_else(|| broken(path))
+}
+
+fn pack_depthwise(path: &str, convolution: &IntegerConvolution) -> Result<Depthwise> {
+    let Integers::Narrow(taps) = &convolution.weight else {
+        return Err(broken(path));
+    };
+    let taps = PackedDepthwise::new(convolution.bias.len(), taps);
+    let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
+    let layer = taps.zip(rescale).and_then(|(t, r)| Depthwise::new(t, r));
+    layer.ok_or_else(|| broken(path))
+}
+
+/// A tensor of integers that layers make: what one step is, and who watches its size.
+#[derive(Debug, Clone)]
+struct Output {
+    scale: Scale,
+    meter: Meter,
+}
+
+/// Real numbers to the integers that layers read.
+pub struct Entry(Output);
+
+impl Entry {
+    /// The tensor of this name.
+    ///
+    /// # Errors
+    /// When its exponent is not valid.
+    pub fn new(from: &Loader<'_>, name: &str) -> Result<Self> {
+        Ok(Self(from.output(name, 0)?))
+    }
+
+    /// Rounds `x` to `out`, of the same length.
+    pub fn round(&self, x: &[f32], out: &mut [i16]) {
+        quantize(x, self.0.scale, out);
+        self.0.meter.see(out);
+    }
+}
+
+/// A gain by channel between two tensors of integers.
+pub struct Gain {
+    from: Scale,
+    to: Output,
+}
+
+impl Gain {
+    /// From the tensor that the one called `name` is made of, to that one.
+    ///
+    /// # Errors
+    /// When an exponent is not valid.
+    pub fn new(from: &Loader<'_>, name: &str) -> Result<Self> {
+        Ok(Self {
+            from: from.input_scale(name)?,
+            to: from.output(name, 0)?,
+        })
+    }
+
+    /// Applies the gain.
+    pub fn apply(&self, x: &mut [i16], gain: &[f32]) {
+        let factor = self.from.value() * self.to.scale.inverse();
+        let factors: Vec<f32> = gain.iter().map(|gain| gain * factor).collect();
+        scale_integers(x, &factors);
+        self.to.meter.see(x);
+    }
+}
+
+/// A 1x1 convolution whose results are integers.
+pub struct Pointwise {
+    layer: kernels::Pointwise,
+    output: Output,
 }
 
 impl Pointwise {
-    /// Reads `inputs` to `outputs` channels from `vb`.
+    /// The layer at `path`.
     ///
     /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn new(vb: &VarBuilder, inputs: usize, outputs: usize, mode: &Mode) -> Result<Self> {
-        Self::with_precision(vb, inputs, outputs, mode, Precision::Bf16)
+    /// When the layer is missing or not valid.
+    pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
+        Ok(Self {
+            layer: from.pointwise(path)?,
+            output: from.output(path, 0)?,
+        })
     }
 
-    /// As [`Pointwise::new`], trained in the given precision.
-    ///
-    /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn with_precision(
-        vb: &VarBuilder,
-        inputs: usize,
-        outputs: usize,
-        mode: &Mode,
-        precision: Precision,
-    ) -> Result<Self> {
-        let params = flat(vb, LayerKind::Pointwise { inputs, outputs })?;
-        if *mode == Mode::Train {
-            let op = TrainPointwise {
-                inputs,
-                outputs,
-                precision,
-                input_gradient: true,
-            };
-            return Ok(Self(PointwiseExec::Train { params, op }));
-        }
-        let weights = with_values([&params], |[values]| {
-            let (weight, bias) = values.split_at(inputs * outputs);
-            PackedPointwise::new(inputs, outputs, weight, bias)
-        })?;
-        Ok(Self(PointwiseExec::Exact(ExactPointwise::new(weights))))
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.layer.outputs()
     }
 
-    /// The weights for the exact kernel.
-    ///
-    /// # Errors
-    /// When the layer was made for training.
-    pub(super) fn exact(&self) -> Result<&PackedPointwise> {
-        match &self.0 {
-            PointwiseExec::Exact(op) => Ok(op.weights()),
-            PointwiseExec::Train { .. } => bail!("exact inference with layers for training"),
+    /// The layer with a gain by channel on its result; outputs that are several positions of
+    /// `gain.len()` channels have it at each.
+    pub fn with_gain(&self, gain: &[f32]) -> Self {
+        let gain: Vec<f32> = gain.iter().copied().cycle().take(self.outputs()).collect();
+        let rescale = self.layer.rescale().with_gain(&gain);
+        let weights = self.layer.weights().clone();
+        let layer = rescale.and_then(|rescale| kernels::Pointwise::new(weights, rescale));
+        Self {
+            // Both are at most 65535 (IntegerWeights::from_bytes), so their product is valid.
+            layer: layer.unwrap_or_else(|| self.layer.clone()),
+            output: self.output.clone(),
         }
     }
 
-    /// The convolution of `x` plus `residual`.
-    ///
-    /// # Errors
-    /// When an operation fails.
-    pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        match &self.0 {
-            PointwiseExec::Exact(op) => {
-                x.apply_op2_no_bwd(residual, &ExactPointwiseAdd(op.clone()))
-            }
-            PointwiseExec::Train { .. } => train::add(&self.forward(x)?, residual),
-        }
+    /// The result for `x`.
+    pub fn apply(&self, x: &[i16], out: &mut [i16]) {
+        let to = kernels::Output::Integer(out, self.output.scale);
+        kernels::pointwise(x, &self.layer, false, None, to);
+        self.output.meter.see(out);
     }
 
-    /// The convolution of `x` in the output channels that a context step codes (see
-    /// [`coded_layer`]), for training.
-    ///
-    /// # Errors
-    /// When an operation fails, and when the layer was made for exact inference.
-    pub(super) fn forward_coded(&self, step: usize, x: &Tensor) -> Result<Tensor> {
-        match &self.0 {
-            PointwiseExec::Exact(_) => bail!("training with layers for exact inference"),
-            PointwiseExec::Train { params, op } => coded_layer(step, *op, x, params),
-        }
-    }
-
-    /// Skips the gradient of the layer's input: for layers that read the picture.
-    #[must_use]
-    pub fn without_input_gradient(mut self) -> Self {
-        if let PointwiseExec::Train { op, .. } = &mut self.0 {
-            op.input_gradient = false;
-        }
-        self
-    }
-}
-
-impl Module for Pointwise {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.0 {
-            PointwiseExec::Exact(op) => x.apply_op1_no_bwd(op),
-            PointwiseExec::Train { params, op } => op.forward(x, params),
-        }
-    }
-}
-
-/// Depth-conv blocks one after another. A block is `x += W2 · dw3x3(act(W1 · x))`,
-/// then `x += W4 · act(W3 · x)` (Jia et al., "Towards Practical Real-Time Neural
-/// Video Compression", without normalization).
-pub struct Blocks(BlocksExec);
-
-enum BlocksExec {
-    Exact(ExactBlocks),
-    Train(Vec<Tensor>),
-}
-
-impl Blocks {
-    /// Reads `count` blocks of `channels` channels named `0`, `1`, … under `vb`.
-    ///
-    /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn new(vb: &VarBuilder, count: usize, channels: usize, mode: &Mode) -> Result<Self> {
-        Self::read((0..count).map(|i| vb.pp(i)), channels, mode)
-    }
-
-    /// Reads the one block at `vb`.
-    ///
-    /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn single(vb: VarBuilder, channels: usize, mode: &Mode) -> Result<Self> {
-        Self::read([vb].into_iter(), channels, mode)
-    }
-
-    /// The weights for the exact kernel.
-    ///
-    /// # Errors
-    /// When the layer was made for training.
-    pub(super) fn exact(&self) -> Result<&[Arc<PackedBlock>]> {
-        match &self.0 {
-            BlocksExec::Exact(blocks) => Ok(blocks.weights()),
-            BlocksExec::Train(_) => bail!("exact inference with layers for training"),
-        }
-    }
-
-    fn read<'a>(
-        builders: impl Iterator<Item = VarBuilder<'a>>,
-        channels: usize,
-        mode: &Mode,
-    ) -> Result<Self> {
-        let kind = LayerKind::Block { channels };
-        let params = builders.map(|vb| flat(&vb, kind));
-        if *mode == Mode::Train {
-            return Ok(Self(BlocksExec::Train(params.collect::<Result<_>>()?)));
-        }
-        let pack = |params: Result<Tensor>| {
-            let pack = |[values]: [&[f32]; 1]| Arc::new(pack_block(channels, kind, values));
-            with_values([&params?], pack)
+    /// The result for `x` plus `sum`, which the layer `of` made.
+    pub fn add_to(&self, x: &[i16], sum: &[i16], of: &Self, out: &mut [i16]) {
+        let residual = Residual {
+            values: sum,
+            scale: of.output.scale,
         };
-        let blocks = params.map(pack).collect::<Result<_>>()?;
-        Ok(Self(BlocksExec::Exact(ExactBlocks::new(blocks))))
+        let to = kernels::Output::Integer(out, self.output.scale);
+        kernels::pointwise(x, &self.layer, false, Some(residual), to);
+        self.output.meter.see(out);
     }
 }
 
-fn pack_block(c: usize, kind: LayerKind, values: &[f32]) -> PackedBlock {
-    let mut rest = values;
-    let mut parts = kind.parts().into_iter().map(|(_, shape)| {
-        let (part, tail) = rest.split_at(shape.iter().product());
-        rest = tail;
-        part
-    });
-    let mut next = || parts.next().unwrap_or(&[]);
-    PackedBlock {
-        w1: PackedPointwise::new(c, c, next(), next()),
-        dw: PackedDepthwise::new(c, next(), next()),
-        w2: PackedPointwise::new(c, c, next(), next()),
-        w3: PackedPointwise::new(c, 2 * c, next(), next()),
-        w4: PackedPointwise::new(2 * c, c, next(), next()),
+/// A 1x1 convolution whose results are real numbers.
+pub struct Head(kernels::Pointwise);
+
+impl Head {
+    /// The layer at `path`.
+    ///
+    /// # Errors
+    /// When the layer is missing or not valid.
+    pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
+        Ok(Self(from.pointwise(path)?))
+    }
+
+    /// A convolution of a layer at `path`.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn of(path: &str, convolution: &IntegerConvolution) -> Result<Self> {
+        Ok(Self(pack(path, convolution)?))
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.0.outputs()
+    }
+
+    /// The result for `x`.
+    pub fn apply(&self, x: &[i16], out: &mut [f32]) {
+        kernels::pointwise(x, &self.0, false, None, kernels::Output::Real(out));
     }
 }
 
-impl Module for Blocks {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.0 {
-            BlocksExec::Exact(blocks) => x.apply_op1_no_bwd(blocks),
-            BlocksExec::Train(params) => {
-                let block = |x: Tensor, params| train::block(&x, params);
-                params.iter().try_fold(x.clone(), block)
-            }
+/// A depth-conv block: `x += W2 · dw3x3(act(W1 · x))`, then `x += W4 · act(W3 · x)` (Jia et
+/// al., "Towards Practical Real-Time Neural Video Compression", without normalization).
+pub struct Block {
+    layers: kernels::Block,
+    meters: [Meter; BLOCK_SIGNALS],
+}
+
+impl Block {
+    /// The block at `path`.
+    ///
+    /// # Errors
+    /// When it is missing or not valid.
+    pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
+        let [conv1, depthwise, conv2, conv3, conv4] = from.convolutions(path)? else {
+            return Err(broken(path));
+        };
+        let output = |part| from.output(path, part);
+        let outputs = [output(0)?, output(1)?, output(2)?, output(3)?, output(4)?];
+        let [first, spatial, middle, hidden, last] = outputs.each_ref().map(|output| output.scale);
+        let layers = kernels::Block {
+            w1: pack(path, conv1)?,
+            dw: pack_depthwise(path, depthwise)?,
+            w2: pack(path, conv2)?,
+            w3: pack(path, conv3)?,
+            w4: pack(path, conv4)?,
+            input: from.input_scale(path)?,
+            first,
+            depthwise: spatial,
+            middle,
+            hidden,
+            output: last,
+        };
+        let meters = outputs.map(|output| output.meter);
+        Ok(Self { layers, meters })
+    }
+
+    /// The blocks `0`, `1`, … under `path`.
+    ///
+    /// # Errors
+    /// When one is missing or not valid.
+    pub fn list(from: &Loader<'_>, path: &str, count: usize) -> Result<Vec<Self>> {
+        (0..count)
+            .map(|i| Self::new(from, &format!("{path}.{i}")))
+            .collect()
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.layers.channels()
+    }
+
+    /// Some `rows` of the block of `x`, which are `height` rows of `width` positions and hold
+    /// the rows above and below `rows` as far as the picture has them.
+    pub fn rows(
+        &self,
+        x: &[i16],
+        (height, width): (usize, usize),
+        rows: Range<usize>,
+        out: &mut [i16],
+    ) {
+        if self.meters[0].is_on() {
+            self.by_layers(x, (height, width), rows, out);
+        } else {
+            block_rows(x, height, width, rows, &self.layers, out);
         }
+    }
+
+    /// The same layer by layer, watched by the meters.
+    fn by_layers(
+        &self,
+        x: &[i16],
+        (height, width): (usize, usize),
+        rows: Range<usize>,
+        out: &mut [i16],
+    ) {
+        let (layers, stride) = (&self.layers, width * self.channels());
+        let run =
+            |layer, x: &[i16], added: Option<Residual>, meter: usize, scale, out: &mut [i16]| {
+                let to = kernels::Output::Integer(out, scale);
+                kernels::pointwise(x, layer, added.is_none(), added, to);
+                self.meters[meter].see(out);
+            };
+        let added = |values, scale| Some(Residual { values, scale });
+        let of_rows = rows.start * stride..rows.end * stride;
+        let mut first = vec![0; x.len()];
+        run(&layers.w1, x, None, 0, layers.first, &mut first);
+        let mut spatial = vec![0; x.len()];
+        depthwise3x3(
+            &first,
+            height,
+            width,
+            &layers.dw,
+            &mut spatial,
+            layers.depthwise,
+        );
+        let (x, spatial) = (&x[of_rows.clone()], &spatial[of_rows]);
+        self.meters[1].see(spatial);
+        let (mut middle, mut wide) = (vec![0; x.len()], vec![0; 2 * x.len()]);
+        run(
+            &layers.w2,
+            spatial,
+            added(x, layers.input),
+            2,
+            layers.middle,
+            &mut middle,
+        );
+        run(&layers.w3, &middle, None, 3, layers.hidden, &mut wide);
+        run(
+            &layers.w4,
+            &wide,
+            added(&middle, layers.middle),
+            4,
+            layers.output,
+            out,
+        );
+    }
+
+    /// The block of a whole picture of `size` (height, width).
+    pub fn whole(&self, x: &[i16], size: (usize, usize)) -> Vec<i16> {
+        let mut out = vec![0; x.len()];
+        self.rows(x, size, 0..size.0, &mut out);
+        out
     }
 }

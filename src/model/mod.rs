@@ -1,22 +1,28 @@
 //! The model: networks, their configuration and weights, and exact inference.
 //!
-//! Tensors stay inside this layer and `train`: [`QualityModel`] takes and returns
-//! plain grids of numbers, so that `codec` reads like the specification.
-// Without the trainer its operations are unused; they stay beside their exact forms.
+//! Two forms of one network: that of integers, which [`QualityModel`] runs on plain grids of
+//! numbers so that `codec` reads like the specification; and [`Network`], in binary32 on tensors,
+//! which is trained. [`IntegerWeights::rounded`] leads from one to the other.
+// Without the trainer its operations are unused.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 mod analysis;
 pub mod config;
 pub mod context;
 mod device;
+pub mod gains;
 pub mod grid;
 mod hyperprior;
 pub mod infer;
+pub mod integer;
 mod layers;
-mod network;
+pub(crate) mod network;
 mod ops;
-pub mod quality;
+pub mod ranges;
+mod real_layers;
+pub mod rounding;
 pub mod scales;
+pub mod signals;
 mod stream;
 mod stream_gradient;
 mod synthesis;
@@ -24,11 +30,11 @@ mod synthesis_gradient;
 pub mod weights;
 
 pub use config::{ModelConfig, Side};
-pub use context::{ContextState, EntropyParams};
+pub use context::{ContextState, EntropyParams, Features};
 pub use device::ComputeDevice;
 pub use grid::Grid;
-pub use infer::{Features, Inference, QualityModel};
-pub(crate) use layers::Mode;
+pub use infer::{Inference, QualityModel};
+pub use integer::IntegerWeights;
 pub(crate) use network::Network;
 #[cfg(feature = "cuda")]
 pub(crate) use ops::call::{from_gpu, view};

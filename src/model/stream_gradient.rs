@@ -5,8 +5,6 @@
 //! twice the blocks' reach, so that memory grows with the picture's width alone and no row is
 //! computed twice.
 
-use std::sync::Arc;
-
 use super::stream::Rows;
 use crate::kernels::PackedBlock;
 use crate::kernels::block_gradient::{
@@ -20,9 +18,9 @@ pub(super) struct BlockGradientStream<'a> {
     width: usize,
     blocks: Vec<OneBlock<'a>>,
     /// The output of the last block.
-    output: Rows,
+    output: Rows<f32>,
     /// The gradient of the first block's input.
-    gradient: Rows,
+    gradient: Rows<f32>,
 }
 
 /// One block, and the rows of it that are still needed.
@@ -30,25 +28,25 @@ struct OneBlock<'a> {
     forward: &'a PackedBlock,
     backward: &'a TransposedBlock,
     /// The block's input.
-    input: Rows,
+    input: Rows<f32>,
     /// Its first layer before the activation: kept for the gradient.
-    first: Rows,
+    first: Rows<f32>,
     /// The same after it.
-    activated: Rows,
+    activated: Rows<f32>,
     /// Its third layer before the activation: kept for the gradient.
-    hidden: Rows,
+    hidden: Rows<f32>,
     /// The gradient of the block's output.
-    output_gradient: Rows,
+    output_gradient: Rows<f32>,
     /// That of what lies between its two halves.
-    middle_gradient: Rows,
+    middle_gradient: Rows<f32>,
     /// That of the depthwise convolution's output.
-    inner_gradient: Rows,
+    inner_gradient: Rows<f32>,
 }
 
 impl<'a> BlockGradientStream<'a> {
     /// Blocks of `channels` channels on a picture of `height` x `width` positions.
     pub fn new(
-        blocks: impl Iterator<Item = (&'a Arc<PackedBlock>, &'a TransposedBlock)>,
+        blocks: impl Iterator<Item = (&'a PackedBlock, &'a TransposedBlock)>,
         channels: usize,
         height: usize,
         width: usize,
@@ -84,7 +82,7 @@ impl<'a> BlockGradientStream<'a> {
 
     /// Computes what the input allows. The caller drops the rows of the output that it needs
     /// no more.
-    pub fn output(&mut self) -> &mut Rows {
+    pub fn output(&mut self) -> &mut Rows<f32> {
         for index in 0..self.blocks.len() {
             let (before, after) = self.blocks.split_at_mut(index + 1);
             let next = after.first_mut().map(|block| &mut block.input);
@@ -104,7 +102,7 @@ impl<'a> BlockGradientStream<'a> {
 
     /// Computes the gradient of the input as far as that of the output allows. The caller
     /// drops the rows that it needs no more.
-    pub fn gradient(&mut self) -> &mut Rows {
+    pub fn gradient(&mut self) -> &mut Rows<f32> {
         for index in (0..self.blocks.len()).rev() {
             let (before, after) = self.blocks.split_at_mut(index);
             let next = before.last_mut().map(|block| &mut block.output_gradient);
@@ -126,7 +124,7 @@ fn computable(end: usize, height: usize) -> usize {
 
 impl OneBlock<'_> {
     /// Extends `output` as far as the input allows.
-    fn forward(&mut self, height: usize, width: usize, output: &mut Rows) {
+    fn forward(&mut self, height: usize, width: usize, output: &mut Rows<f32>) {
         let new = self.first.range().end..self.input.range().end;
         let x = self.input.from(new.start);
         let (first, activated) = (&mut self.first, &mut self.activated);
@@ -153,7 +151,7 @@ impl OneBlock<'_> {
     }
 
     /// Extends `gradient`, that of the input, as far as that of the output allows.
-    fn backward(&mut self, height: usize, width: usize, gradient: &mut Rows) {
+    fn backward(&mut self, height: usize, width: usize, gradient: &mut Rows<f32>) {
         let new = self.output_gradient.range();
         block_gradient_pointwise(
             self.output_gradient.all(),
@@ -182,7 +180,7 @@ impl OneBlock<'_> {
     }
 }
 
-fn rows_of(rows: &Rows, width: usize) -> RowsOf<'_> {
+fn rows_of(rows: &Rows<f32>, width: usize) -> RowsOf<'_> {
     RowsOf {
         top: rows.range().start,
         width,

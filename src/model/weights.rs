@@ -1,36 +1,29 @@
-//! Weights in memory and as a safetensors file, and the model id.
+//! Weights as they are trained, in binary32, and as a safetensors file: what a training run
+//! writes beside the model, and starts from.
 //!
-//! A model file is hostile input: every name, shape and value is checked before
-//! a network is built from it (codec-spec.md, Model).
+//! A file is hostile input: every name, shape and value is checked before a network is built
+//! from it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::Init;
-use candle_nn::var_builder::SimpleBackend;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use sha2::{Digest, Sha256};
 
 use super::config::{LayerSpec, ModelConfig};
-use super::layers::FLAT;
+use super::integer::IntegerWeights;
 use crate::error::{Error, Result};
-
-/// The model file that the binary carries.
-pub(crate) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
 
 /// Largest model file that is read.
 pub const MAX_MODEL_BYTES: u64 = 256 << 20;
 /// Name of the tensor that holds the integer scale tables.
-const TABLES: &str = "entropy.tables";
+pub(super) const TABLES: &str = "entropy.tables";
 /// Metadata key of the configuration.
-const CONFIG: &str = "config";
+pub(super) const CONFIG: &str = "config";
 
 /// A model's configuration and parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,15 +46,7 @@ fn stored_dtype(part: &str) -> Dtype {
 }
 
 impl Weights {
-    /// The weights that the binary carries.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] when the library was built with a broken model file.
-    pub fn embedded() -> Result<Self> {
-        Self::from_bytes(EMBEDDED)
-    }
-
-    /// Reads a model file.
+    /// Reads a file of weights.
     ///
     /// # Errors
     /// [`Error::Weights`] when the file is malformed, lacks a tensor, has one of
@@ -91,7 +76,19 @@ impl Weights {
         })
     }
 
-    /// The model file: safetensors with the configuration in its metadata.
+    /// Reads a file of weights, or a model, whose integers stand for weights.
+    ///
+    /// # Errors
+    /// As [`Weights::from_bytes`] and [`IntegerWeights::from_bytes`].
+    pub fn of_any(bytes: &[u8]) -> Result<Self> {
+        if is_of_training(bytes) {
+            Self::from_bytes(bytes)
+        } else {
+            Ok(IntegerWeights::from_bytes(bytes)?.to_real())
+        }
+    }
+
+    /// The file: safetensors with the configuration in its metadata.
     ///
     /// # Errors
     /// [`Error::Weights`] when a value is not finite as stored.
@@ -144,6 +141,16 @@ impl Weights {
     }
 }
 
+/// Whether a file holds the weights of a training run rather than a model's integers.
+#[must_use]
+pub fn is_of_training(bytes: &[u8]) -> bool {
+    let header = SafeTensors::read_metadata(bytes);
+    header.is_ok_and(|(_, header)| {
+        let tensor = header.info("analysis.conv_in.weight");
+        tensor.is_some_and(|tensor| tensor.dtype == Dtype::F16)
+    })
+}
+
 /// The bytes of a model file.
 ///
 /// # Errors
@@ -170,37 +177,6 @@ fn check_size(found: u64) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// SHA-256 over a model file's configuration and its tensors in the order of
-/// their names (codec-spec.md, Model id): the same however the file is laid out.
-///
-/// # Errors
-/// [`Error::Weights`] when the file is malformed.
-pub fn digest(bytes: &[u8]) -> Result<[u8; 32]> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
-    let mut hash = Sha256::new();
-    hash.update(config_text(header.metadata().as_ref())?);
-    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
-    let tensors: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();
-    for (name, tensor) in tensors {
-        hash.update(&name);
-        hash.update([0, type_tag(tensor.dtype())]);
-        for side in tensor.shape() {
-            hash.update((*side as u64).to_le_bytes());
-        }
-        hash.update(tensor.data());
-    }
-    Ok(hash.finalize().into())
-}
-
-/// One byte per type in the digest.
-fn type_tag(dtype: Dtype) -> u8 {
-    match dtype {
-        Dtype::F16 => 1,
-        Dtype::F32 => 2,
-        _ => 3,
-    }
 }
 
 struct StoredPart {
@@ -239,14 +215,14 @@ impl StoredPart {
 }
 
 /// An error of the file's layers below, on one line: it may quote names and text of the file.
-fn malformed(error: impl std::fmt::Display) -> Error {
+pub(super) fn malformed(error: impl std::fmt::Display) -> Error {
     const LONGEST: usize = 200;
     let text = error.to_string();
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     Error::Weights(clean.take(LONGEST).collect())
 }
 
-fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
+pub(super) fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
     check_size(bytes.len() as u64)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let config: ModelConfig =
@@ -255,7 +231,7 @@ fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
     Ok(config)
 }
 
-fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
+pub(super) fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
     let text = metadata.and_then(|map| map.get(CONFIG));
     text.map(String::as_str)
         .ok_or_else(|| malformed("no configuration"))
@@ -282,7 +258,7 @@ fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>
 }
 
 /// The tensor called `name`, which must have the given shape and type.
-fn find_part<'a>(
+pub(super) fn find_part<'a>(
     file: &SafeTensors<'a>,
     name: &str,
     shape: &[usize],
@@ -327,7 +303,7 @@ fn append_values(name: &str, view: &TensorView, flat: &mut Vec<f32>) -> Result<(
     Ok(())
 }
 
-fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
+pub(super) fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
     let view = file
         .tensor(TABLES)
         .map_err(|_| Error::Weights(format!("{TABLES} is missing")))?;
@@ -342,82 +318,4 @@ fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
         .chunks_exact(2)
         .map(|b| u16::from_le_bytes([b[0], b[1]]))
         .collect())
-}
-
-/// Looks layers up by path for candle's `VarBuilder`.
-pub struct FlatTensors<'a>(pub &'a BTreeMap<String, Tensor>);
-
-impl SimpleBackend for FlatTensors<'_> {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        let tensor = self.get_unchecked(name, dtype, device)?;
-        if tensor.shape() != &shape {
-            candle_core::bail!("{name} has shape {:?}, expected {shape:?}", tensor.shape());
-        }
-        Ok(tensor)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        let path = layer_path(name);
-        self.0.get(path).cloned().ok_or_else(|| no_layer(path))
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.0.contains_key(layer_path(name))
-    }
-}
-
-/// Hands each layer to candle's `VarBuilder` once, so that no weight is held in two
-/// forms for longer than it takes to pack its layer.
-pub struct StoredLayers(Mutex<BTreeMap<String, Vec<f32>>>);
-
-impl StoredLayers {
-    /// The layers of a model file.
-    pub fn new(layers: BTreeMap<String, Vec<f32>>) -> Self {
-        Self(Mutex::new(layers))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<f32>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl SimpleBackend for StoredLayers {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        self.get_unchecked(name, dtype, device)?.reshape(shape)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let path = layer_path(name);
-        let values = self.lock().remove(path).ok_or_else(|| no_layer(path))?;
-        let length = values.len();
-        Tensor::from_vec(values, length, device)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.lock().contains_key(layer_path(name))
-    }
-}
-
-/// The path of the layer whose flat parameters have this name.
-fn layer_path(name: &str) -> &str {
-    let path = name.strip_suffix(FLAT);
-    path.and_then(|path| path.strip_suffix('.')).unwrap_or(name)
-}
-
-fn no_layer(path: &str) -> candle_core::Error {
-    candle_core::Error::Msg(format!("no layer {path}"))
 }

@@ -12,7 +12,7 @@ use super::noise;
 use super::visual::{BALANCE, visual_error};
 use crate::model::Network;
 use crate::model::context_ops::{index_step, place_step, quantize, scale_step, take_steps, total};
-use crate::model::quality::Gains;
+use crate::model::network::Gains;
 use crate::model::tape::{Made, record, through_candle};
 use crate::model::train_ops::{
     add, chosen_symbols, rate, round_straight_through, scale_channels, scale_index, squared_error,

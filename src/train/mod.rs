@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod crop;
 pub mod data;
+pub mod export;
 #[cfg(feature = "cuda")]
 mod gpu;
 pub mod init;
@@ -23,5 +24,5 @@ pub mod visual;
 mod window;
 
 pub use config::TrainConfig;
-pub use run::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions};
+pub use run::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, WEIGHTS};
 pub use window::StepTimes;

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use super::optimizer::{Gradients, Optimizer};
 use crate::error::{Error, Result};
 use crate::model::config::{LayerKind, PATCH16};
+use crate::model::network::FlatTensors;
 use crate::model::tape::{self, add_in_place};
-use crate::model::weights::FlatTensors;
-use crate::model::{Mode, ModelConfig, Network, Weights};
+use crate::model::{ModelConfig, Network, Weights};
 
 /// Variables of every layer and the networks that read them.
 pub struct Parameters {
@@ -52,7 +52,7 @@ impl Parameters {
             .collect();
         let vb =
             VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, device.clone());
-        let replica = |_| Ok(Network::new(&weights.config, &vb, &Mode::Train)?);
+        let replica = |_| Ok(Network::new(&weights.config, &vb)?);
         let replicas = (0..replicas).map(replica).collect::<Result<_>>()?;
         drop(vb);
         Ok(Self {

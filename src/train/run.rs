@@ -1,5 +1,6 @@
-//! The training loop: a run folder with `config.toml`, `log.tsv`, `checkpoint.safetensors`
-//! and `model.safetensors` (the running average of the weights, ready to encode with).
+//! The training loop: a run folder with `config.toml`, `log.tsv`, `checkpoint.safetensors`,
+//! `weights.safetensors` (the running average of the weights, to train on from) and
+//! `model.safetensors` (the model made of it, ready to encode with).
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -12,13 +13,16 @@ use super::batch::Batch;
 use super::checkpoint;
 use super::config::TrainConfig;
 use super::data::{CropSource, Pictures};
+use super::export::export;
 use super::init::{grow, initial_weights};
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, Report, StepOutcome};
 use super::parameters::Parameters;
 use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
+use crate::image::Image;
 use crate::model::tape::{Gradients, recorded};
+use crate::model::weights::is_of_training;
 use crate::model::{ComputeDevice, Network, Weights};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
@@ -30,11 +34,15 @@ const VALIDATION_QUALITIES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Name of the model file in a run folder.
 pub const MODEL: &str = "model.safetensors";
+/// Name of the file with the averaged weights in a run folder.
+pub const WEIGHTS: &str = "weights.safetensors";
 /// Name of the log in a run folder.
 pub const LOG: &str = "log.tsv";
 const CONFIG: &str = "config.toml";
 /// The files of a run.
-pub const RUN_FILES: [&str; 4] = [CHECKPOINT, MODEL, LOG, CONFIG];
+pub const RUN_FILES: [&str; 5] = [CHECKPOINT, WEIGHTS, MODEL, LOG, CONFIG];
+/// Crops of validation pictures that a checkpoint's model is fitted to.
+const EXPORT_CROPS: usize = 8;
 
 /// Where a run's weights come from and go to.
 pub struct RunOptions {
@@ -217,7 +225,7 @@ impl Run {
             }
             let last = self.step == self.config.steps;
             if self.step.is_multiple_of(self.config.checkpoint_every) || last || !go_on {
-                self.save()?;
+                self.save(validation)?;
                 go_on &= report(self.validate(pictures, validation)?);
             }
             if !go_on {
@@ -339,20 +347,32 @@ impl Run {
         Ok(Logged { progress, skipped })
     }
 
-    /// Saves the averaged model and the checkpoint. The model comes first, so that where there is a checkpoint
-    /// there is what resuming needs besides.
+    /// Saves the averaged weights, the model that they make and the checkpoint. The checkpoint comes last, so
+    /// that where there is one there is what resuming needs besides.
     ///
     /// # Errors
     /// When the run folder cannot be written.
-    pub fn save(&self) -> Result<()> {
+    fn save(&self, validation: &Pictures) -> Result<()> {
         let weights = self.parameters.averaged(&self.optimizer)?;
-        checkpoint::write_atomically(&self.model_path(), &weights.to_bytes()?)?;
+        checkpoint::write_atomically(&self.out.join(WEIGHTS), &weights.to_bytes()?)?;
+        let model = export(&weights, &self.export_crops(validation)?)?;
+        checkpoint::write_atomically(&self.model_path(), &model.to_bytes()?)?;
         checkpoint::save(
             &self.out.join(CHECKPOINT),
             self.step,
             &self.parameters.variables,
             &self.optimizer,
         )
+    }
+
+    /// What a checkpoint's model is fitted to.
+    fn export_crops(&self, validation: &Pictures) -> Result<Vec<Image>> {
+        let side = self.config.crop;
+        let step = validation.len().div_ceil(EXPORT_CROPS).max(1);
+        let crops = (0..validation.len()).step_by(step);
+        let length = u32::try_from(side).unwrap_or(u32::MAX);
+        let crop = |i| Image::new(length, length, validation.center_crop(i, side));
+        crops.map(crop).collect()
     }
 
     /// Measures the averaged weights on the middle crops of the validation pictures, and of some
@@ -403,7 +423,13 @@ impl Run {
 /// The model of a run that is to go on: its sizes, and what training does not change.
 fn weights_of_run(out: &Path, config: &TrainConfig) -> Result<Weights> {
     let shown = |name: &str| out.join(name).display().to_string();
-    for name in [MODEL, CHECKPOINT] {
+    // Runs from before there were two files have the weights in the other.
+    let is_old = || std::fs::read(out.join(MODEL)).is_ok_and(|bytes| is_of_training(&bytes));
+    let weights_file = match out.join(WEIGHTS).exists() || !is_old() {
+        true => WEIGHTS,
+        false => MODEL,
+    };
+    for name in [weights_file, CHECKPOINT] {
         if !out.join(name).exists() {
             return Err(Error::Weights(format!(
                 "there is no {}: the run ended before its first checkpoint and must start anew",
@@ -411,13 +437,14 @@ fn weights_of_run(out: &Path, config: &TrainConfig) -> Result<Weights> {
             )));
         }
     }
-    let read = || Weights::from_bytes(&std::fs::read(out.join(MODEL))?);
-    let weights = read().map_err(|error| Error::Weights(format!("{}: {error}", shown(MODEL))))?;
+    let read = || Weights::from_bytes(&std::fs::read(out.join(weights_file))?);
+    let named = |error| Error::Weights(format!("{}: {error}", shown(weights_file)));
+    let weights = read().map_err(named)?;
     if weights.config != config.model {
         return Err(Error::Weights(format!(
             "the model sizes in {} are not those of {}",
             shown(CONFIG),
-            shown(MODEL)
+            shown(weights_file)
         )));
     }
     Ok(weights)
@@ -425,7 +452,7 @@ fn weights_of_run(out: &Path, config: &TrainConfig) -> Result<Weights> {
 
 /// Removes what an earlier run left that this one writes later, so that it cannot be taken for this one's.
 fn forget_run(out: &Path) -> Result<()> {
-    for name in [CHECKPOINT, MODEL] {
+    for name in [CHECKPOINT, WEIGHTS, MODEL] {
         match std::fs::remove_file(out.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             Ok(()) | Err(_) => {}

@@ -10,7 +10,7 @@ use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, count_symbol
 use crate::entropy::{ScaleTables, SymbolCounts};
 use crate::error::Result;
 use crate::image::Image;
-use crate::model::Weights;
+use crate::model::IntegerWeights;
 
 /// Qualities at which symbols are counted, in percent.
 pub const QUALITIES: [f64; 9] = [0.0, 12.5, 25.0, 37.5, 50.0, 62.5, 75.0, 87.5, 100.0];
@@ -32,11 +32,11 @@ pub struct Round {
 /// # Errors
 /// When a picture cannot be coded.
 pub fn fit_tables(
-    mut weights: Weights,
+    mut weights: IntegerWeights,
     pictures: &[Image],
     rounds: usize,
     report: &mut dyn FnMut(Round),
-) -> Result<Weights> {
+) -> Result<IntegerWeights> {
     for _ in 0..rounds {
         let model = Model::from_bytes(&weights.to_bytes()?)?;
         let counts = count(&model, pictures)?;
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn fitted_tables_shorten_files_and_files_still_decode() {
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        let weights = Weights::from_bytes(bytes).expect("the committed model is valid");
+        let weights = IntegerWeights::from_bytes(bytes).expect("the committed model is valid");
         let pixels = (0..3 * 160 * 128u32).map(|i| (i * (i / 480) / 50 % 256) as u8);
         let picture = Image::new(160, 128, pixels.collect()).expect("the sizes agree");
         let mut rounds = Vec::new();

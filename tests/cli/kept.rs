@@ -255,6 +255,7 @@ fn runs_and_results_are_not_replaced() {
     here.write("pics/a.png", &png(&gradient(64, 64)));
     for name in [
         "model.safetensors",
+        "weights.safetensors",
         "checkpoint.safetensors",
         "log.tsv",
         "config.toml",

@@ -70,7 +70,7 @@ fn runs_are_kept_resumed_and_refused() {
     here.write("run/config.toml", other.as_bytes());
     train(&here, &["--resume"])
         .code(1)
-        .stderr(contains("config.toml are not those of").and(contains("model.safetensors")));
+        .stderr(contains("config.toml are not those of").and(contains("weights.safetensors")));
     here.write("run/config.toml", b"steps = 3\nstepz = 4\nbatch = -1\n");
     train(&here, &["--resume"])
         .code(1)
@@ -88,7 +88,7 @@ fn runs_are_kept_resumed_and_refused() {
             .stderr(contains("checkpoint.safetensors: "));
     }
     // A run that ended before its first checkpoint.
-    for name in ["checkpoint.safetensors", "model.safetensors"] {
+    for name in ["checkpoint.safetensors", "weights.safetensors"] {
         fs::remove_file(here.path(&format!("run/{name}"))).unwrap();
         train(&here, &["--resume"])
             .code(1)
@@ -96,6 +96,70 @@ fn runs_are_kept_resumed_and_refused() {
     }
     start(&here, &["--overwrite"]).success();
     assert!(here.read("run/model.safetensors") == model);
+}
+
+/// A run's weights, the model made of them, and the same with other tables.
+#[test]
+fn weights_become_models() {
+    let here = trained();
+    start(&here, &["--steps", "1"]).success();
+    let export = [
+        "export",
+        "run/weights.safetensors",
+        "--data",
+        "pics",
+        "--out",
+    ];
+    let into = |name| [&export[..], &[name]].concat();
+    here.aec(&into("a.safetensors")).assert().success();
+    here.aec(&into("a.safetensors"))
+        .assert()
+        .code(1)
+        .stderr(contains("a.safetensors"));
+    here.aec(&["fit-tables", "--data", "pics", "--model", "a.safetensors"])
+        .args(["--out", "b.safetensors", "--rounds", "1"])
+        .assert()
+        .success();
+    for model in ["a", "b", "run/model"] {
+        let model = format!("{model}.safetensors");
+        here.aec(&[
+            "encode",
+            "pics/0.png",
+            "x.aec",
+            "--overwrite",
+            "--model",
+            &model,
+        ])
+        .assert()
+        .success();
+    }
+    // What is trained does not code, and says what to do.
+    here.aec(&[
+        "encode",
+        "pics/0.png",
+        "y.aec",
+        "--model",
+        "run/weights.safetensors",
+    ])
+    .assert()
+    .code(1)
+    .stderr(contains("weights of a training run").and(contains("aec export")));
+    // Training goes on from either.
+    for init in ["run/weights.safetensors", "b.safetensors"] {
+        let args = [
+            "train",
+            "--data",
+            "pics",
+            "--out",
+            "next",
+            "--config",
+            "tiny.toml",
+        ];
+        here.aec(&args)
+            .args(["--steps", "1", "--overwrite", "--init", init])
+            .assert()
+            .success();
+    }
 }
 
 #[cfg(unix)]

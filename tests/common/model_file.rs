@@ -3,11 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aec::entropy::ScaleTables;
-use aec::model::{ModelConfig, Weights};
+use aec::model::rounding::provisional_exponents;
+use aec::model::{IntegerWeights, ModelConfig, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.
 pub fn least() -> Vec<u8> {
+    least_with(1)
+}
+
+/// The same with so many context channels.
+pub fn least_with(context_channels: usize) -> Vec<u8> {
     let config = ModelConfig {
         name: "least".into(),
         latent_channels: 4,
@@ -17,7 +23,7 @@ pub fn least() -> Vec<u8> {
         stage16_channels: 1,
         stage16_blocks: 1,
         hyper_stage_channels: 1,
-        context_channels: 1,
+        context_channels,
         quality_rows: 2,
         ..ModelConfig::tiny()
     };
@@ -34,7 +40,9 @@ pub fn least() -> Vec<u8> {
         config,
         tables: ScaleTables::gaussian().to_words(),
     };
-    weights.to_bytes().unwrap()
+    let exponents = provisional_exponents(&weights.config);
+    let model = IntegerWeights::rounded(&weights, exponents).unwrap();
+    model.to_bytes().unwrap()
 }
 
 /// One tensor.

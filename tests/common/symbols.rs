@@ -15,7 +15,7 @@ use super::layout::Layout;
 /// from the index of its scale table.
 pub fn with_symbols(file: &[u8], model: &Model, mut next: impl FnMut(u8) -> i32) -> Vec<u8> {
     let header = Header::read(&mut Reader::new(file)).unwrap();
-    let quality = model.at_quality(header.quality.raw()).unwrap();
+    let quality = model.at_quality(header.quality.raw());
     let tables = model.tables();
     let mut layout = Layout::of(file);
     let mut rects = header.tile_grid().tiles();
@@ -50,7 +50,7 @@ fn tile(
         width / HYPER_STRIDE,
         &mut coder,
     );
-    let features = model.hyper_synthesis(hyper).unwrap();
+    let features = model.hyper_synthesis(&hyper);
     let mut latent = Grid::zeros(
         height / LATENT_STRIDE,
         width / LATENT_STRIDE,
@@ -58,9 +58,7 @@ fn tile(
     );
     let mut state = None;
     for step in 0..CONTEXT_STEPS {
-        let params = model
-            .context_step(step, &features, &latent, &mut state)
-            .unwrap();
+        let params = model.context_step(step, &features, &latent, &mut state);
         for (index, channel) in coded_in(step, &latent) {
             let position = index / latent.channels;
             let (means, scales) = params.at(position / latent.width, position % latent.width);

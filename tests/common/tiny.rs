@@ -23,7 +23,7 @@ pub fn path() -> PathBuf {
 pub fn bytes() -> &'static [u8] {
     static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
         if super::vectors::is_asked_to_write() && !path().exists() {
-            std::fs::write(path(), weights().to_bytes().unwrap()).unwrap();
+            std::fs::write(path(), made()).unwrap();
         }
         std::fs::read(path()).unwrap()
     });
@@ -34,6 +34,17 @@ pub fn bytes() -> &'static [u8] {
 pub fn model() -> &'static Model {
     static MODEL: LazyLock<Model> = LazyLock::new(|| Model::from_bytes(bytes()).unwrap());
     &MODEL
+}
+
+/// A model file of [`weights`], of the sizes that values have on a few pictures.
+fn made() -> Vec<u8> {
+    let pictures = [
+        super::pictures::scene(200, 150),
+        super::pictures::noise(64, 64),
+        super::pictures::flat(64, 64, [255; 3]),
+    ];
+    let model = aec::train::export::export(&weights(), &pictures).unwrap();
+    model.to_bytes().unwrap()
 }
 
 /// The weights from which the model file was made.

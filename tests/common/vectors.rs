@@ -73,7 +73,7 @@ const VALID: &[(&str, Maker)] = &[
     ("quality-0", || encode(&pictures::scene(70, 50), 0.0, 64)),
     ("quality-37.5", || encode(&pictures::scene(70, 50), 37.5, 64)),
     ("quality-100", || encode(&pictures::scene(70, 50), 100.0, 64)),
-    ("escapes", || encode(&pictures::noise(64, 64), 100.0, 64)),
+    ("escapes", || encode(&pictures::noise(128, 64), 100.0, 64)),
     ("all-zero", all_zero),
     ("zero-map", || encode(&pictures::flat(128, 128, [180, 90, 60]), 25.0, 1024)),
     ("unknown-ancillary", unknown_ancillary),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::arrays::{Block, Pointwise};
+use super::arrays::{Block, Convolution, Integers, halves};
 use super::rans::Tables;
 use super::{Class, Result};
 
@@ -25,7 +25,14 @@ pub struct Model {
     pub id: [u8; 8],
     pub sizes: Sizes,
     pub tables: Tables,
-    tensors: BTreeMap<String, Vec<f32>>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// A tensor's shape and values.
+struct Tensor {
+    shape: Vec<u64>,
+    integers: Vec<i32>,
+    reals: Vec<f32>,
 }
 
 /// Quality vectors by table name without `quality.`.
@@ -51,8 +58,11 @@ impl Model {
         let id = digest(&config, &stored)[..8].try_into().unwrap();
         let tensors = stored
             .iter()
-            .map(|(name, tensor)| (name.clone(), tensor.reals()))
-            .collect();
+            .map(|(name, tensor)| (name.clone(), tensor.read()));
+        let tensors: BTreeMap<_, _> = tensors.collect();
+        if !tensors.iter().all(|(name, tensor)| is_valid(name, tensor)) {
+            return Err(Class::Weights);
+        }
         Ok(Self {
             id,
             sizes,
@@ -61,26 +71,51 @@ impl Model {
         })
     }
 
-    fn tensor(&self, name: &str) -> Vec<f32> {
-        self.tensors[name].clone()
+    fn reals(&self, name: &str) -> Vec<f32> {
+        self.tensors[name].reals.clone()
     }
 
-    pub fn pointwise(&self, path: &str) -> Pointwise {
-        Pointwise {
-            weight: self.tensor(&format!("{path}.weight")),
-            bias: self.tensor(&format!("{path}.bias")),
+    /// The exponents of `path`.
+    fn exponents(&self, path: &str) -> Vec<i32> {
+        self.tensors[&format!("{path}.exponents")].integers.clone()
+    }
+
+    /// The one exponent of `path`.
+    pub fn exponent(&self, path: &str) -> i32 {
+        self.exponents(path)[0]
+    }
+
+    pub fn layer(&self, path: &str) -> Convolution {
+        Convolution {
+            weight: self.tensors[&format!("{path}.weight")].integers.clone(),
+            is_wide: is_wide(path),
+            multiplier: self.reals(&format!("{path}.multiplier")),
+            bias: self.reals(&format!("{path}.bias")),
         }
     }
 
-    pub fn block(&self, path: &str) -> Block {
-        let part = |name: &str| self.pointwise(&format!("{path}.{name}"));
-        Block {
+    /// The pointwise layer at `path`, whose result is integers.
+    pub fn pointwise(&self, path: &str, x: &Integers) -> Integers {
+        self.layer(path).integers(x, None, self.exponent(path))
+    }
+
+    /// The same with a gain.
+    pub fn gained(&self, path: &str, gains: &[f32], x: &Integers) -> Integers {
+        let layer = self.layer(path).gained(gains);
+        layer.integers(x, None, self.exponent(path))
+    }
+
+    pub fn block(&self, path: &str, x: &Integers) -> Integers {
+        let part = |name: &str| self.layer(&format!("{path}.{name}"));
+        let block = Block {
             conv1: part("conv1"),
             depthwise: part("depthwise"),
             conv2: part("conv2"),
             conv3: part("conv3"),
             conv4: part("conv4"),
-        }
+            exponents: self.exponents(path),
+        };
+        block.apply(x)
     }
 
     /// The quality tables at a stored quality (§7.4).
@@ -91,9 +126,12 @@ impl Model {
         let t = (position - 4096 * row) as f32 / 4096.0;
         let tables = self.tensors.iter().filter_map(|(name, table)| {
             let name = name.strip_prefix("quality.")?.strip_suffix(".table")?;
-            let columns = table.len() / rows;
-            let at = |row: usize, c: usize| table[row * columns + c];
-            let vector = (0..columns).map(|c| t.mul_add(at(row + 1, c) - at(row, c), at(row, c)));
+            let columns = table.reals.len() / rows;
+            let at = |row: usize, c: usize| table.reals[row * columns + c];
+            let vector = (0..columns).map(|c| {
+                let part = t * (at(row + 1, c) - at(row, c));
+                part + at(row, c)
+            });
             Some((name.to_string(), vector.collect()))
         });
         tables.collect()
@@ -101,32 +139,59 @@ impl Model {
 }
 
 impl Stored<'_> {
-    /// The values; none for integers.
-    fn reals(&self) -> Vec<f32> {
-        match self.kind {
+    fn read(&self) -> Tensor {
+        let pairs = || self.data.as_chunks::<2>().0.iter();
+        let integers = match self.kind {
             1 => self
                 .data
-                .chunks_exact(2)
-                .map(|b| binary16(u16::from_le_bytes([b[0], b[1]])))
+                .iter()
+                .map(|byte| i32::from(*byte as i8))
                 .collect(),
-            2 => self
-                .data
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            2 => pairs()
+                .map(|pair| i16::from_le_bytes(*pair).into())
                 .collect(),
             _ => Vec::new(),
+        };
+        let reals = match self.kind {
+            4 => {
+                let four = self.data.as_chunks::<4>().0.iter();
+                four.map(|bytes| f32::from_le_bytes(*bytes)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Tensor {
+            shape: self.shape.clone(),
+            integers,
+            reals,
         }
     }
 }
 
-/// The binary32 number of a finite binary16 one.
-fn binary16(bits: u16) -> f32 {
-    let (exponent, fraction) = ((bits >> 10) & 31, f32::from(bits & 1023));
-    let size = match exponent {
-        0 => fraction * 2_f32.powi(-24),
-        _ => (fraction + 1024.0) * 2_f32.powi(i32::from(exponent) - 25),
+fn is_wide(path: &str) -> bool {
+    path.ends_with(".linear")
+}
+
+/// The rules for a tensor's values (§7.3).
+fn is_valid(name: &str, tensor: &Tensor) -> bool {
+    let small = |sum: i32| sum <= 65535;
+    let rows = || {
+        let inputs = *tensor.shape.last().unwrap_or(&1) as usize;
+        tensor.integers.chunks(inputs.max(1))
     };
-    if bits >> 15 == 1 { -size } else { size }
+    let reals = tensor.reals.iter().all(|v| v.abs() <= 65535.0);
+    reals
+        && match name.rsplit_once('.') {
+            Some((_, "exponents")) => tensor.integers.iter().all(|e| (-20..=15).contains(e)),
+            Some((path, "weight")) if is_wide(path) => rows().all(|row| {
+                let high = row.iter().map(|w| halves(*w).0.abs()).sum();
+                let low = row.iter().map(|w| halves(*w).1.abs()).sum();
+                small(high) && small(low) && row.iter().all(|w| *w <= 32639)
+            }),
+            Some((path, "weight")) if !path.ends_with(".depthwise") => {
+                rows().all(|row| small(row.iter().map(|w| w.abs()).sum()))
+            }
+            _ => true,
+        }
 }
 
 /// The configuration's text and the tensors by name (§7.1).
@@ -149,9 +214,10 @@ fn read_file(file: &[u8]) -> Option<(String, BTreeMap<String, Stored<'_>>)> {
 
 fn read_tensor<'a>(value: &Value, data: &'a [u8]) -> Option<Stored<'a>> {
     let kind = match value.get("dtype")?.as_str()? {
-        "F16" => 1,
-        "F32" => 2,
+        "I8" => 1,
+        "I16" => 2,
         "U16" => 3,
+        "F32" => 4,
         _ => return None,
     };
     let shape = value

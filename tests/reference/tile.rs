@@ -1,6 +1,6 @@
 //! Decoding the symbols of one tile (§8).
 
-use super::arrays::Array;
+use super::arrays::{Array, Integers};
 use super::bytes::crc32;
 use super::file::Payload;
 use super::model::{Model, Quality};
@@ -36,7 +36,7 @@ pub fn decode(
     payload: &Payload,
     h: usize,
     w: usize,
-) -> Result<(Array, Statistics)> {
+) -> Result<(Array<f32>, Statistics)> {
     let mut tile = Tile {
         model,
         quality,
@@ -109,7 +109,7 @@ impl Tile<'_> {
     }
 
     /// Hyper-latent of `h` x `w`, and the features computed from it (§8.2).
-    fn hyper_latent(&mut self, h: usize, w: usize) -> Result<Array> {
+    fn hyper_latent(&mut self, h: usize, w: usize) -> Result<Integers> {
         let (model, quality) = (self.model, self.quality);
         let (scales, gains) = (
             vector(quality, "hyper_scale"),
@@ -120,38 +120,42 @@ impl Tile<'_> {
             let c = i % model.sizes.hyper;
             *value = self.symbol(table_index(scales[c]), true)? * gains[c];
         }
+        let z = zhat.rounded(model.exponent("hyper_latent"));
+        let x = model.pointwise("hyper_synthesis.up1", &z).depth_to_space(2);
+        let x = model.block("hyper_synthesis.block1", &x);
+        let gains = vector(quality, "context");
         let x = model
-            .pointwise("hyper_synthesis.up1")
-            .apply(&zhat)
+            .gained("hyper_synthesis.up2", gains, &x)
             .depth_to_space(2);
-        let x = model.block("hyper_synthesis.block1").apply(&x);
-        let x = model
-            .pointwise("hyper_synthesis.up2")
-            .apply(&x)
-            .depth_to_space(2);
-        let x = x.scale(vector(quality, "context"));
-        Ok(model.block("hyper_synthesis.block2").apply(&x))
+        Ok(model.block("hyper_synthesis.block2", &x))
     }
 
     /// One step of the latents (§8.3).
     fn step(
         &mut self,
         s: usize,
-        features: &Array,
-        state: &mut Option<Array>,
-        latent: &mut Array,
+        features: &Integers,
+        state: &mut Option<Integers>,
+        latent: &mut Array<f32>,
     ) -> Result<()> {
         let (model, quality) = (self.model, self.quality);
-        let x = features.beside(latent);
-        let mut x = model.pointwise(&format!("context.{s}.conv_in")).apply(&x);
+        let y = latent.rounded(model.exponent("latent"));
+        // Two exponents side by side: that of the whole does not occur.
+        let x = Integers {
+            array: features.array.beside(&y.array),
+            exponent: 0,
+        };
+        let path = |layer: &str| format!("context.{s}.{layer}");
+        let mut x = model.pointwise(&path("conv_in"), &x);
         if let Some(state) = state.take().filter(|_| model.sizes.context_state) {
-            let added = model.pointwise(&format!("context.{s}.state")).apply(&state);
-            x = x.plus(&added);
+            let layer = path("state");
+            let exponent = model.exponent(&layer);
+            x = model.layer(&layer).integers(&state, Some(&x), exponent);
         }
-        let x = model.block(&format!("context.{s}.block")).apply(&x);
+        let x = model.block(&path("block"), &x);
         *state = Some(x.clone());
-        let means = model.pointwise(&format!("context.{s}.mean")).apply(&x);
-        let scales = model.pointwise(&format!("context.{s}.scale")).apply(&x);
+        let means = model.layer(&path("mean")).reals(&x);
+        let scales = model.layer(&path("scale")).reals(&x);
         let (gain, inverse) = (
             vector(quality, "latent_gain"),
             vector(quality, "latent_inverse_gain"),

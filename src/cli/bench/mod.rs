@@ -28,7 +28,6 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::messages::{Complaint, GlobalOptions};
-use super::options::Device;
 use super::output::{RESUME_OR_OVERWRITE, check_folder};
 use super::{stdio, text};
 use crate::codec::{Effort, EncodeOptions, Model, Tune};
@@ -95,7 +94,7 @@ type LineUp = (Vec<Box<dyn Codec>>, Vec<String>);
 
 /// aec and the peers asked for, and a line for every peer that is missing.
 fn line_up(args: &Args) -> anyhow::Result<LineUp> {
-    let model = args.model.load(Device::Cpu)?;
+    let model = args.model.load()?;
     let options = EncodeOptions {
         limits: args.resources.limits(),
         ..EncodeOptions::default()

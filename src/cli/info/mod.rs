@@ -13,7 +13,7 @@ use report::Report;
 use super::damage::report_damage;
 use super::messages::{Complaint, GlobalOptions};
 use super::models::Models;
-use super::options::{Device, Resources, StageClock};
+use super::options::{Resources, StageClock};
 use super::{stdio, text};
 use crate::bitstream::Container;
 use crate::codec::{self, DecodeOptions, Model, model_id};
@@ -48,8 +48,8 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let models = match &args.model {
-        Some(path) => Some(Models::new(path.as_deref(), Device::Cpu, global)?),
-        None if args.verify => Some(Models::new(None, Device::Cpu, global)?),
+        Some(path) => Some(Models::new(path.as_deref(), global)?),
+        None if args.verify => Some(Models::new(None, global)?),
         None => None,
     };
     if let (Some(_), Some(models)) = (&args.model, &models) {

@@ -140,7 +140,7 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
         let named = encode(args, &image)?;
         (Some(image), named)
     };
-    let models = args.model.for_files(args.resources.device, global)?;
+    let models = args.model.for_files(global)?;
     let look = |(name, file): (String, Vec<u8>)| {
         let model = models.of_file(&file);
         Exhibit::new(name.clone(), &file, &model, original.as_ref(), &limits)
@@ -175,7 +175,7 @@ fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
 
 /// The files of a picture at all qualities and for all tunes, with their names.
 fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    let model = args.model.load(args.resources.device)?;
+    let model = args.model.load()?;
     let name = stdio::plain_name(&args.inputs[0]);
     let usual = EncodeOptions::default();
     let qualities = match args.quality[..] {

@@ -16,8 +16,8 @@ use super::{interrupt, plot, text};
 use crate::codec::Model;
 use crate::error::Error;
 use crate::image::io::{OutputFormat, write};
-use crate::model::Weights;
 use crate::model::weights::read_file;
+use crate::model::{IntegerWeights, Weights};
 use crate::train::data::{MAX_PIXELS, Pictures};
 use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
 
@@ -44,7 +44,8 @@ pub(super) struct Args {
 
     /// Start from these weights ('base': the built-in ones)
     ///
-    /// The optimizer starts afresh, with a warm-up.
+    /// The weights.safetensors of a run, or a model: its integers are the weights rounded. The
+    /// optimizer starts afresh, with a warm-up.
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<PathBuf>,
 
@@ -191,12 +192,13 @@ fn draw(
     Ok(())
 }
 
-/// The weights of a model file, or the built-in ones ('base').
+/// Trained weights, or those that the integers of a model stand for ('base': the built-in one).
 pub(super) fn load_initial(path: &Path) -> anyhow::Result<Weights> {
     if path == Path::new("base") {
-        return Weights::embedded().context("cannot load the built-in model");
+        let base = IntegerWeights::embedded().context("cannot load the built-in model")?;
+        return Ok(base.to_real());
     }
-    let read = || Weights::from_bytes(&read_file(path)?);
+    let read = || Weights::of_any(&read_file(path)?);
     read().with_context(|| format!("cannot load the model {}", text::quoted(path)))
 }
 

@@ -1,10 +1,8 @@
-//! The exact kernels against those of the CPU, bit for bit, and the optimizer's.
+//! The kernels of training against the CPU's, and the optimizer's.
 
+use super::Grid;
 use super::emulation::{Launch, emulator, from_bytes, to_bytes};
-use super::{Grid, TILE};
-use crate::kernels::{
-    PackedDepthwise, PackedPointwise, depth_to_space, depthwise3x3, pointwise, space_to_depth,
-};
+use crate::kernels::{depth_to_space, space_to_depth};
 
 /// Numbers of all sizes from -2 to 2.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -21,46 +19,6 @@ fn assert_bits(found: &[f32], want: &[f32]) {
     assert_eq!(found.len(), want.len());
     for (i, (found, want)) in found.iter().zip(want).enumerate() {
         assert_eq!(found.to_bits(), want.to_bits(), "value {i}: {found} {want}");
-    }
-}
-
-#[test]
-fn exact_pointwise_gives_the_bits_of_the_cpu() {
-    let Some(emulator) = emulator() else { return };
-    for (pixels, inputs, outputs) in [(1, 1, 1), (67, 33, 70), (130, 48, 32), (64, 16, 64)] {
-        let (x, residual) = (numbers(pixels * inputs, 1), numbers(pixels * outputs, 2));
-        let weight = numbers(inputs * outputs, 3);
-        let weights = PackedPointwise::new(inputs, outputs, &weight, &numbers(outputs, 4));
-        for (activate, with_residual) in [(false, false), (true, false), (false, true)] {
-            let mut want = vec![0.0; pixels * outputs];
-            let residual = with_residual.then_some(&residual[..]);
-            pointwise(&x, &weights, activate, residual, &mut want);
-            let flags = [usize::from(activate), usize::from(with_residual)];
-            let found = emulator.run(
-                "exact_pointwise",
-                Grid::Blocks(pixels.div_ceil(TILE) * outputs.div_ceil(TILE)),
-                &[&x, &weights.panels_and_bias(), residual.unwrap_or(&[])],
-                [pixels, inputs, outputs, flags[0], flags[1]],
-                want.len(),
-            );
-            assert_bits(&found, &want);
-        }
-    }
-}
-
-#[test]
-fn exact_depthwise_gives_the_bits_of_the_cpu() {
-    let Some(emulator) = emulator() else { return };
-    for (height, width, channels) in [(1, 1, 3), (5, 7, 33), (2, 9, 64)] {
-        let n = height * width * channels;
-        let (x, params) = (numbers(n, 5), numbers(10 * channels, 6));
-        let (taps, bias) = params.split_at(9 * channels);
-        let mut want = vec![0.0; n];
-        let weights = PackedDepthwise::new(channels, taps, bias);
-        depthwise3x3(&x, height, width, &weights, &mut want);
-        let sizes = [n, height, width, channels, 0];
-        let found = emulator.run("exact_depthwise", Grid::PerOutput, &[&x, &params], sizes, n);
-        assert_bits(&found, &want);
     }
 }
 
@@ -82,25 +40,6 @@ fn rearrangements_are_those_of_the_cpu() {
     let mut want = vec![0.0; one];
     depth_to_space(&found[..one], h, w, c, s, &mut want);
     assert_bits(&back[..one], &want);
-}
-
-#[test]
-fn phases_are_every_second_position() {
-    let Some(emulator) = emulator() else { return };
-    let (h, w, c) = (4, 6, 3);
-    let x = numbers(h * w * c, 8);
-    for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-        let mut want = Vec::new();
-        for y in (row..h).step_by(2) {
-            for x_at in (column..w).step_by(2) {
-                want.extend(&x[(y * w + x_at) * c..][..c]);
-            }
-        }
-        let sizes = [want.len(), w, c, row, column];
-        let n = want.len();
-        let found = emulator.run("gather_phase", Grid::PerOutput, &[&x], sizes, n);
-        assert_bits(&found, &want);
-    }
 }
 
 /// A launch of an optimizer kernel over arrays of `n` values and the squared norm.

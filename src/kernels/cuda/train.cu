@@ -12,6 +12,37 @@ __device__ inline float slope(float x)
     return x < -2.0f ? 0.0f : x > 2.0f ? 1.0f : 0.5f * x + 0.5f;
 }
 
+// `out[i] = a[i] * b[sample, channel]`: `n` values, `p` per sample, `q` channels.
+KERNEL(scale_channels)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = __fmul_rn(a[i], b[i / p * q + i % q]);
+}
+
+// Where value `i` of a picture [batch, s rows, p columns, q channels] goes in its cells of `r` x `r`
+// pixels, [batch, s / r, p / r, r, r, q].
+__device__ inline size_t in_cells(unsigned i, unsigned p, unsigned q, unsigned r, unsigned s)
+{
+    const unsigned channel = i % q, x = i / q % p, row = i / q / p;
+    const unsigned y = row % s, sample = row / s;
+    const unsigned cell = (sample * (s / r) + y / r) * (p / r) + x / r;
+    return ((size_t)cell * r * r + y % r * r + x % r) * q + channel;
+}
+
+// Space to depth by `r`: `a` [batch, `s` rows, `p` columns, `q` channels], `n` values.
+KERNEL(space_to_depth)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[in_cells(i, p, q, r, s)] = a[i];
+}
+
+// Depth to space by `r`: as above, with the sizes of the result.
+KERNEL(depth_to_space)
+{
+    const unsigned i = THREAD;
+    if (i < n) out[i] = a[in_cells(i, p, q, r, s)];
+}
+
 // `act(a + b[channel])`: `n` values, `p` channels.
 KERNEL(bias_activate)
 {

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use super::lanes::Lanes;
 use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::{amx, zmm::Zmm};
+use super::zmm::Zmm;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::amx::{self, Products};
 
 /// An instruction set of this machine that the training kernels can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,8 @@ impl Engine {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
-            if avx512 && is_x86_feature_detected!("avx512bf16") && amx::is_available() {
+            if avx512 && is_x86_feature_detected!("avx512bf16") && amx::is_available(Products::Bf16)
+            {
                 engines.push(Self(Kind::Amx));
             }
             if avx512 {

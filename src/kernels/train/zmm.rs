@@ -5,6 +5,7 @@ use core::mem::transmute;
 
 use super::amx;
 use super::lanes::{BLOCK, Bf16, BlockProduct, LANES, Lanes, PairLanes, fma_block_product};
+use crate::kernels::amx as tiles;
 
 /// Token of AVX-512 (F, BW, DQ, VL), and with `AMX` of AVX512-BF16 and tiles too.
 #[derive(Clone, Copy)]
@@ -182,14 +183,14 @@ impl<const AMX: bool> Lanes for Zmm<AMX> {
     fn begin_products(self) {
         if AMX {
             // SAFETY: the token.
-            unsafe { amx::configure() }
+            unsafe { tiles::configure() }
         }
     }
     #[inline(always)]
     fn end_products(self) {
         if AMX {
             // SAFETY: the token.
-            unsafe { amx::release() }
+            unsafe { tiles::release() }
         }
     }
     #[inline(always)]

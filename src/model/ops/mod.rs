@@ -1,13 +1,9 @@
-//! The kernels as candle custom operations: `exact` for encoding and decoding,
-//! `train` with gradients. Tensors are `[batch, height, width, channels]` f32.
+//! The kernels of training as operations on tensors, with gradients. Tensors are `[batch, height, width, channels]` f32.
 
 pub mod call;
 pub mod composed;
 pub mod context;
 pub mod elementwise;
-pub mod exact;
-#[cfg(feature = "cuda")]
-mod exact_gpu;
 mod rate;
 pub mod rearrange;
 pub mod tape;
@@ -44,9 +40,4 @@ pub(crate) fn with_values<const N: usize, R>(
         };
     }
     Ok(f(slices))
-}
-
-/// `[batch, height, width, channels]` of a layout.
-pub(crate) fn dims4(layout: &Layout) -> Result<(usize, usize, usize, usize)> {
-    layout.shape().dims4()
 }

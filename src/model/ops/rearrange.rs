@@ -65,25 +65,6 @@ fn to_space(x: &Shape, s: usize) -> Result<Call> {
     Ok(Call::new("depth_to_space", on_cpu, sizes, &shape))
 }
 
-/// Every second row and column of one picture `[1, h, w, c]` (sides even), from row and
-/// column `phase` on: `[1, h/2, w/2, c]`.
-///
-/// # Errors
-/// When the operation fails.
-pub fn gather_phase(x: &Tensor, (row, column): (usize, usize)) -> Result<Tensor> {
-    let on_cpu: OnCpu = |inputs, [_, width, c, row, column], out| {
-        let rows = inputs[0].chunks_exact(width * c).skip(row).step_by(2);
-        let positions = rows.flat_map(|row| row.chunks_exact(c).skip(column).step_by(2));
-        for (out, position) in out.chunks_exact_mut(c).zip(positions) {
-            out.copy_from_slice(position);
-        }
-    };
-    let (_, h, w, c) = x.dims4()?;
-    let shape = Shape::from((1, h / 2, w / 2, c));
-    let sizes = [shape.elem_count(), w, c, row, column];
-    Call::new("gather_phase", on_cpu, sizes, &shape).run([x])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,243 @@
+//! Vector registers as types: the few operations on binary32 values and on
+//! sums of products that the kernels need.
+//!
+//! Making a value needs the instruction set of its type, so the constructors
+//! are `unsafe`; a value that exists proves that the instructions do too, so
+//! the rest is safe.
+
+use super::depthwise::Rows;
+
+/// The largest int16.
+pub(super) const MAX: f32 = 32_767.0;
+
+/// The smallest int16.
+const MIN: f32 = -32_768.0;
+
+/// `COUNT` binary32 values.
+pub(super) trait Lanes: Copy {
+    /// Number of lanes.
+    const COUNT: usize;
+
+    /// All lanes equal to `value`.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `Self`.
+    unsafe fn splat(value: f32) -> Self;
+
+    /// Reads `COUNT` values (no alignment needed).
+    ///
+    /// # Safety
+    /// As [`Lanes::splat`], and `from` must be readable for `COUNT` values.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// Reads `COUNT` int32 and rounds them half to even.
+    ///
+    /// # Safety
+    /// As [`Lanes::load`].
+    unsafe fn load_sums(from: *const i32) -> Self;
+
+    /// Reads `COUNT` int16 (no alignment needed).
+    ///
+    /// # Safety
+    /// As [`Lanes::load`].
+    unsafe fn load_integers(from: *const i16) -> Self;
+
+    /// Writes `COUNT` values (no alignment needed).
+    ///
+    /// # Safety
+    /// `to` must be writable for `COUNT` values.
+    unsafe fn store(self, to: *mut f32);
+
+    /// Writes `low`, then `high`, as int16: rounded half to even and saturated.
+    ///
+    /// # Safety
+    /// `to` must be writable for `2 * COUNT` values.
+    unsafe fn store_integers(low: Self, high: Self, to: *mut i16);
+
+    /// [`Lanes::store_integers`] for values in the order of
+    /// [`PairSums::interleaved`]: four of `low`, four of `high`, and so on.
+    ///
+    /// # Safety
+    /// As [`Lanes::store_integers`].
+    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16);
+
+    /// `self * factor`.
+    fn times(self, factor: Self) -> Self;
+
+    /// `self + other`.
+    fn plus(self, other: Self) -> Self;
+
+    /// `self * factor + addend` where the product is exact, as with a power of
+    /// two: whether it is fused does not show.
+    fn exact_times_plus(self, factor: Self, addend: Self) -> Self;
+
+    /// `self * min(max(ramp, 0), 1)`.
+    fn gated(self, ramp: Self) -> Self;
+}
+
+/// The int16 of a value in steps: rounded half to even and saturated.
+#[inline(always)]
+pub(super) fn to_integer(value: f32) -> i16 {
+    /// Added to a value below `2^22`, leaves no bits for a fraction.
+    const MAGIC: f32 = 12_582_912.0;
+    let value = if value < MAX { value } else { MAX };
+    let value = if value > MIN { value } else { MIN };
+    // The low bits of the sum are the integer.
+    ((value + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32) as i16
+}
+
+/// `COUNT` int32 sums of products of int16.
+pub(super) trait Sums: Copy {
+    /// The values that sums become.
+    type Lanes: Lanes;
+
+    /// Weights, or the same inputs in every lane.
+    type Factors: Copy;
+
+    /// Number of lanes.
+    const COUNT: usize;
+
+    /// Products per lane and step: inputs side by side in packed weights.
+    const GROUP: usize;
+
+    /// All lanes zero.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `Self`.
+    unsafe fn zero() -> Self;
+
+    /// Reads `COUNT * GROUP` weights (no alignment needed).
+    ///
+    /// # Safety
+    /// As [`Sums::zero`], and they must be readable.
+    unsafe fn weights(from: *const i16) -> Self::Factors;
+
+    /// Reads `GROUP` inputs for every lane.
+    ///
+    /// # Safety
+    /// As [`Sums::weights`].
+    unsafe fn inputs(from: *const i16) -> Self::Factors;
+
+    /// Reads one input for every lane, zeros in place of the rest of the group.
+    ///
+    /// # Safety
+    /// As [`Sums::weights`].
+    unsafe fn last_input(from: *const i16) -> Self::Factors;
+
+    /// Adds the products of every lane.
+    fn plus_products(self, weights: Self::Factors, inputs: Self::Factors) -> Self;
+
+    /// Writes `COUNT` sums (no alignment needed).
+    ///
+    /// # Safety
+    /// `to` must be writable for `COUNT` sums.
+    unsafe fn store(self, to: *mut i32);
+
+    /// Computes some rows of a depthwise convolution.
+    ///
+    /// # Safety
+    /// As [`Sums::zero`].
+    unsafe fn depthwise(rows: Rows<'_>);
+}
+
+/// Sums of pairs of products.
+pub(super) trait PairSums: Sums {
+    /// The sums, rounded half to even.
+    fn values(self) -> Self::Lanes;
+
+    /// Zeros.
+    ///
+    /// # Safety
+    /// As [`Sums::zero`].
+    unsafe fn no_factors() -> Self::Factors;
+
+    /// The numbers of two vectors side by side: in every eight, the first four
+    /// of both in the first result, the others in the second.
+    ///
+    /// # Safety
+    /// As [`Sums::zero`].
+    unsafe fn interleaved(first: Self::Factors, second: Self::Factors) -> [Self::Factors; 2];
+}
+
+/// Lanes of [`Plain`].
+const PLAIN: usize = 4;
+
+/// Four values in plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; PLAIN]);
+
+impl Plain {
+    #[inline(always)]
+    fn map(self, other: Self, of: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|lane| of(self.0[lane], other.0[lane])))
+    }
+}
+
+impl Lanes for Plain {
+    const COUNT: usize = PLAIN;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; PLAIN])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: readable (contract); arrays have the alignment of a value.
+        Self(unsafe { from.cast::<[f32; PLAIN]>().read() })
+    }
+
+    #[inline(always)]
+    unsafe fn load_sums(from: *const i32) -> Self {
+        // SAFETY: as in `load`.
+        Self(unsafe { from.cast::<[i32; PLAIN]>().read() }.map(|sum| sum as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i16) -> Self {
+        // SAFETY: as in `load`.
+        Self(unsafe { from.cast::<[i16; PLAIN]>().read() }.map(f32::from))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: writable (contract).
+        unsafe { to.cast::<[f32; PLAIN]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_integers(low: Self, high: Self, to: *mut i16) {
+        let integers = [low.0.map(to_integer), high.0.map(to_integer)];
+        // SAFETY: writable (contract).
+        unsafe { to.cast::<[[i16; PLAIN]; 2]>().write(integers) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
+        // SAFETY: the same contract; there are four of each.
+        unsafe { Self::store_integers(low, high, to) }
+    }
+
+    #[inline(always)]
+    fn times(self, factor: Self) -> Self {
+        self.map(factor, |value, factor| value * factor)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.map(other, |value, other| value + other)
+    }
+
+    #[inline(always)]
+    fn exact_times_plus(self, factor: Self, addend: Self) -> Self {
+        self.times(factor).plus(addend)
+    }
+
+    #[inline(always)]
+    fn gated(self, ramp: Self) -> Self {
+        self.map(ramp, |value, ramp| {
+            let floor = if ramp > 0.0 { ramp } else { 0.0 };
+            value * if floor < 1.0 { floor } else { 1.0 }
+        })
+    }
+}

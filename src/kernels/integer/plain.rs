@@ -1,0 +1,71 @@
+//! Sums in plain Rust: for every processor, and written for the compiler to
+//! find vectors in.
+
+use super::depthwise::Rows;
+use super::lanes::{Lanes, Plain};
+use super::matrix::{Matrix, PANEL};
+use super::unit::{Meanwhile, Pixels, Place, Stage, Unit};
+use crate::kernels::aligned::AlignedBuffer;
+use std::hint::black_box;
+
+/// Plain Rust.
+pub(super) struct PlainUnit;
+
+impl Unit for PlainUnit {
+    type Lanes = Plain;
+
+    const BLOCK: usize = 12;
+
+    fn pixel_bytes(inputs: usize) -> usize {
+        2 * inputs
+    }
+
+    unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
+
+    unsafe fn sums<M: Meanwhile>(
+        pixels: Pixels<'_>,
+        at: Place,
+        matrix: &Matrix,
+        stage: &mut Stage,
+        meanwhile: &mut M,
+    ) {
+        // SAFETY: the same contract.
+        unsafe { meanwhile.rows::<Self>(0..Self::BLOCK) }
+        let panel = matrix.single_panel(at.panel);
+        let x = &pixels.x[at.first * pixels.inputs..][..at.rows * pixels.inputs];
+        for (x, sums) in x.chunks_exact(pixels.inputs).zip(&mut stage.0) {
+            *sums = sums_of_pixel(x, panel);
+        }
+    }
+
+    unsafe fn values(stage: &Stage, row: usize, column: usize) -> Plain {
+        // SAFETY: the columns exist (contract).
+        unsafe { Plain::load_sums(stage.0[row][column..].as_ptr()) }
+    }
+
+    unsafe fn depthwise(rows: Rows<'_>) {
+        rows.compute_plainly(0);
+    }
+
+    unsafe fn peak(rounds: u32) -> (u64, i32) {
+        let (x, panel) = ([1; PANEL], [1; PANEL * PANEL]);
+        let mut total = 0_i32;
+        for _ in 0..rounds {
+            let (x, panel) = black_box((&x, &panel));
+            total = total.wrapping_add(sums_of_pixel(x, panel)[0]);
+        }
+        (2 * (PANEL * PANEL) as u64 * u64::from(rounds), total)
+    }
+}
+
+/// The sums of one pixel with a panel, one input after another.
+fn sums_of_pixel(x: &[i16], panel: &[i16]) -> [i32; PANEL] {
+    let mut sums = [0_i32; PANEL];
+    for (x, weights) in x.iter().zip(panel.chunks_exact(PANEL)) {
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            // Wrapping is for the compiler: a whole sum fits.
+            *sum = sum.wrapping_add(i32::from(*weight) * i32::from(*x));
+        }
+    }
+    sums
+}

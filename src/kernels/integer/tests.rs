@@ -1,0 +1,408 @@
+//! Every path against plain scalar loops, bit for bit.
+
+use super::block::block_rows_on;
+use super::convert::quantize_on;
+use super::depthwise::depthwise_on;
+use super::pointwise::pointwise_on;
+use super::*;
+use crate::kernels::tests::{Random, bits, everywhere};
+
+impl Random {
+    /// Any int16, the extremes often.
+    fn integers(&mut self, count: usize) -> Vec<i16> {
+        let mut integer = || match self.below(8) {
+            0 => i16::MIN,
+            1 => i16::MAX,
+            2 => 0,
+            _ => self.next() as i16,
+        };
+        (0..count).map(|_| integer()).collect()
+    }
+
+    /// Weights of any size, the extremes often, `[outputs, inputs]`.
+    fn weights(&mut self, inputs: usize, outputs: usize) -> Vec<i8> {
+        let mut weight = || match self.below(8) {
+            0 => i8::MIN,
+            1 => i8::MAX,
+            _ => self.next() as i8,
+        };
+        (0..inputs * outputs).map(|_| weight()).collect()
+    }
+
+    fn scale(&mut self, from: i32, count: usize) -> Scale {
+        Scale::from_exponent(from + self.below(count) as i32).unwrap()
+    }
+
+    /// Multipliers for sums of `inputs` products to become values of a few units.
+    fn rescale(&mut self, inputs: usize, outputs: usize) -> Rescale {
+        let multiplier = 4e-6 / (inputs as f32).sqrt();
+        Rescale::new(
+            &self.values(outputs, multiplier),
+            &self.values(outputs, 1.0),
+        )
+        .unwrap()
+    }
+
+    fn layer(&mut self, inputs: usize, outputs: usize, wide: bool) -> Layer {
+        let weights = self.weights(inputs, outputs);
+        let weights: Vec<i16> = match wide {
+            false => weights.into_iter().map(i16::from).collect(),
+            true => self.integers(inputs * outputs),
+        };
+        let weights = weights.into_iter().map(|w| w.min(32_639)).collect();
+        let rescale = self.rescale(inputs, outputs);
+        Layer {
+            inputs,
+            wide,
+            weights,
+            rescale,
+        }
+    }
+}
+
+/// `v` in steps: the definition.
+fn integer(value: f32, scale: Scale) -> i16 {
+    let steps = (value / scale.value()).round_ties_even();
+    steps.clamp(-32_768.0, 32_767.0) as i16
+}
+
+fn real(integer: i16, scale: Scale) -> f32 {
+    f32::from(integer) * scale.value()
+}
+
+/// A pointwise layer as the specification writes it.
+struct Layer {
+    inputs: usize,
+    wide: bool,
+    weights: Vec<i16>,
+    rescale: Rescale,
+}
+
+impl Layer {
+    fn packed(&self) -> Pointwise {
+        let outputs = self.rescale.outputs();
+        let weights = if self.wide {
+            PackedPointwise::wide(self.inputs, outputs, &self.weights).unwrap()
+        } else {
+            let narrow: Vec<i8> = self.weights.iter().map(|w| *w as i8).collect();
+            PackedPointwise::new(self.inputs, outputs, &narrow).unwrap()
+        };
+        assert_eq!(weights.weights(), self.weights);
+        Pointwise::new(weights, self.rescale.clone()).unwrap()
+    }
+
+    fn apply(&self, x: &[i16], act: bool, residual: Option<Residual<'_>>) -> Vec<f32> {
+        let mut out = Vec::new();
+        for x in x.chunks_exact(self.inputs) {
+            for (n, weights) in self.weights.chunks_exact(self.inputs).enumerate() {
+                let (m, b) = (self.rescale.multiplier()[n], self.rescale.bias()[n]);
+                let sum = |part: &dyn Fn(i16) -> i32| -> f32 {
+                    let products = x.iter().zip(weights).map(|(x, w)| i32::from(*x) * part(*w));
+                    products.sum::<i32>() as f32
+                };
+                let mut value = if self.wide {
+                    let low = |w: i16| i32::from(w as i8);
+                    let high = |w: i16| (i32::from(w) - i32::from(w as i8)) / 256;
+                    sum(&high) * (256.0 * m) + (sum(&low) * m + b)
+                } else {
+                    sum(&|w| i32::from(w)) * m + b
+                };
+                if act {
+                    value *= (value * 0.25 + 0.5).clamp(0.0, 1.0);
+                }
+                if let Some(residual) = residual {
+                    value += real(residual.values[out.len()], residual.scale);
+                }
+                out.push(value);
+            }
+        }
+        out
+    }
+
+    fn apply_in(
+        &self,
+        x: &[i16],
+        act: bool,
+        residual: Option<Residual<'_>>,
+        to: Scale,
+    ) -> Vec<i16> {
+        let values = self.apply(x, act, residual);
+        values.into_iter().map(|value| integer(value, to)).collect()
+    }
+}
+
+fn plain_depthwise(
+    x: &[i16],
+    height: usize,
+    width: usize,
+    taps: &[i8],
+    rescale: &Rescale,
+    to: Scale,
+) -> Vec<i16> {
+    let channels = rescale.outputs();
+    let mut out = Vec::new();
+    for at in 0..x.len() {
+        let (row, column, channel) = (at / channels / width, at / channels % width, at % channels);
+        let mut sum = 0;
+        for (tap, taps) in taps.chunks_exact(channels).enumerate() {
+            let y = (row + tap / 3).checked_sub(1).filter(|y| *y < height);
+            let x_at = (column + tap % 3).checked_sub(1).filter(|x| *x < width);
+            if let (Some(y), Some(column)) = (y, x_at) {
+                let value = x[(y * width + column) * channels + channel];
+                sum += i32::from(value) * i32::from(taps[channel]);
+            }
+        }
+        let value = sum as f32 * rescale.multiplier()[channel] + rescale.bias()[channel];
+        out.push(integer(value, to));
+    }
+    out
+}
+
+#[test]
+fn scales_are_powers_of_two() {
+    for exponent in -32..=32 {
+        let scale = Scale::from_exponent(exponent).unwrap();
+        assert_eq!(scale.value(), 2.0_f32.powi(exponent));
+        assert_eq!(scale.inverse(), 2.0_f32.powi(-exponent));
+        assert_eq!(Scale::new(scale.value()), Some(scale));
+    }
+    let others = [0.0, -1.0, 3.0, 1.0e-30, 1.0e30, f32::NAN, f32::INFINITY];
+    assert!(others.iter().all(|other| Scale::new(*other).is_none()));
+    assert!(Scale::from_exponent(-33).is_none() && Scale::from_exponent(i32::MAX).is_none());
+}
+
+#[test]
+fn layers_that_could_overflow_or_do_not_agree_are_refused() {
+    assert!(PackedPointwise::new(0, 1, &[]).is_none());
+    assert!(PackedPointwise::new(1, 0, &[]).is_none());
+    assert!(PackedPointwise::new(2, 2, &[0; 3]).is_none());
+    assert!(PackedPointwise::new(1 << 63, 2, &[]).is_none());
+    let mut weights = vec![-127; 517];
+    weights[516] = 3;
+    assert!(PackedPointwise::new(517, 1, &weights).is_some());
+    weights[516] = -4;
+    assert!(PackedPointwise::new(517, 1, &weights).is_none());
+    assert!(PackedPointwise::wide(1, 2, &[32_639, i16::MIN]).is_some());
+    assert!(PackedPointwise::wide(1, 1, &[32_640]).is_none());
+    assert!(PackedPointwise::wide(517, 1, &[-127 * 256; 517]).is_none());
+    assert!(PackedDepthwise::new(2, &[0; 17]).is_none());
+    assert!(PackedDepthwise::new(usize::MAX / 9 + 1, &[]).is_none());
+    assert!(Rescale::new(&[1.0], &[]).is_none() && Rescale::new(&[], &[]).is_none());
+    assert!(Rescale::new(&[f32::NAN], &[0.0]).is_none());
+    assert!(Rescale::new(&[0.0], &[f32::INFINITY]).is_none());
+    let rescale = Rescale::new(&[1.0, 2.0], &[3.0, 4.0]).unwrap();
+    let gained = rescale.with_gain(&[0.5, 2.0]).unwrap();
+    assert_eq!(
+        (gained.multiplier(), gained.bias()),
+        (&[0.5, 4.0][..], &[1.5, 8.0][..])
+    );
+    assert!(rescale.with_gain(&[1.0]).is_none());
+    assert!(rescale.with_gain(&[1.0, f32::INFINITY]).is_none());
+    let weights = PackedPointwise::new(2, 1, &[1, 2]).unwrap();
+    assert!(Pointwise::new(weights, rescale.clone()).is_none());
+    let taps = PackedDepthwise::new(1, &[0; 9]).unwrap();
+    assert!(Depthwise::new(taps, rescale).is_none());
+}
+
+#[test]
+fn pointwise_equals_plain_loop() {
+    let mut random = Random(11);
+    let mut shapes = vec![
+        (0, 3, 3),
+        (1, 1, 1),
+        (1, 192, 64),
+        (131, 7, 33),
+        (96, 16, 32),
+        (12, 65, 31),
+        (16, 128, 48),
+        (49, 320, 32),
+    ];
+    shapes.extend((0..16).map(|_| {
+        let sizes = [150, 70, 100].map(|most| 1 + random.below(most));
+        (sizes[0], sizes[1], sizes[2])
+    }));
+    for (pixels, inputs, outputs) in shapes {
+        let layer = random.layer(inputs, outputs, random.0.is_multiple_of(4));
+        let x = random.integers(pixels * inputs);
+        let values = random.integers(pixels * outputs);
+        let residual = Residual {
+            values: &values,
+            scale: random.scale(-16, 5),
+        };
+        let packed = layer.packed();
+        for (act, residual) in [
+            (false, None),
+            (true, None),
+            (false, Some(residual)),
+            (true, Some(residual)),
+        ] {
+            let scale = random.scale(-16, 6);
+            let plain = layer.apply(&x, act, residual);
+            let integers = layer.apply_in(&x, act, residual, scale);
+            everywhere(|path| {
+                let name = format!("{path} {pixels} x {inputs} -> {outputs}");
+                let mut out = vec![f32::NAN; pixels * outputs];
+                pointwise_on(path, &x, &packed, act, residual, Output::Real(&mut out));
+                assert_eq!(bits(&out), bits(&plain), "{name}");
+                let mut out = vec![1; pixels * outputs];
+                let to = Output::Integer(&mut out, scale);
+                pointwise_on(path, &x, &packed, act, residual, to);
+                assert_eq!(out, integers, "{name}");
+            });
+        }
+    }
+}
+
+/// The largest sum there is, which is `2^31` less one product, and the smallest.
+#[test]
+fn extreme_sums_are_exact() {
+    let mut weights = vec![127; 517];
+    weights[516] = 3;
+    let negative = weights.iter().map(|w| -w).collect::<Vec<i8>>();
+    let both = [weights, negative].concat();
+    let rescale = Rescale::new(&[1.0; 2], &[0.0; 2]).unwrap();
+    let layer = PackedPointwise::new(517, 2, &both).unwrap();
+    let layer = Pointwise::new(layer, rescale).unwrap();
+    let x = [[i16::MIN; 517], [i16::MAX; 517]].concat();
+    let plain = [i16::MIN, i16::MAX].map(|x| 65_535.0 * f32::from(x));
+    everywhere(|path| {
+        let mut out = [0.0; 4];
+        pointwise_on(path, &x, &layer, false, None, Output::Real(&mut out));
+        assert_eq!(out, [plain[0], -plain[0], plain[1], -plain[1]], "{path}");
+    });
+}
+
+#[test]
+fn values_are_rounded_half_to_even_and_saturated() {
+    let scale = Scale::from_exponent(-1).unwrap();
+    let mut x = vec![
+        0.25,
+        0.75,
+        -0.25,
+        -0.75,
+        1.25,
+        0.2500001,
+        -0.0,
+        16383.25,
+        16383.5,
+        1e30,
+        2.1e9,
+        f32::INFINITY,
+        -16384.25,
+        -16384.0,
+        -1e30,
+        -2.2e9,
+        f32::NEG_INFINITY,
+        16383.2,
+        8191.75,
+        -8191.75,
+    ];
+    let mut integers = vec![
+        0, 2, 0, -2, 2, 1, 0, 32766, 32767, 32767, 32767, 32767, -32768, -32768, -32768, -32768,
+        -32768, 32766, 16384, -16384,
+    ];
+    let values = Random(5).values(70_001, 40_000.0);
+    integers.extend(values.iter().map(|value| integer(*value, scale)));
+    x.extend(values);
+    everywhere(|path| {
+        for skip in [0, 1, 16] {
+            let mut out = vec![1; x.len() - skip];
+            quantize_on(path, &x[skip..], scale, &mut out);
+            assert_eq!(out, integers[skip..], "{path}");
+        }
+    });
+}
+
+#[test]
+fn depthwise_equals_plain_loop() {
+    let mut random = Random(12);
+    let mut shapes = vec![
+        (1, 1, 1),
+        (1, 9, 17),
+        (9, 1, 16),
+        (2, 2, 64),
+        (0, 4, 3),
+        (3, 5, 160),
+    ];
+    shapes.extend((0..20).map(|_| {
+        let sizes = [9, 14, 100].map(|most| 1 + random.below(most));
+        (sizes[0], sizes[1], sizes[2])
+    }));
+    for (height, width, channels) in shapes {
+        let x = random.integers(height * width * channels);
+        let taps = random.weights(9, channels);
+        let rescale = random.rescale(9, channels);
+        let scale = random.scale(-16, 6);
+        let plain = plain_depthwise(&x, height, width, &taps, &rescale, scale);
+        let packed = PackedDepthwise::new(channels, &taps).unwrap();
+        let layer = Depthwise::new(packed, rescale).unwrap();
+        everywhere(|path| {
+            let mut out = vec![1; x.len()];
+            depthwise_on(path, &x, (height, width), &layer, &mut out, scale);
+            assert_eq!(out, plain, "{path} {height} x {width} x {channels}");
+        });
+    }
+}
+
+#[test]
+fn fused_block_equals_its_layers() {
+    let mut random = Random(13);
+    let mut shapes = vec![
+        (1, 1, 1),
+        (1, 130, 4),
+        (150, 1, 3),
+        (67, 99, 2),
+        (17, 49, 17),
+        (0, 5, 2),
+        (7, 53, 64),
+    ];
+    shapes.extend((0..6).map(|_| {
+        let sizes = [40, 60, 36].map(|most| 1 + random.below(most));
+        (sizes[0], sizes[1], sizes[2])
+    }));
+    for (height, width, channels) in shapes {
+        let (double, row) = (2 * channels, width * channels);
+        let [w1, w2] = [(); 2].map(|()| random.layer(channels, channels, false));
+        let w3 = random.layer(channels, double, false);
+        let w4 = random.layer(double, channels, false);
+        let taps = random.weights(9, channels);
+        let rescale = random.rescale(9, channels);
+        let scale = [(); 6].map(|()| random.scale(-14, 3));
+        let x = random.integers(height * row);
+
+        let first = w1.apply_in(&x, true, None, scale[1]);
+        let depthwise = plain_depthwise(&first, height, width, &taps, &rescale, scale[2]);
+        let residual = |values, scale| Some(Residual { values, scale });
+        let middle = w2.apply_in(&depthwise, false, residual(&x, scale[0]), scale[3]);
+        let hidden = w3.apply_in(&middle, true, None, scale[4]);
+        let plain = w4.apply_in(&hidden, false, residual(&middle, scale[3]), scale[5]);
+
+        let dw = PackedDepthwise::new(channels, &taps).unwrap();
+        let weights = Block {
+            w1: w1.packed(),
+            dw: Depthwise::new(dw, rescale).unwrap(),
+            w2: w2.packed(),
+            w3: w3.packed(),
+            w4: w4.packed(),
+            input: scale[0],
+            first: scale[1],
+            depthwise: scale[2],
+            middle: scale[3],
+            hidden: scale[4],
+            output: scale[5],
+        };
+        everywhere(|path| {
+            let mut out = vec![1; x.len()];
+            block_rows_on(path, &x, (height, width), 0..height, &weights, &mut out);
+            assert_eq!(out, plain, "{path} {height} x {width} x {channels}");
+            // Any rows, from a part of the picture with a row more on both sides.
+            let (top, end) = (height / 3, height - height / 4);
+            let part = top.saturating_sub(1)..(end + 1).min(height);
+            let rows = top - part.start..end - part.start;
+            let mut out = vec![1; rows.len() * row];
+            let x = &x[part.start * row..part.end * row];
+            block_rows_on(path, x, (part.len(), width), rows, &weights, &mut out);
+            assert_eq!(out, plain[top * row..end * row]);
+        });
+    }
+}

@@ -1,0 +1,417 @@
+//! The weights of the exact network, and the model file that holds them.
+//!
+//! A model file is hostile input: every name, shape and value is checked before a network is
+//! built from it (codec-spec.md, Model), so that no sum can overflow and no value become
+//! infinite.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+
+use super::config::{LayerKind, LayerSpec, ModelConfig};
+use super::signals::{PATCH_EXPONENT, Signal};
+use super::weights::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
+use crate::error::{Error, Result};
+
+/// The model file that the binary carries.
+pub(crate) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
+
+/// Largest sum of the magnitudes of the weights of one output: times 2^15, the largest
+/// magnitude of an activation, it stays below 2^31.
+pub const MAX_WEIGHT_SUM: u32 = 65_535;
+/// Largest magnitude of a real number.
+pub const MAX_REAL: f32 = 65_535.0;
+/// Smallest and largest exponent.
+pub const EXPONENTS: std::ops::RangeInclusive<i8> = -20..=15;
+/// Largest weight of 16 bits: its high byte is at most 127 with a signed low byte.
+pub const MAX_WIDE: i16 = 127 * 256 + 127;
+
+/// The integers of a matrix or of taps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Integers {
+    /// Of 8 bits.
+    Narrow(Vec<i8>),
+    /// Of 16 bits.
+    Wide(Vec<i16>),
+}
+
+/// A convolution: `real(sum) * multiplier + bias`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegerConvolution {
+    /// `[outputs, inputs]`, or the taps `[9, channels]`.
+    pub weight: Integers,
+    /// From the sum of integers to a real number, by output.
+    pub multiplier: Vec<f32>,
+    /// By output.
+    pub bias: Vec<f32>,
+}
+
+/// A layer's parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub enum IntegerLayer {
+    /// The convolutions of a pointwise layer (one) or of a block: `conv1`, the depthwise one,
+    /// `conv2`, `conv3` and `conv4`.
+    Convolutions(Vec<IntegerConvolution>),
+    /// A quality table, `[rows, columns]`.
+    Table(Vec<f32>),
+}
+
+/// The exact network's configuration and parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegerWeights {
+    /// Sizes of the network.
+    pub config: ModelConfig,
+    /// By path.
+    pub layers: BTreeMap<String, IntegerLayer>,
+    /// The exponents of the tensors of integers, by name (see [`ModelConfig::exponents`]).
+    pub exponents: BTreeMap<String, Vec<i8>>,
+    /// The serialized integer scale tables.
+    pub tables: Vec<u16>,
+}
+
+/// How one of a layer's tensors is stored.
+struct Part {
+    name: String,
+    shape: Vec<usize>,
+    dtype: Dtype,
+}
+
+/// The convolutions of a layer: for each its weight, multiplier and bias.
+fn convolutions(layer: &LayerSpec) -> Vec<[Part; 3]> {
+    let parts = layer.kind.parts();
+    let of_convolution = |pair: &[(&str, Vec<usize>)]| {
+        let [(weight, shape), (bias, outputs)] = pair else {
+            return None;
+        };
+        let part = |name: &str, shape: &[usize], dtype| Part {
+            name: format!("{}.{name}", layer.path),
+            shape: shape.to_vec(),
+            dtype,
+        };
+        let multiplier = weight.replace("weight", "multiplier");
+        let integers = if layer.is_wide() {
+            Dtype::I16
+        } else {
+            Dtype::I8
+        };
+        Some([
+            part(weight, shape, integers),
+            part(&multiplier, outputs, Dtype::F32),
+            part(bias, outputs, Dtype::F32),
+        ])
+    };
+    parts.chunks(2).filter_map(of_convolution).collect()
+}
+
+/// A quality table.
+fn table(layer: &LayerSpec) -> Option<Part> {
+    let LayerKind::Table { rows, columns, .. } = layer.kind else {
+        return None;
+    };
+    Some(Part {
+        name: format!("{}.table", layer.path),
+        shape: vec![rows, columns],
+        dtype: Dtype::F32,
+    })
+}
+
+fn exponents_name(signal: &str) -> String {
+    format!("{signal}.exponents")
+}
+
+impl IntegerWeights {
+    /// The weights that the binary carries.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the library was built with a broken model file.
+    pub fn embedded() -> Result<Self> {
+        Self::from_bytes(EMBEDDED)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the file is malformed, lacks a tensor, has one of another shape,
+    /// or breaks a rule for its values.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let config = read_config(bytes)?;
+        let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+        let training = file.tensor("analysis.conv_in.weight");
+        if training.is_ok_and(|tensor| tensor.dtype() == Dtype::F16) {
+            let text = "weights of a training run, of which 'aec export' makes a model";
+            return Err(Error::Weights(text.into()));
+        }
+        let specs = config.layers();
+        let signals = config.exponents();
+        let tensors = specs
+            .iter()
+            .map(|layer| 3 * convolutions(layer).len() + usize::from(table(layer).is_some()));
+        let expected = 1 + signals.len() + tensors.sum::<usize>();
+        let layers = specs
+            .par_iter()
+            .map(|layer| Ok((layer.path.clone(), read_layer(&file, layer)?)))
+            .collect::<Result<_>>()?;
+        let exponents = signals
+            .into_iter()
+            .map(|(name, count)| {
+                let values = read_exponents(&file, &name, count)?;
+                Ok((name, values))
+            })
+            .collect::<Result<_>>()?;
+        if file.len() != expected {
+            return Err(Error::Weights(format!(
+                "{} tensors, expected {expected}",
+                file.len()
+            )));
+        }
+        Ok(Self {
+            config,
+            layers,
+            exponents,
+            tables: read_tables(&file)?,
+        })
+    }
+
+    /// The model file: safetensors with the configuration in its metadata.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when a layer is missing or of another size.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let parts = self.stored_parts()?;
+        let views = parts.iter().map(|(part, bytes)| {
+            let view = TensorView::new(part.dtype, part.shape.clone(), bytes);
+            Ok((part.name.as_str(), view.map_err(malformed)?))
+        });
+        let views: Vec<(&str, TensorView)> = views.collect::<Result<_>>()?;
+        let config = serde_json::to_string(&self.config).map_err(malformed)?;
+        let metadata = HashMap::from([(CONFIG.to_string(), config)]);
+        safetensors::serialize(views, Some(metadata)).map_err(malformed)
+    }
+
+    /// Every tensor as it is stored.
+    fn stored_parts(&self) -> Result<Vec<(Part, Vec<u8>)>> {
+        let mut parts = Vec::new();
+        for layer in self.config.layers() {
+            let missing = || Error::Weights(format!("{} is missing", layer.path));
+            match self.layers.get(&layer.path).ok_or_else(missing)? {
+                IntegerLayer::Table(values) => {
+                    parts.extend(table(&layer).map(|part| (part, real_bytes(values))));
+                }
+                IntegerLayer::Convolutions(values) => {
+                    for ([weight, multiplier, bias], values) in
+                        convolutions(&layer).into_iter().zip(values)
+                    {
+                        parts.push((weight, values.weight.bytes()));
+                        parts.push((multiplier, real_bytes(&values.multiplier)));
+                        parts.push((bias, real_bytes(&values.bias)));
+                    }
+                }
+            }
+        }
+        for (name, values) in &self.exponents {
+            let part = Part {
+                name: exponents_name(name),
+                shape: vec![values.len()],
+                dtype: Dtype::I8,
+            };
+            let bytes = values.iter().map(|value| value.cast_unsigned()).collect();
+            parts.push((part, bytes));
+        }
+        let part = Part {
+            name: TABLES.into(),
+            shape: vec![self.tables.len()],
+            dtype: Dtype::U16,
+        };
+        let words = self.tables.iter().flat_map(|word| word.to_le_bytes());
+        parts.push((part, words.collect()));
+        Ok(parts)
+    }
+
+    /// The exponent of a tensor.
+    #[must_use]
+    pub fn exponent(&self, signal: &Signal) -> i32 {
+        let stored = match signal {
+            Signal::Patches => PATCH_EXPONENT,
+            Signal::Named(name, part) => {
+                let of_name = self.exponents.get(name);
+                of_name
+                    .and_then(|list| list.get(*part).copied())
+                    .unwrap_or(0)
+            }
+        };
+        stored.into()
+    }
+
+    /// The exponent of the first tensor of this name.
+    #[must_use]
+    pub fn exponent_of(&self, name: &str) -> i32 {
+        self.exponent(&Signal::Named(name.into(), 0))
+    }
+}
+
+impl Integers {
+    /// As they are stored.
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Narrow(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
+            Self::Wide(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    }
+}
+
+fn real_bytes(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+/// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most [`MAX_WIDE`].
+#[must_use]
+#[allow(clippy::cast_possible_truncation)]
+pub fn split_wide(weight: i16) -> (i8, i8) {
+    let low = weight as i8;
+    (((i32::from(weight) - i32::from(low)) >> 8) as i8, low)
+}
+
+fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<IntegerLayer> {
+    if let Some(part) = table(layer) {
+        return Ok(IntegerLayer::Table(read_reals(&part, &find(file, &part)?)?));
+    }
+    // All tensors are found and checked before memory is asked for: a configuration may
+    // promise more than the file holds.
+    let found = convolutions(layer).into_iter().map(|parts| {
+        let views = [
+            find(file, &parts[0])?,
+            find(file, &parts[1])?,
+            find(file, &parts[2])?,
+        ];
+        Ok((parts, views))
+    });
+    let found: Vec<_> = found.collect::<Result<_>>()?;
+    let read = found.iter().map(|([weight, multiplier, bias], views)| {
+        Ok(IntegerConvolution {
+            weight: read_integers(weight, &views[0])?,
+            multiplier: read_reals(multiplier, &views[1])?,
+            bias: read_reals(bias, &views[2])?,
+        })
+    });
+    Ok(IntegerLayer::Convolutions(read.collect::<Result<_>>()?))
+}
+
+fn find<'a>(file: &SafeTensors<'a>, part: &Part) -> Result<TensorView<'a>> {
+    find_part(file, &part.name, &part.shape, part.dtype)
+}
+
+/// Weights whose sums cannot overflow. (Nine taps of 8 bits never do.)
+fn read_integers(part: &Part, view: &TensorView) -> Result<Integers> {
+    let inputs = part.shape.last().copied().unwrap_or(1);
+    let is_taps = part.name.ends_with("depthwise.weight");
+    let is_valid;
+    let integers = if part.dtype == Dtype::I16 {
+        let pairs = view.data().as_chunks::<2>().0;
+        let values: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+        is_valid = values.chunks(inputs).all(|row| {
+            let halves = row.iter().map(|weight| split_wide(*weight));
+            let (high, low) = halves.fold((0u32, 0u32), |(high, low), (h, l)| {
+                (
+                    high + u32::from(h.unsigned_abs()),
+                    low + u32::from(l.unsigned_abs()),
+                )
+            });
+            let fits = high <= MAX_WEIGHT_SUM && low <= MAX_WEIGHT_SUM;
+            fits && row.iter().all(|weight| *weight <= MAX_WIDE)
+        });
+        Integers::Wide(values)
+    } else {
+        let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
+        is_valid = values.chunks(inputs).all(|row| {
+            let sum = |row: &[i8]| row.iter().map(|w| u32::from(w.unsigned_abs())).sum::<u32>();
+            is_taps || sum(row) <= MAX_WEIGHT_SUM
+        });
+        Integers::Narrow(values)
+    };
+    if !is_valid {
+        let name = &part.name;
+        return Err(Error::Weights(format!(
+            "{name} has weights whose sum may overflow"
+        )));
+    }
+    Ok(integers)
+}
+
+fn read_reals(part: &Part, view: &TensorView) -> Result<Vec<f32>> {
+    let numbers = view.data().as_chunks::<4>().0.iter();
+    let values: Vec<f32> = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let name = &part.name;
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(Error::Weights(format!(
+            "{name} has a value that is not finite"
+        )));
+    }
+    if values.iter().any(|value| value.abs() > MAX_REAL) {
+        return Err(Error::Weights(format!("{name} has a value beyond 65535")));
+    }
+    Ok(values)
+}
+
+fn read_exponents(file: &SafeTensors, signal: &str, count: usize) -> Result<Vec<i8>> {
+    let name = exponents_name(signal);
+    let view = find_part(file, &name, &[count], Dtype::I8)?;
+    let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
+    if let Some(value) = values.iter().find(|value| !EXPONENTS.contains(value)) {
+        let (low, high) = EXPONENTS.into_inner();
+        return Err(Error::Weights(format!(
+            "{name} has an exponent of {value}, expected {low} to {high}"
+        )));
+    }
+    Ok(values)
+}
+
+/// SHA-256 over a model file's configuration and its tensors in the order of
+/// their names (codec-spec.md, Model id): the same however the file is laid out.
+///
+/// # Errors
+/// [`Error::Weights`] when the file is malformed.
+pub fn digest(bytes: &[u8]) -> Result<[u8; 32]> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+    let mut hash = Sha256::new();
+    hash.update(config_text(header.metadata().as_ref())?);
+    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+    let tensors: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();
+    for (name, tensor) in tensors {
+        hash.update(&name);
+        hash.update([0, type_tag(tensor.dtype())]);
+        for side in tensor.shape() {
+            hash.update((*side as u64).to_le_bytes());
+        }
+        hash.update(tensor.data());
+    }
+    Ok(hash.finalize().into())
+}
+
+/// One byte per type in the digest.
+fn type_tag(dtype: Dtype) -> u8 {
+    match dtype {
+        Dtype::I8 => 1,
+        Dtype::I16 => 2,
+        Dtype::U16 => 3,
+        Dtype::F32 => 4,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_weights_are_two_signed_bytes() {
+        for weight in [0, 1, -1, 127, 128, -128, -129, 255, 256, i16::MIN, MAX_WIDE] {
+            let (high, low) = split_wide(weight);
+            assert_eq!(256 * i32::from(high) + i32::from(low), i32::from(weight));
+        }
+    }
+}
