@@ -1,5 +1,6 @@
 //! Exact inference: the codec's view of the network.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
@@ -7,6 +8,7 @@ use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, PATCH8, PATCH16};
 use super::context::{ContextState, EntropyParams};
+use super::context_gradient::{ContextGradient, ParameterSlopes, context_layers};
 use super::device::ComputeDevice;
 use super::grid::Grid;
 use super::layers::Mode;
@@ -27,6 +29,9 @@ pub struct Inference {
     patch_norms: Vec<f32>,
     /// What gradients through the synthesis transform need, made when first used.
     synthesis_gradient: OnceLock<SynthesisGradient>,
+    /// Flat weights of the context model, for the same of the rate.
+    context_layers: BTreeMap<String, Vec<f32>>,
+    context_gradient: OnceLock<ContextGradient>,
 }
 
 impl Inference {
@@ -36,6 +41,7 @@ impl Inference {
     /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
     pub fn new(weights: Weights) -> Result<Self> {
         let patch_norms = patch_norms(&weights);
+        let context_layers = context_layers(&weights.layers);
         let layers = Box::new(StoredLayers::new(weights.layers));
         let vb = VarBuilder::from_backend(layers, DType::F32, Device::Cpu);
         let network = Network::new(&weights.config, &vb, &Mode::Exact)?;
@@ -45,6 +51,8 @@ impl Inference {
             device: Device::Cpu,
             patch_norms,
             synthesis_gradient: OnceLock::new(),
+            context_layers,
+            context_gradient: OnceLock::new(),
         })
     }
 
@@ -312,6 +320,28 @@ impl QualityModel<'_> {
         self.synthesis(latent, &mut |rows, patches| {
             stream.add(rows, patches, patch_gradient, emit)
         })
+    }
+
+    /// The gradient of a cost with respect to the normalized ŷ of a tile, `latent`, as far as its
+    /// later latents are coded under probabilities that depend on its earlier ones: `slopes`
+    /// gives the cost's slopes with respect to the entropy parameters.
+    ///
+    /// Runs on the CPU, whatever the device.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) when the backend fails.
+    pub fn context_gradient(
+        &self,
+        features: &Features,
+        latent: &Grid,
+        slopes: &mut ParameterSlopes<'_>,
+    ) -> Result<Grid> {
+        let features: Vec<f32> = features.0.flatten_all()?.to_vec1()?;
+        let inference = self.inference;
+        let gradient = inference
+            .context_gradient
+            .get_or_init(|| ContextGradient::new(&inference.config, &inference.context_layers));
+        Ok(gradient.run(&features, latent, slopes))
     }
 
     fn to_tensor(&self, grid: Grid) -> Result<Tensor> {

@@ -187,7 +187,8 @@ impl Blocks {
     }
 }
 
-fn pack_block(c: usize, kind: LayerKind, values: &[f32]) -> PackedBlock {
+/// The exact kernel's form of a block's flat parameters.
+pub(super) fn pack_block(c: usize, kind: LayerKind, values: &[f32]) -> PackedBlock {
     let mut rest = values;
     let mut parts = kind.parts().into_iter().map(|(_, shape)| {
         let (part, tail) = rest.split_at(shape.iter().product());

@@ -8,6 +8,7 @@
 mod analysis;
 pub mod config;
 pub mod context;
+mod context_gradient;
 mod device;
 pub mod grid;
 mod hyperprior;
@@ -25,6 +26,7 @@ pub mod weights;
 
 pub use config::{ModelConfig, Side};
 pub use context::{ContextState, EntropyParams};
+pub use context_gradient::ParameterSlopes;
 pub use device::ComputeDevice;
 pub use grid::Grid;
 pub use infer::{Features, Inference, QualityModel};
