@@ -33,6 +33,7 @@ mod hooks;
 pub mod image;
 pub mod kernels;
 pub mod limits;
+mod math;
 pub mod metrics;
 pub mod model;
 pub mod resolution;

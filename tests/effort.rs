@@ -83,6 +83,17 @@ fn no_effort_costs_more_than_a_single_pass() {
 }
 
 #[test]
+fn a_part_of_a_tall_picture_judges_the_last_round() {
+    let image = pictures::scene(40, 1100);
+    let of = |level| {
+        let options = options(level, Tune::Psnr, 60.0);
+        cost(&image, &file(&image, &options), 60.0)
+    };
+    let (single, searched) = (of(1), of(Effort::DEFAULT.level()));
+    assert!(searched < 0.995 * single, "{searched} {single}");
+}
+
+#[test]
 fn search_makes_a_picture_cost_less() {
     let image = pictures::scene(200, 130);
     let of = |level| {

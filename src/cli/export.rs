@@ -48,10 +48,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let output = Output::prepare(&args.out, args.overwrite.existing(Kind::Data))?;
     let weights = load_initial(&args.weights)?;
-    let pictures = load_folder(&args.data, MIN_SIDE, MAX_PIXELS, global)?;
-    let pictures = pictures.spread(args.pictures.into());
+    let most = args.pictures.into();
+    let pictures = load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;
     global.say(&format!("measuring on {} pictures", pictures.len()));
-    let model = export(&weights, &pictures).context("cannot measure the weights")?;
+    let model = export(&weights, pictures.images()).context("cannot measure the weights")?;
     write(&model, output)?;
     global.say(&format!("model in {}", text::quoted(&args.out)));
     Ok(())

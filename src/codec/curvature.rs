@@ -38,9 +38,14 @@ impl Curvature {
         }
     }
 
-    /// By channel.
-    pub fn by_channel(&self) -> &[f32] {
-        &self.by_channel
+    /// That of the tile that begins at this row and column of latents and has this height and
+    /// width.
+    pub fn of_tile(&self, place: (usize, usize), size: (usize, usize)) -> TileCurvature<'_> {
+        let crop = |grid: &Grid| grid.crop(place.0, place.1, size.0, size.1).values;
+        TileCurvature {
+            by_channel: &self.by_channel,
+            local: self.by_position.as_ref().map(crop),
+        }
     }
 
     /// Of a channel at a position of the picture's latents; none where it is next to nothing or
@@ -87,6 +92,26 @@ impl Curvature {
             *curvature += MEASURED * (measured - *curvature);
         }
         Ok(())
+    }
+}
+
+/// The curvature within a tile.
+pub(super) struct TileCurvature<'a> {
+    by_channel: &'a [f32],
+    /// How much more or less than the average at each latent; all the same without.
+    local: Option<Vec<f32>>,
+}
+
+impl TileCurvature<'_> {
+    /// Latent channels.
+    pub fn channels(&self) -> usize {
+        self.by_channel.len()
+    }
+
+    /// Of a channel at a position of the tile's latents.
+    pub fn at(&self, position: usize, channel: usize) -> f32 {
+        let local = self.local.as_ref().map_or(1.0, |local| local[position]);
+        local * self.by_channel[channel]
     }
 }
 

@@ -73,6 +73,48 @@ impl<'a> Distortion<'a> {
         Ok(error.sum())
     }
 
+    /// As [`value`](Self::value) of squared error, judged by a quarter of the picture that
+    /// stands for the others: a latent's neighborhood changes like the picture from the last
+    /// distortion to this one. Small pictures are taken whole.
+    pub fn sampled_value(
+        &mut self,
+        quantized: &Grid,
+        curvature: &mut Curvature,
+        steps: &Steps<'_>,
+    ) -> Result<u64> {
+        let (height, width) = (quantized.height, quantized.width);
+        let columns = self.encoder.columns();
+        let sample = height * 3 / 8..height * 5 / 8;
+        let sum_of = |blocks: &[u64]| u128::from(blocks.iter().sum::<u64>());
+        let before = (self
+            .blocks
+            .get(sample.start * columns..sample.end * columns))
+        .map(sum_of);
+        let before = before.filter(|before| *before > 0 && height >= SAMPLED_HEIGHT);
+        let (Some(before), None) = (before, &self.structural) else {
+            return self.value(quantized, curvature, steps);
+        };
+        // The rows beside a part are as in the whole picture, but for the halo.
+        let halo = self.quality.config().halo();
+        let top = sample.start - halo;
+        let part = quantized.crop(top, 0, sample.len() + 2 * halo, width);
+        let mut error = SquaredError::new(self.encoder, self.quality.bits_per_squared_sample);
+        self.quality.synthesis(&part, &mut |rows, patches| {
+            let stride = patches.len() / rows.len().max(1);
+            let first = rows.start + 2 * top;
+            let start = first.max(2 * sample.start);
+            let end = (rows.end + 2 * top).min(2 * sample.end);
+            if start < end {
+                let inside = (start - first) * stride..(end - first) * stride;
+                error.add(start..end, &patches[inside], None);
+            }
+            steps.advance(rows.len())
+        })?;
+        let sum = (sum_of(&self.blocks) * u128::from(error.sum()) / before) as u64;
+        self.cost = error.worth(sum);
+        Ok(sum)
+    }
+
     /// As [`value`](Self::value); then `emit` gets the gradient with respect to `quantized`,
     /// from top to bottom.
     pub fn gradient(
@@ -150,6 +192,9 @@ impl<'a> Distortion<'a> {
         (count * FEWEST_HOPELESS > marked.len()).then_some(marked)
     }
 }
+
+/// Rows of latents from which on a part of a picture is judged for it.
+const SAMPLED_HEIGHT: usize = 64;
 
 /// Mean squared distance of a block's samples from its mean color (samples from 0 to 255) from
 /// which on it has detail.
@@ -247,7 +292,12 @@ impl<'a> SquaredError<'a> {
 
     /// What it is worth in bits.
     pub fn cost(&self) -> f64 {
-        f64::from(self.bits) / (255.0 * 255.0) * self.sum as f64
+        self.worth(self.sum)
+    }
+
+    /// What a sum of squared errors (samples from 0 to 255) is worth in bits.
+    pub fn worth(&self, sum: u64) -> f64 {
+        f64::from(self.bits) / (255.0 * 255.0) * sum as f64
     }
 
     /// The sum of squared errors over all samples (from 0 to 255) so far.

@@ -38,28 +38,61 @@ impl Effort {
         self.0
     }
 
-    /// The rounds of search for squared error, at most.
-    pub(super) fn rounds(self) -> Vec<Gradient> {
+    /// What to do for squared error.
+    pub(super) fn plan(self) -> Plan {
         use Gradient::{Linear, Whole};
-        match self.0 {
-            1 => vec![],
-            2 => vec![Linear],
-            3 => vec![Whole],
-            4 => vec![Whole; 2],
-            5 => vec![Whole; 3],
-            6 => vec![Whole; 5],
-            7 => vec![Whole; 8],
-            8 => vec![Whole; 14],
-            _ => vec![Whole; 30],
+        let (rounds, follows_rate) = match self.0 {
+            1 => (vec![], false),
+            2 => (vec![Linear], false),
+            // The gradient of the rate takes a third of a round, and brings half as much.
+            3 => (vec![Whole], true),
+            4 => (vec![Whole; 2], false),
+            5 => (vec![Whole; 2], true),
+            6 => (vec![Whole; 4], true),
+            7 => (vec![Whole; 8], true),
+            8 => (vec![Whole; 15], true),
+            _ => (vec![Whole; 40], true),
+        };
+        Plan {
+            rounds,
+            follows_rate,
+            samples_end: self.0 <= 4,
+            patience: self.patience(),
         }
     }
 
-    /// The rounds for a structural measure: the way from the first pass, which knows of squared
+    /// What to do for a structural measure: the way from the first pass, which knows of squared
     /// error alone, is longer.
-    pub(super) fn structural_rounds(self) -> Vec<Gradient> {
-        let rounds = [0, 1, 3, 5, 6, 8, 10, 14, 30][usize::from(self.0) - 1];
-        vec![Gradient::Whole; rounds]
+    pub(super) fn structural_plan(self) -> Plan {
+        let rounds = [0, 1, 3, 5, 6, 8, 10, 15, 40][usize::from(self.0) - 1];
+        Plan {
+            rounds: vec![Gradient::Whole; rounds],
+            follows_rate: self.0 >= Self::DEFAULT.0,
+            samples_end: false,
+            patience: self.patience(),
+        }
     }
+
+    /// The highest efforts go on where a round happens to bring nothing.
+    fn patience(self) -> u32 {
+        match self.0 {
+            ..=7 => 1,
+            8 => 2,
+            _ => 4,
+        }
+    }
+}
+
+/// The rounds of an effort.
+pub(super) struct Plan {
+    /// The gradient of each round, at most.
+    pub rounds: Vec<Gradient>,
+    /// Whether they follow the gradient of the rate too.
+    pub follows_rate: bool,
+    /// Whether what the last round found is judged by a part of the picture.
+    pub samples_end: bool,
+    /// Rounds in a row that bring next to nothing before the search ends.
+    pub patience: u32,
 }
 
 /// How a round takes the gradient of the distortion.

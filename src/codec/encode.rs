@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::alpha::{self, EncodedAlpha};
 use super::curvature::Curvature;
 use super::fill::fill_transparent;
+use super::rate_gradient::rate_gradient;
 use super::refine::{self, refine};
 use super::tile::{Recorder, code_tile};
 use super::{EncodeOptions, Model, Progress, Steps, model_id};
@@ -174,30 +175,23 @@ impl<'a> PictureEncoder<'a> {
         Ok(latent)
     }
 
-    /// Codes every tile of `latent`. What a decoder will know of it, ŷ, is copied to `quantized`
-    /// if that is wanted.
+    /// Codes every tile of `latent`; `kept` gets what it asks for.
     pub fn code(
         &self,
         quality: &QualityModel,
         latent: &Grid,
         curvature: &Curvature,
-        quantized: Option<&Mutex<Grid>>,
+        kept: &Kept,
         steps: &Steps,
     ) -> Result<Vec<EncodedTile>> {
         let encode_one = |rect: &TileRect| {
-            let (tile, known) = encode_tile(quality, self.tables, latent, curvature, *rect)?;
-            if let Some(quantized) = quantized {
-                let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
-                quantized
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .paste_from(
-                        &known,
-                        (0, 0),
-                        (latents(rect.y), latents(rect.x)),
-                        (known.height, known.width),
-                    );
-            }
+            let tile = TileEncoder {
+                quality,
+                tables: self.tables,
+                curvature,
+                rect: *rect,
+            };
+            let tile = tile.encode(latent, kept)?;
             steps.advance(self.tile_rows())?;
             Ok(tile)
         };
@@ -280,45 +274,66 @@ pub(super) fn targets(quality: &QualityModel) -> Vec<f32> {
         .collect()
 }
 
-/// The tile's coded parts, and its ŷ.
-fn encode_tile(
-    quality: &QualityModel,
-    tables: &ScaleTables,
-    latent: &Grid,
-    curvature: &Curvature,
+/// What is kept of a picture's tiles besides their files: grids of the whole latent's size, each
+/// where it is wanted.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// What a decoder will know of the latent, ŷ.
+    pub quantized: Option<Mutex<Grid>>,
+    /// The gradient of the rate with respect to it.
+    pub rate_gradient: Option<Mutex<Grid>>,
+}
+
+/// Copies a tile to its place in a picture's grid.
+fn keep(grid: &Mutex<Grid>, tile: &Grid, place: (usize, usize)) {
+    let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
+    grid.paste_from(tile, (0, 0), place, (tile.height, tile.width));
+}
+
+/// What one tile is encoded with.
+struct TileEncoder<'a> {
+    quality: &'a QualityModel<'a>,
+    tables: &'a ScaleTables,
+    curvature: &'a Curvature,
     rect: TileRect,
-) -> Result<(EncodedTile, Grid)> {
-    let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
-    let (height, width) = (latents(rect.height), latents(rect.width));
-    let tile = latent.crop(latents(rect.y), latents(rect.x), height, width);
-    let hyper = quality.hyper_analysis(&tile)?;
-    let scaled = |values: Vec<f32>, gains: &[f32]| -> Vec<f32> {
-        values
-            .iter()
-            .zip(gains.iter().cycle())
-            .map(|(value, gain)| value * gain)
-            .collect()
-    };
-    let channels = latent.channels;
-    let hyper = scaled(hyper.values, &quality.hyper_gain);
-    let latents = scaled(tile.values, &targets(quality));
-    let local = curvature.by_position.as_ref().map(|grid| {
-        let (top, left) = (
-            rect.y as usize / LATENT_STRIDE,
-            rect.x as usize / LATENT_STRIDE,
-        );
-        grid.crop(top, left, height, width).values
-    });
-    let by_channel = curvature.by_channel();
-    let mut recorder = Recorder::new(tables, (by_channel, local), hyper, latents);
-    let coded = code_tile(quality, height, width, &mut recorder)?;
-    let (zero_map, stream) = recorder.finish(channels);
-    let tile = EncodedTile {
-        zero_map: zero_map.map(|map| map.to_bytes()),
-        checksum: coded.checksum,
-        stream,
-    };
-    Ok((tile, coded.latent))
+}
+
+impl TileEncoder<'_> {
+    /// The tile of the picture's normalized `latent`.
+    fn encode(&self, latent: &Grid, kept: &Kept) -> Result<EncodedTile> {
+        let (quality, rect) = (self.quality, self.rect);
+        let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
+        let place = (latents(rect.y), latents(rect.x));
+        let (height, width) = (latents(rect.height), latents(rect.width));
+        let tile = latent.crop(place.0, place.1, height, width);
+        let hyper = quality.hyper_analysis(&tile)?;
+        let scaled = |values: Vec<f32>, gains: &[f32]| -> Vec<f32> {
+            values
+                .iter()
+                .zip(gains.iter().cycle())
+                .map(|(value, gain)| value * gain)
+                .collect()
+        };
+        let hyper = scaled(hyper.values, &quality.hyper_gain);
+        let targets = scaled(tile.values, &targets(quality));
+        let curvature = self.curvature.of_tile(place, (height, width));
+        let mut recorder = Recorder::new(self.tables, &curvature, hyper, targets);
+        let coded = code_tile(quality, height, width, &mut recorder)?;
+        if let Some(quantized) = &kept.quantized {
+            keep(quantized, &coded.latent, place);
+        }
+        if let Some(gradient) = &kept.rate_gradient {
+            let targets = recorder.targets();
+            let of_tile = rate_gradient(quality, self.tables, &coded, targets, &curvature);
+            keep(gradient, &of_tile, place);
+        }
+        let (zero_map, stream) = recorder.finish(latent.channels);
+        Ok(EncodedTile {
+            zero_map: zero_map.map(|map| map.to_bytes()),
+            checksum: coded.checksum,
+            stream,
+        })
+    }
 }
 
 /// What of a picture's metadata goes into its file.

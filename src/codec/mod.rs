@@ -17,6 +17,7 @@ mod encode;
 mod fill;
 mod model;
 mod rate_control;
+mod rate_gradient;
 mod refine;
 mod region;
 mod search;
@@ -58,11 +59,11 @@ pub struct EncodeOptions {
 }
 
 impl EncodeOptions {
-    /// The rounds of search, at most.
-    fn rounds(&self) -> Vec<effort::Gradient> {
+    /// The rounds of search.
+    fn plan(&self) -> effort::Plan {
         match self.tune {
-            Tune::Psnr => self.effort.rounds(),
-            Tune::Ssim => self.effort.structural_rounds(),
+            Tune::Psnr => self.effort.plan(),
+            Tune::Ssim => self.effort.structural_plan(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::image::{CHANNELS, Image};
 use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
+use crate::math;
 use crate::metrics::{RgbView, psnr_from_error, squared_error};
 use crate::model::config::LATENT_STRIDE;
 use crate::model::{Grid, QualityModel};
@@ -212,7 +213,7 @@ impl Measure {
     /// Logarithm of the bits per pixel of what depends on the quality.
     fn log_rate(&self, bytes: u64) -> f64 {
         let bytes = bytes.saturating_sub(self.fixed_bytes).max(1);
-        (bytes as f64 * 8.0 / self.pixels as f64).ln()
+        math::ln(bytes as f64 * 8.0 / self.pixels as f64)
     }
 
     fn point(&self, quality: u16, probe: &Probe) -> Point {

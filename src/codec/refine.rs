@@ -5,8 +5,9 @@
 //! synthesis transform, and moves the targets: towards what was coded, and against the
 //! gradient by a step that the curvature of the distortion gives. Coding again chooses symbols
 //! by rate and distortion for the new targets, in coding order and under the probabilities
-//! that follow from the symbols before. The tiles with the least cost are kept, so that no
-//! effort costs more than a lower one's first pass.
+//! that follow from the symbols before. Where the effort allows it, the gradient is that of the
+//! rate too, as far as later latents are coded under other probabilities. The tiles with the
+//! least cost are kept, so that no effort costs more than a lower one's first pass.
 //!
 //! All of it is exact arithmetic or sums in one order: what is found does not depend on
 //! threads or on the machine.
@@ -14,11 +15,13 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
+
 use super::Steps;
 use super::curvature::Curvature;
 use super::distortion::Distortion;
-use super::effort::{Gradient, Round};
-use super::encode::{EncodedTile, PictureEncoder, targets};
+use super::effort::{Plan, Round};
+use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
 use crate::model::{Grid, QualityModel};
@@ -32,7 +35,11 @@ const SHORTENING: f32 = 0.5;
 /// How far against the gradient, relative to the minimum that the curvature promises.
 const OVERSHOOT: f32 = 1.2;
 
-/// A round that gains less than this part of the cost is the last.
+/// How far, in quantization steps, a round goes against the gradient of the rate at most: where the
+/// distortion hardly holds a latent, that of the rate would carry it away.
+const LARGEST_DETOUR: f32 = 0.5;
+
+/// A round that gains less than this part of the cost brings next to nothing.
 const LEAST_GAIN: f64 = 0.0002;
 
 /// What the search found.
@@ -44,7 +51,7 @@ pub(super) struct Refined {
 
 /// Steps that [`refine`] takes at most.
 pub(super) fn work(encoder: &PictureEncoder<'_>) -> usize {
-    let rounds = encoder.options.rounds().len();
+    let rounds = encoder.options.plan().rounds.len();
     let passes = 2 * encoder.rows();
     match rounds {
         0 => encoder.coding_work(),
@@ -60,13 +67,20 @@ pub(super) fn single_pass(
     wants_quantized: bool,
     steps: &Steps<'_>,
 ) -> Result<Refined> {
-    let quantized = wants_quantized.then(|| Mutex::new(encoder.empty_latent(quality)));
+    let kept = Kept {
+        quantized: wants_quantized.then(|| Mutex::new(encoder.empty_latent(quality))),
+        rate_gradient: None,
+    };
     let curvature = Curvature::linear(quality);
-    let tiles = encoder.code(quality, latent, &curvature, quantized.as_ref(), steps)?;
+    let tiles = encoder.code(quality, latent, &curvature, &kept, steps)?;
     Ok(Refined {
         tiles,
-        quantized: quantized.map(|grid| grid.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        quantized: kept.quantized.map(unlocked),
     })
+}
+
+fn unlocked(grid: Mutex<Grid>) -> Grid {
+    grid.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Codes `latent`, the normalized latent of the picture, with the rounds of the options' effort.
@@ -77,66 +91,62 @@ pub(super) fn refine(
     wants_quantized: bool,
     steps: &Steps<'_>,
 ) -> Result<Refined> {
-    let rounds = encoder.options.rounds();
-    if rounds.is_empty() {
+    let plan = encoder.options.plan();
+    if plan.rounds.is_empty() {
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
-    let mut curvature = Curvature::linear(quality);
+    let last = plan.rounds.len();
     let mut search = Search {
         encoder,
         quality,
+        plan,
         distortion: Distortion::new(encoder, quality),
+        curvature: Curvature::linear(quality),
         factors: targets(quality),
         best: None,
         wants_quantized,
         steps,
     };
-    for number in 0..=rounds.len() {
-        let (tiles, quantized) = search.code(&latent, &curvature)?;
+    let mut stale = 0;
+    for number in 0..=last {
+        let coded = search.code(&latent, number < last)?;
         if number == 0 {
-            curvature.measure(quality, &quantized)?;
+            search.curvature.measure(quality, &coded.quantized)?;
         }
-        let moves = rounds
-            .get(number)
-            .map(|kind| Move::new(&mut latent, *kind, number));
-        let squared_error = search.distort(&quantized, moves, &mut curvature)?;
-        let gain = search.judge(number as u32, tiles, quantized, squared_error);
-        if number == 0 && search.flatten(&mut latent, &mut curvature)? {
+        let squared_error = if number < last {
+            search.advance(number, &mut latent, &coded)?
+        } else {
+            search.end(&coded)?
+        };
+        let gain = search.judge(number as u32, coded, squared_error);
+        if number == 0 && search.flatten(&mut latent)? {
             continue;
         }
+        stale = if gain < LEAST_GAIN { stale + 1 } else { 0 };
         // Not a number either: the model may be anything.
-        if gain.is_nan() || gain < LEAST_GAIN {
+        if gain.is_nan() || stale == search.plan.patience {
             break;
         }
     }
     Ok(search.best.expect("there is a first pass").1)
 }
 
-/// What a round does to the latent.
-struct Move<'a> {
-    latent: &'a mut Grid,
-    kind: Gradient,
-    /// Part of the way to the new targets.
-    stride: f32,
-}
-
-impl<'a> Move<'a> {
-    /// The move of round `number`.
-    fn new(latent: &'a mut Grid, kind: Gradient, number: usize) -> Self {
-        let stride = FIRST_STRIDE / (1.0 + SHORTENING * number as f32);
-        Self {
-            latent,
-            kind,
-            stride,
-        }
-    }
+/// What a latent is coded as.
+struct Coded {
+    tiles: Vec<EncodedTile>,
+    /// What a decoder will know of the latent, ŷ.
+    quantized: Grid,
+    /// The gradient of the rate with respect to it.
+    rate_gradient: Option<Grid>,
 }
 
 /// What the rounds share.
 struct Search<'a> {
     encoder: &'a PictureEncoder<'a>,
     quality: &'a QualityModel<'a>,
+    plan: Plan,
     distortion: Distortion<'a>,
+    curvature: Curvature,
     /// From the normalized latent to targets in quantization steps, by channel.
     factors: Vec<f32>,
     /// The least cost and what has it.
@@ -146,60 +156,53 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The tiles that `latent` makes, and what a decoder will know of it.
-    fn code(&self, latent: &Grid, curvature: &Curvature) -> Result<(Vec<EncodedTile>, Grid)> {
-        let quantized = Mutex::new(self.encoder.empty_latent(self.quality));
-        let tiles = self.encoder.code(
-            self.quality,
-            latent,
-            curvature,
-            Some(&quantized),
-            self.steps,
-        )?;
-        let quantized = quantized.into_inner();
-        Ok((tiles, quantized.unwrap_or_else(PoisonError::into_inner)))
+    /// What `latent` is coded as; with the gradient of the rate if another round may follow it.
+    fn code(&self, latent: &Grid, is_followed: bool) -> Result<Coded> {
+        let grid = || Mutex::new(self.encoder.empty_latent(self.quality));
+        let kept = Kept {
+            quantized: Some(grid()),
+            rate_gradient: (is_followed && self.plan.follows_rate).then(grid),
+        };
+        let (encoder, quality) = (self.encoder, self.quality);
+        let tiles = encoder.code(quality, latent, &self.curvature, &kept, self.steps)?;
+        Ok(Coded {
+            tiles,
+            quantized: unlocked(kept.quantized.expect("it was asked for")),
+            rate_gradient: kept.rate_gradient.map(unlocked),
+        })
     }
 
-    /// The squared error of `quantized`. Where there is a latent to move, it takes the step of
-    /// a round.
-    fn distort(
-        &mut self,
-        quantized: &Grid,
-        moves: Option<Move<'_>>,
-        curvature: &mut Curvature,
-    ) -> Result<u64> {
-        let Some(moves) = moves else {
-            return self.distortion.value(quantized, curvature, self.steps);
+    /// Moves `latent` by the step of round `number`; gives the squared error of what it was
+    /// coded as.
+    fn advance(&mut self, number: usize, latent: &mut Grid, coded: &Coded) -> Result<u64> {
+        let mover = Mover {
+            quality: self.quality,
+            factors: &self.factors,
+            stride: FIRST_STRIDE / (1.0 + SHORTENING * number as f32),
         };
-        let (quality, factors) = (self.quality, &self.factors);
-        let Move {
-            latent,
-            kind,
-            stride,
-        } = moves;
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
-            let mover = Mover {
-                quality,
-                factors,
-                curvature,
-                stride,
-            };
-            mover.advance(rows, latent, quantized, gradient);
+            mover.advance(rows, latent, coded, gradient, curvature);
         };
+        let (kind, curvature) = (self.plan.rounds[number], &mut self.curvature);
         self.distortion
-            .gradient(quantized, kind, curvature, self.steps, &mut emit)
+            .gradient(&coded.quantized, kind, curvature, self.steps, &mut emit)
+    }
+
+    /// The squared error of what the last round came to.
+    fn end(&mut self, coded: &Coded) -> Result<u64> {
+        let (quantized, curvature) = (&coded.quantized, &mut self.curvature);
+        if self.plan.samples_end {
+            self.distortion
+                .sampled_value(quantized, curvature, self.steps)
+        } else {
+            self.distortion.value(quantized, curvature, self.steps)
+        }
     }
 
     /// Keeps a round's tiles if none before cost less, and tells the caller; gives the part of
     /// the cost that the round saved.
-    fn judge(
-        &mut self,
-        number: u32,
-        tiles: Vec<EncodedTile>,
-        quantized: Grid,
-        squared_error: u64,
-    ) -> f64 {
-        let bits = 8 * tiles.iter().map(EncodedTile::bytes).sum::<usize>() as u64;
+    fn judge(&mut self, number: u32, coded: Coded, squared_error: u64) -> f64 {
+        let bits = 8 * coded.tiles.iter().map(EncodedTile::bytes).sum::<usize>() as u64;
         let cost = bits as f64 + self.distortion.cost();
         let least = self
             .best
@@ -214,7 +217,8 @@ impl Search<'_> {
             is_best,
         });
         if is_best {
-            let quantized = self.wants_quantized.then_some(quantized);
+            let quantized = self.wants_quantized.then_some(coded.quantized);
+            let tiles = coded.tiles;
             self.best = Some((cost, Refined { tiles, quantized }));
         }
         1.0 - cost / least
@@ -222,23 +226,19 @@ impl Search<'_> {
 
     /// Where coding the detail of blocks brought nothing, takes the latent of a picture without
     /// it instead, if that costs less; says whether it does.
-    fn flatten(&mut self, latent: &mut Grid, curvature: &mut Curvature) -> Result<bool> {
+    fn flatten(&mut self, latent: &mut Grid) -> Result<bool> {
         let Some(marked) = self.distortion.hopeless_blocks() else {
             return Ok(false);
         };
-        let Some(kind) = self.encoder.options.rounds().first().copied() else {
-            return Ok(false);
-        };
         let mut flat = self.encoder.analyze_flattened(self.quality, &marked)?;
-        let (tiles, quantized) = self.code(&flat, curvature)?;
-        curvature.frozen = marked;
-        let moves = Move::new(&mut flat, kind, 0);
-        let squared_error = self.distort(&quantized, Some(moves), curvature)?;
-        let is_better = self.judge(0, tiles, quantized, squared_error) > 0.0;
+        let coded = self.code(&flat, true)?;
+        self.curvature.frozen = marked;
+        let squared_error = self.advance(0, &mut flat, &coded)?;
+        let is_better = self.judge(0, coded, squared_error) > 0.0;
         if is_better {
             *latent = flat;
         } else {
-            curvature.frozen.clear();
+            self.curvature.frozen.clear();
         }
         Ok(is_better)
     }
@@ -249,32 +249,43 @@ struct Mover<'a> {
     quality: &'a QualityModel<'a>,
     /// From the normalized latent to targets in quantization steps, by channel.
     factors: &'a [f32],
-    curvature: &'a Curvature,
+    /// Part of the way to the new targets.
     stride: f32,
 }
 
 impl Mover<'_> {
     /// Moves these rows of `latent`; `gradient` is that of the distortion in bits with respect
-    /// to the same rows of `quantized`.
-    fn advance(&self, rows: Range<usize>, latent: &mut Grid, quantized: &Grid, gradient: &[f32]) {
+    /// to the same rows of what it was coded as.
+    fn advance(
+        &self,
+        rows: Range<usize>,
+        latent: &mut Grid,
+        coded: &Coded,
+        gradient: &[f32],
+        curvature: &Curvature,
+    ) {
         let (first, channels) = (rows.start * latent.width, latent.channels);
-        let known = quantized.rows(rows.clone());
-        let positions = latent.rows_mut(rows).chunks_exact_mut(channels).zip(
-            known
-                .chunks_exact(channels)
-                .zip(gradient.chunks_exact(channels)),
-        );
-        for (position, (latent, (known, gradient))) in positions.enumerate() {
+        let known = coded.quantized.rows(rows.clone());
+        let of_rate = coded
+            .rate_gradient
+            .as_ref()
+            .map(|grid| grid.rows(rows.clone()));
+        let positions = latent.rows_mut(rows).par_chunks_exact_mut(channels);
+        positions.enumerate().for_each(|(position, latent)| {
             for (channel, value) in latent.iter_mut().enumerate() {
-                let Some(curvature) = self.curvature.at(first + position, channel) else {
+                let Some(curvature) = curvature.at(first + position, channel) else {
                     continue;
                 };
+                let index = position * channels + channel;
                 let step = self.quality.latent_inverse_gain[channel];
+                let descent = |slope: f32| slope * step / (2.0 * curvature);
+                let of_rate = of_rate.map_or(0.0, |slopes| descent(slopes[index]));
+                let descent =
+                    descent(gradient[index]) + of_rate.clamp(-LARGEST_DETOUR, LARGEST_DETOUR);
+                let wanted = known[index] / step - OVERSHOOT * descent;
                 let target = *value * self.factors[channel];
-                let descent = gradient[channel] * step / (2.0 * curvature);
-                let wanted = known[channel] / step - OVERSHOOT * descent;
                 *value = (target + self.stride * (wanted - target)) / self.factors[channel];
             }
-        }
+        });
     }
 }

@@ -5,6 +5,7 @@
 //! sides; a [`SymbolCoder`] supplies the symbols: computed from the latent when
 //! encoding, read from the stream when decoding.
 
+use super::curvature::TileCurvature;
 use crate::entropy::{
     MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap,
 };
@@ -31,6 +32,8 @@ pub(super) struct CodedTile {
     pub latent: Grid,
     /// Checksum of all symbols in coding order.
     pub checksum: u32,
+    /// What hyper-synthesis made of the hyper-latent.
+    pub features: Features,
 }
 
 /// Codes a tile of `height` x `width` latents (multiples of 4).
@@ -58,6 +61,7 @@ pub(super) fn code_tile(
     Ok(CodedTile {
         latent,
         checksum: checksum.finish(),
+        features,
     })
 }
 
@@ -127,61 +131,65 @@ fn quantize(value: f32) -> i32 {
     (value.round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
 }
 
+/// The symbol of a residual, and what it costs in bits: its rounding, or the next one towards
+/// zero where that costs less in rate and distortion together. `weight` is what a squared error
+/// of one step costs.
+pub(super) fn choose(tables: &ScaleTables, residual: f32, table: u8, weight: f32) -> (i32, f32) {
+    let cost = |symbol: i32| {
+        let error = residual - exact_f32(symbol);
+        tables.bits(table, symbol) + weight * error * error
+    };
+    let nearest = quantize(residual);
+    let of_nearest = cost(nearest);
+    if nearest == 0 {
+        return (nearest, of_nearest);
+    }
+    let smaller = nearest - nearest.signum();
+    let of_smaller = cost(smaller);
+    if of_smaller < of_nearest {
+        (smaller, of_smaller)
+    } else {
+        (nearest, of_nearest)
+    }
+}
+
 /// Marks hyper-latent symbols, which no zero map drops, among recorded symbols.
 const HYPER: u16 = u16::MAX;
 
 /// Computes symbols from a tile's latents and records them.
 pub(super) struct Recorder<'a> {
     tables: &'a ScaleTables,
-    /// Bits that a squared error of one step is worth, by latent channel.
-    bits_per_squared_step: &'a [f32],
+    /// What errors cost.
+    curvature: &'a TileCurvature<'a>,
     /// The hyper-latent in quantization steps.
     hyper: Vec<f32>,
     /// The latent in quantization steps.
     latent: Vec<f32>,
-    /// How much an error counts at each latent position; all the same without.
-    local: Option<Vec<f32>>,
     /// Table, channel and symbol in coding order.
     recorded: Vec<(u8, u16, i32)>,
 }
 
 impl<'a> Recorder<'a> {
     /// Records the symbols of a tile's hyper-latent and latent, both in quantization steps.
-    /// Errors are weighted by channel, and by position where they count unlike.
     pub fn new(
         tables: &'a ScaleTables,
-        (bits_per_squared_step, local): (&'a [f32], Option<Vec<f32>>),
+        curvature: &'a TileCurvature<'a>,
         hyper: Vec<f32>,
         latent: Vec<f32>,
     ) -> Self {
         let recorded = Vec::with_capacity(hyper.len() + latent.len() / 4);
         Self {
             tables,
-            bits_per_squared_step,
+            curvature,
             hyper,
             latent,
-            local,
             recorded,
         }
     }
 
-    /// The symbol of a residual: its rounding, or the next one towards zero where
-    /// that costs less in rate and distortion together.
-    fn choose(&self, residual: f32, table: u8, weight: f32) -> i32 {
-        let nearest = quantize(residual);
-        if nearest == 0 {
-            return 0;
-        }
-        let cost = |symbol: i32| {
-            let error = residual - exact_f32(symbol);
-            self.tables.bits(table, symbol) + weight * error * error
-        };
-        let smaller = nearest - nearest.signum();
-        if cost(smaller) < cost(nearest) {
-            smaller
-        } else {
-            nearest
-        }
+    /// The values that the latent's symbols are chosen for.
+    pub fn targets(&self) -> &[f32] {
+        &self.latent
     }
 
     /// The rANS stream, and a map of the channels with nonzero symbols where
@@ -224,12 +232,10 @@ impl SymbolCoder for Recorder<'_> {
     }
 
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let local = self
-            .local
-            .as_ref()
-            .map_or(1.0, |local| local[index / self.bits_per_squared_step.len()]);
-        let weight = local * self.bits_per_squared_step[channel];
-        let symbol = self.choose(self.latent[index] - mean, table, weight);
+        let weight = self
+            .curvature
+            .at(index / self.curvature.channels(), channel);
+        let (symbol, _) = choose(self.tables, self.latent[index] - mean, table, weight);
         // At most 1024 latent channels (ModelConfig::validate).
         self.recorded
             .push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));

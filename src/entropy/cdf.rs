@@ -12,6 +12,7 @@ use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 use super::escape;
 use super::math;
 use crate::error::{Error, Result};
+use crate::math::exp;
 
 /// Number of scale tables.
 pub const SCALE_LEVELS: usize = 64;
@@ -225,7 +226,7 @@ impl ScaleTables {
 
     /// Standard deviation of table `i`: log-spaced from [`SIGMA_MIN`] at 0 to [`SIGMA_MAX`] at 63.
     pub fn sigma(i: usize) -> f64 {
-        SIGMA_MIN * math::exp(i as f64 * LN_SIGMA_RANGE / (SCALE_LEVELS - 1) as f64)
+        SIGMA_MIN * exp(i as f64 * LN_SIGMA_RANGE / (SCALE_LEVELS - 1) as f64)
     }
 
     /// Number of tables, always [`SCALE_LEVELS`].

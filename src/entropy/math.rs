@@ -4,27 +4,12 @@
 //! specified `+ - * /` in a fixed order, so every machine builds the same tables and
 //! the same rate estimates. Nothing here runs when a file is decoded.
 
-/// High part of ln 2, exact in 33 bits so that `k * LN2_HIGH` is exact.
-const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
-/// ln 2 minus [`LN2_HIGH`].
-const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+use crate::math::exp;
+
 /// 1 / sqrt(2 pi), the standard normal density at 0.
 const DENSITY_AT_ZERO: f64 = 0.398_942_280_401_432_7;
 /// Beyond this many standard deviations the upper tail is below 2^-53 and taken as 0.
 const TAIL_END: f64 = 8.5;
-
-/// `e^x` for `-700 <= x <= 700`, to about one unit in the last place.
-///
-/// `x = k ln 2 + r` with `|r| <= ln 2 / 2`, then the Taylor series of `e^r`.
-pub(super) fn exp(x: f64) -> f64 {
-    let k = (x * std::f64::consts::LOG2_E).round();
-    let r = (x - k * LN2_HIGH) - k * LN2_LOW;
-    // Horner's rule; the first omitted term, r^19 / 19!, is below 2^-85.
-    let series = (1..=18)
-        .rev()
-        .fold(1.0, |sum, n| 1.0 + sum * r / f64::from(n));
-    series * f64::from_bits(((1023 + k as i64) as u64) << 52)
-}
 
 /// Upper tail `P(X > x)` of the standard normal distribution for `x >= 0`.
 ///
@@ -62,14 +47,6 @@ pub(super) fn log2(n: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_agrees_with_the_standard_library() {
-        for i in -4000..=4000 {
-            let x = f64::from(i) * 0.01;
-            assert!((exp(x) / x.exp() - 1.0).abs() < 5e-16, "exp({x})");
-        }
-    }
 
     #[test]
     fn normal_tail_matches_known_values() {

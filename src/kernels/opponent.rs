@@ -216,7 +216,7 @@ impl Kernel for OpponentSlopes<'_> {
 fn light(sample: f32) -> (f32, f32) {
     let value = sample + 0.5;
     #[allow(clippy::manual_clamp)]
-    let inside = value.max(0.0).min(1.0);
+    let inside = value.clamp(0.0, 1.0);
     let base = (inside + 0.055) / 1.055;
     // base^2.4 and its slope 2.4 base^1.4 / 1.055.
     let fifth = fifth_root(base);

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::math;
 
 /// Latents are grouped into this many channel groups and coded in as many steps.
 pub const CONTEXT_STEPS: usize = 4;
@@ -107,10 +108,12 @@ impl ModelConfig {
         }
     }
 
-    /// The Lagrange multiplier of a quality in 0.0..=1.0: log-spaced over the range.
+    /// The Lagrange multiplier of a quality in 0.0..=1.0: log-spaced over the range. The same on
+    /// every machine, because the encoder's choices depend on it.
     #[must_use]
     pub fn lambda(&self, quality: f64) -> f64 {
-        self.lambda_min * (self.lambda_max / self.lambda_min).powf(quality)
+        let range = (self.lambda_max / self.lambda_min).min(f64::MAX);
+        self.lambda_min * math::pow(range, quality)
     }
 
     /// Checks every size against the format's limits.

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::analysis::Analysis;
 use super::config::{ModelConfig, PATCH16};
 use super::context::{ContextState, ContextStep, EntropyParams, Features, context_steps};
+use super::context_gradient::{ContextGradient, ParameterSlopes};
 use super::gains::{Gains, QUALITY_MAX, QualityTables, RowPosition};
 use super::grid::Grid;
 use super::hyperprior::{HyperAnalysis, HyperSynthesis};
@@ -32,6 +33,8 @@ pub struct Inference {
     encoder: OnceLock<EncoderLayers>,
     /// What gradients through the synthesis transform need, made when first used.
     synthesis_gradient: OnceLock<SynthesisGradient>,
+    /// The same through the context model.
+    context_gradient: OnceLock<ContextGradient>,
 }
 
 /// The networks of the encoder.
@@ -70,6 +73,7 @@ impl Inference {
             synthesis: Synthesis::new(&from)?,
             encoder: OnceLock::new(),
             synthesis_gradient: OnceLock::new(),
+            context_gradient: OnceLock::new(),
             weights,
             ranges,
         })
@@ -293,6 +297,22 @@ impl QualityModel<'_> {
     ) -> Result<()> {
         let gradient = self.inference.gradient();
         gradient.stream(latent, &self.gains, patch_gradient, emit)
+    }
+
+    /// The gradient of a cost with respect to the normalized ŷ of a tile, `latent`, as far as its
+    /// later latents are coded under probabilities that depend on its earlier ones: `slopes`
+    /// gives the cost's slopes with respect to the entropy parameters.
+    pub fn context_gradient(
+        &self,
+        features: &Features,
+        latent: &Grid,
+        slopes: &mut ParameterSlopes<'_>,
+    ) -> Grid {
+        let inference = self.inference;
+        let gradient = inference
+            .context_gradient
+            .get_or_init(|| ContextGradient::new(&inference.weights));
+        gradient.run(features, latent, slopes)
     }
 
     /// [`synthesis_gradient`](Self::synthesis_gradient) through the linear path alone: an

@@ -9,6 +9,7 @@
 mod analysis;
 pub mod config;
 pub mod context;
+mod context_gradient;
 mod device;
 pub mod gains;
 pub mod grid;
