@@ -1,4 +1,5 @@
 // Every kernel, as one module.
 #include "exact.cu"
+#include "integer.cu"
 #include "optimizer.cu"
 #include "train.cu"

@@ -7,11 +7,6 @@
 
 // Outputs per panel of packed weights (pointwise.rs).
 #define PANEL 32
-// Pixels and outputs of the tile that a block of threads computes, and inputs per stage of it.
-#define TILE 64
-#define STAGE 16
-// Each thread computes 4 pixels x 4 outputs.
-#define EACH 4
 
 // Pointwise convolution of `n` pixels, `p` inputs to `q` outputs; `a` [n, p]; `b` the packed
 // weights, panels [ceil(q / 32), p, 32] and then the bias, padded to whole panels; `c` [n, q] is

@@ -1,8 +1,8 @@
 //! The kernels on NVIDIA GPUs.
 //!
-//! The sources (`.cu`) are compiled to PTX when the feature `cuda` is on. Those of `exact.cu` give the bits
-//! of the CPU's kernels; those of `train.cu` and `optimizer.cu` need not. The tests compile the same sources
-//! as C++ and run them on the CPU, so that they are checked on machines without a GPU too.
+//! The sources (`.cu`) are compiled to PTX when the feature `cuda` is on. Those of `exact.cu` and
+//! `integer.cu` give the bits of the CPU's kernels; those of `train.cu` and `optimizer.cu` need not. The tests
+//! compile the same sources as C++ and run them on the CPU, so that they are checked on machines without a GPU too.
 //!
 //! These are the only kernels that know candle: its device, its stream and its memory.
 
@@ -24,7 +24,8 @@ pub const THREADS: usize = 256;
 /// Channels that a block of threads sums up, in the kernels that sum over pixels.
 pub const SUM_COLUMNS: usize = 32;
 
-/// Pixels and outputs of the tile that a block of threads computes in `exact_pointwise`.
+/// Pixels and outputs of the tile that a block of threads computes in `exact_pointwise` and
+/// `integer_pointwise`.
 pub const TILE: usize = 64;
 
 /// How many blocks of threads a kernel is launched on.
