@@ -33,7 +33,7 @@ impl Scale {
 
     /// Steps per unit: the power of two `1 / value`.
     pub fn inverse(self) -> f32 {
-        f32::from_bits((2 * 127 << 23) - self.0.to_bits())
+        f32::from_bits(((2 * 127) << 23) - self.0.to_bits())
     }
 }
 

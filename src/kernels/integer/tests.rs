@@ -222,7 +222,7 @@ fn pointwise_equals_plain_loop() {
         (sizes[0], sizes[1], sizes[2])
     }));
     for (pixels, inputs, outputs) in shapes {
-        let layer = random.layer(inputs, outputs, random.0 % 4 == 0);
+        let layer = random.layer(inputs, outputs, random.0.is_multiple_of(4));
         let x = random.integers(pixels * inputs);
         let values = random.integers(pixels * outputs);
         let residual = Residual {
