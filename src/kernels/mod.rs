@@ -22,6 +22,7 @@ pub mod integer;
 mod lanes;
 #[cfg(feature = "mimalloc")]
 pub mod memory;
+pub(crate) mod opponent;
 mod peak;
 pub mod pixels;
 pub mod pointwise;

@@ -11,6 +11,7 @@ mod psnr;
 #[cfg(feature = "cli")]
 mod ssimulacra2;
 pub mod structure;
+pub mod visual;
 
 use crate::error::{Error, Result};
 

@@ -31,6 +31,11 @@ pub struct Batch {
     pub positions: Vec<RowPosition>,
     /// Lagrange multiplier of each sample.
     pub lambdas: Vec<f64>,
+    /// Share of the visual error in the distortion, see [`TrainConfig::visual_share`].
+    pub visual_share: f64,
+    /// Where the symbols are those that an encoder chooses instead of rounded residuals: the squared norm of each latent
+    /// channel's patch in the linear path.
+    pub patch_norms: Option<Vec<f32>>,
     /// Quantization of the rate term.
     pub quantization: Quantization,
     /// Pixels per sample.
@@ -124,6 +129,8 @@ impl Batch {
             patches: self.patches.narrow(0, start, end - start)?,
             positions: self.positions[start..end].to_vec(),
             lambdas: self.lambdas[start..end].to_vec(),
+            visual_share: self.visual_share,
+            patch_norms: self.patch_norms.clone(),
             quantization,
             pixels: self.pixels,
         })
@@ -144,6 +151,8 @@ impl Batch {
                 .map(|q| RowPosition::new(stored_quality(*q), rows))
                 .collect(),
             lambdas: qualities.iter().map(|q| config.model.lambda(*q)).collect(),
+            visual_share: config.visual_share,
+            patch_norms: None,
             quantization,
             pixels: side * side,
         }

@@ -25,6 +25,12 @@ pub struct TrainConfig {
     pub large_batch: usize,
     /// Side of a crop there in pixels (multiple of 64).
     pub large_crop: usize,
+    /// Fraction of the steps, at the end, in which synthesis and context model see the symbols that an encoder chooses
+    /// by rate and distortion, instead of rounded residuals (0: none do).
+    pub chosen_fraction: f64,
+    /// Share of the visual error (what SSIMULACRA2 sees) in the distortion; the rest is squared error, which is all
+    /// of it at 0. Both count the same in the mean, so that the quality dial keeps its meaning.
+    pub visual_share: f64,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Factor on the learning rate of the linear path, whose weights start right
@@ -62,6 +68,8 @@ impl Default for TrainConfig {
             large_fraction: 0.0,
             large_batch: 4,
             large_crop: 512,
+            chosen_fraction: 0.0,
+            visual_share: 0.0,
             learning_rate: 8e-4,
             linear_rate: 0.01,
             matrix_rate: 1.0,
@@ -153,6 +161,8 @@ impl TrainConfig {
             ("min_scale", self.min_scale, 0.1),
             ("decay_fraction", self.decay_fraction, 0.0),
             ("large_fraction", self.large_fraction, 0.0),
+            ("chosen_fraction", self.chosen_fraction, 0.0),
+            ("visual_share", self.visual_share, 0.0),
             ("ema_decay", self.ema_decay, 0.0),
             ("weight_decay", self.weight_decay, 0.0),
         ] {
@@ -182,14 +192,24 @@ impl TrainConfig {
 
     /// Crops of a step, and their side in pixels.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn samples_at(&self, step: u64) -> (usize, usize) {
-        let left = self.steps.saturating_sub(step) as f64;
-        if left <= self.steps as f64 * self.large_fraction {
+        if self.is_among_last(step, self.large_fraction) {
             (self.large_batch, self.large_crop)
         } else {
             (self.batch, self.crop)
         }
+    }
+
+    /// Whether a step uses the symbols that an encoder chooses.
+    #[must_use]
+    pub fn chooses_symbols_at(&self, step: u64) -> bool {
+        self.is_among_last(step, self.chosen_fraction)
+    }
+
+    /// Whether a step belongs to the last `fraction` of them.
+    #[allow(clippy::cast_precision_loss)]
+    fn is_among_last(&self, step: u64, fraction: f64) -> bool {
+        self.steps.saturating_sub(step) as f64 <= self.steps as f64 * fraction
     }
 
     /// The learning rate of a step: warm-up, constant, then a linear fall to 1 %.

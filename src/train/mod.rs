@@ -19,6 +19,7 @@ pub mod parameters;
 pub mod principal;
 pub mod run;
 pub mod tables;
+pub mod visual;
 mod window;
 
 pub use config::TrainConfig;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::optimizer::{Gradients, Optimizer};
 use crate::error::{Error, Result};
-use crate::model::config::LayerKind;
+use crate::model::config::{LayerKind, PATCH16};
 use crate::model::tape::{self, add_in_place};
 use crate::model::weights::FlatTensors;
 use crate::model::{Mode, ModelConfig, Network, Weights};
@@ -83,6 +83,24 @@ impl Parameters {
             Ok((path, sum))
         };
         of_parts.into_par_iter().map(sum).collect()
+    }
+
+    /// Squared norm of each latent channel's patch in the linear path: how much an error in it shows in the picture.
+    ///
+    /// # Errors
+    /// When the path's weights cannot be read back from a GPU.
+    pub fn patch_norms(&self) -> Result<Vec<f32>> {
+        let channels = self.config.latent_channels;
+        let mut norms = vec![0.0; channels];
+        if let Some(linear) = self.variables.get("synthesis.linear") {
+            let weights: Vec<f32> = linear.as_tensor().to_vec1()?;
+            for row in weights.chunks_exact(channels).take(PATCH16) {
+                for (norm, weight) in norms.iter_mut().zip(row) {
+                    *norm += weight * weight;
+                }
+            }
+        }
+        Ok(norms)
     }
 
     /// One variable's gradient, if it has one.

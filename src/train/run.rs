@@ -230,7 +230,10 @@ impl Run {
     /// One optimizer step; `window` gets its numbers.
     fn one_step(&mut self, source: &CropSource<'_>, window: &mut Window) -> Result<StepOutcome> {
         let mut clock = Clock::start();
-        let batch = Batch::random(&self.config, source, self.step)?;
+        let mut batch = Batch::random(&self.config, source, self.step)?;
+        if self.config.chooses_symbols_at(self.step) {
+            batch.patch_norms = Some(self.parameters.patch_norms()?);
+        }
         let data = clock.lap();
         let Passes {
             stores,
@@ -321,7 +324,7 @@ impl Run {
         let lr = self.config.learning_rate_at(self.step);
         writeln!(
             self.log,
-            "train\t{}\t{loss:.5}\t{bpp:.5}\t{psnr:.4}\t{norm:.4}\t{lr:.3e}\t{rate:.3}\t{}",
+            "train\t{}\t{loss:.5}\t{bpp:.5}\t{psnr:.4}\t{norm:.4}\t{lr:.3e}\t{rate:.3}\t{}\t",
             self.step, self.optimizer.skipped
         )?;
         let progress = Some(Event::Progress {
@@ -387,8 +390,8 @@ impl Run {
             let point = validate_at(network, &self.config, crops, quality, &self.device)?;
             writeln!(
                 &self.log,
-                "{kind}\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t",
-                self.step, point.loss, point.bpp, point.psnr
+                "{kind}\t{}\t{:.5}\t{:.5}\t{:.4}\t{quality}\t\t\t\t{:.4}",
+                self.step, point.loss, point.bpp, point.psnr, point.visual
             )?;
             points.push(point);
         }
@@ -492,12 +495,14 @@ fn validate_at(
         sums.loss += f64::from(losses.loss.to_scalar::<f32>()?) * n;
         sums.bpp += f64::from(losses.bpp.sum_all()?.to_scalar::<f32>()?);
         sums.psnr += f64::from(psnrs(&losses.mse)?.sum_all()?.to_scalar::<f32>()?);
+        sums.visual += f64::from(losses.visual.sum_all()?.to_scalar::<f32>()?);
     }
     let n = crops.len() as f64;
     Ok(Point {
         loss: sums.loss / n,
         bpp: sums.bpp / n,
         psnr: sums.psnr / n,
+        visual: sums.visual / n,
     })
 }
 
@@ -521,17 +526,18 @@ fn open_log(out: &Path, resume: bool) -> Result<File> {
     let mut log = File::create(path)?;
     writeln!(
         log,
-        "kind\tstep\tloss\trate_bpp\tpsnr_db\tgradient_norm_or_quality\tlearning_rate\tsteps_per_s\tskipped"
+        "kind\tstep\tloss\trate_bpp\tpsnr_db\tgradient_norm_or_quality\tlearning_rate\tsteps_per_s\tskipped\tvisual_error"
     )?;
     Ok(log)
 }
 
-/// Loss, bits per pixel and PSNR.
+/// Loss, bits per pixel, PSNR and visual error.
 #[derive(Debug, Default, Clone, Copy)]
 struct Point {
     loss: f64,
     bpp: f64,
     psnr: f64,
+    visual: f64,
 }
 
 /// What [`Run::log_progress`] found.

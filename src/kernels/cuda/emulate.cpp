@@ -73,6 +73,7 @@ static const struct {
     ENTRY(quantize),
     ENTRY(add),
     ENTRY(rate),
+    ENTRY(rate_choices),
     ENTRY(rate_gradients),
     ENTRY(scale_samples),
 };

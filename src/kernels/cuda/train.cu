@@ -275,7 +275,25 @@ KERNEL(rate)
     out[i] = -log2f(fmaxf(bound, MIN_PROBABILITY));
 }
 
-// Gradients of the above with respect to the residual, out [0..n], and the index, out [n..2n].
+__device__ inline float cost(float residual, float symbol, float inv_sigma, float weight)
+{
+    const float error = residual - symbol;
+    const float chance = fmaxf(probability(fabsf(symbol), inv_sigma), MIN_PROBABILITY);
+    return -log2f(chance) + weight * error * error;
+}
+
+// The symbols that an encoder chooses for residuals `a` at scale indices `b`, where an error of one step is worth `c`
+// bits: `n` values.
+KERNEL(rate_choices)
+{
+    const unsigned i = THREAD;
+    if (i >= n) return;
+    const float inv_sigma = inverse_sigma(b[i]), nearest = rintf(a[i]);
+    const float smaller = nearest - (float)((nearest > 0.0f) - (nearest < 0.0f));
+    out[i] = cost(a[i], smaller, inv_sigma, c[i]) < cost(a[i], nearest, inv_sigma, c[i]) ? smaller : nearest;
+}
+
+// Gradients of `rate` with respect to the residual, out [0..n], and the index, out [n..2n].
 KERNEL(rate_gradients)
 {
     const unsigned i = THREAD;

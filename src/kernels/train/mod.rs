@@ -41,7 +41,7 @@ pub use pointwise::{
     pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32,
     pointwise_param_len,
 };
-pub use rate::{Scales, rate_bits, rate_gradients};
+pub use rate::{Scales, chosen_symbols, rate_bits, rate_gradients};
 pub use scratch::unwritten;
 pub use update::{Descent, descend, momentum, square_sum};
 

@@ -62,6 +62,51 @@ pub fn rate_gradients(scales: Scales, v: &[f32], s: &[f32], gv: &mut [f32], gs: 
     });
 }
 
+/// Writes the symbol that an encoder chooses for each residual `v` at scale index `s`, where an error of one step is
+/// worth `w` bits: the rounded residual, or its neighbor towards zero where that costs less in bits and error
+/// together. Parallel.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn chosen_symbols(scales: Scales, v: &[f32], s: &[f32], w: &[f32], symbols: &mut [f32]) {
+    assert!(
+        v.len() == s.len() && v.len() == w.len() && v.len() == symbols.len(),
+        "rate: lengths differ"
+    );
+    let values = v.par_chunks(TASK).zip(s.par_chunks(TASK));
+    let weighted = values.zip(w.par_chunks(TASK));
+    weighted
+        .zip(symbols.par_chunks_mut(TASK))
+        .for_each(|(((v, s), w), symbols)| {
+            let choices = Choices {
+                scales,
+                v,
+                s,
+                w,
+                symbols,
+            };
+            Engine::best().run(choices);
+        });
+}
+
+struct Choices<'a> {
+    scales: Scales,
+    v: &'a [f32],
+    s: &'a [f32],
+    w: &'a [f32],
+    symbols: &'a mut [f32],
+}
+
+impl Task for Choices<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let values = self.v.iter().zip(self.s).zip(self.w);
+        for (symbol, ((v, s), w)) in self.symbols.iter_mut().zip(values) {
+            *symbol = self.scales.choice(*v, *s, *w);
+        }
+    }
+}
+
 struct Bits<'a> {
     scales: Scales,
     v: &'a [f32],
@@ -111,6 +156,20 @@ impl Scales {
         } else {
             MIN_PROBABILITY
         })
+    }
+
+    /// The symbol that costs less, of the rounded residual and its neighbor towards zero.
+    #[inline(always)]
+    fn choice(self, v: f32, s: f32, w: f32) -> f32 {
+        let nearest = v.round_ties_even();
+        let sign = f32::from(nearest > 0.0) - f32::from(nearest < 0.0);
+        let smaller = nearest - sign;
+        let cost = |symbol: f32| self.bits(symbol, s) + w * (v - symbol) * (v - symbol);
+        if cost(smaller) < cost(nearest) {
+            smaller
+        } else {
+            nearest
+        }
     }
 
     /// Derivatives with respect to the residual and the scale index.
@@ -311,6 +370,25 @@ mod tests {
                     "ds at {v} {s}: {ds} {ns}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn choices_weigh_bits_against_errors() {
+        // At a small scale a one costs many bits: only a heavy error buys it.
+        assert_eq!(SCALES.choice(0.8, 10.0, 1.0), 0.0);
+        assert_eq!(SCALES.choice(-0.8, 10.0, 100.0), -1.0);
+        assert_eq!(SCALES.choice(0.4, 10.0, 100.0), 0.0);
+        // At a large one neighbors cost nearly the same.
+        assert_eq!(SCALES.choice(-7.6, 60.0, 1.0), -8.0);
+        for v in [-5.4f32, -1.6, 0.7, 2.5] {
+            let cost = |k: f32| SCALES.bits(k, 25.0) + 3.0 * (v - k) * (v - k);
+            let (nearest, found) = (v.round_ties_even(), SCALES.choice(v, 25.0, 3.0));
+            let smaller = nearest - nearest.signum();
+            assert!(
+                cost(found) <= cost(nearest).min(cost(smaller)),
+                "{v}: {found}"
+            );
         }
     }
 

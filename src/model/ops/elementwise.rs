@@ -395,6 +395,7 @@ mod tests {
             let indices = ((&y + 2.5)? * 14.0)?;
             rate::bits_call(x.shape()).run([&x, &indices])?;
             rate::bits_gradients(&x, &indices)?;
+            rate::choices_call(x.shape()).run([&(&x * 3.0)?, &indices, &y.sqr()?])?;
             Ok(())
         })
     }

@@ -9,7 +9,7 @@ use candle_core::{Result, Shape, Tensor};
 
 use super::super::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
 use super::call::{Call, OnCpu};
-use crate::kernels::train::{Scales, rate_bits, rate_gradients};
+use crate::kernels::train::{Scales, chosen_symbols, rate_bits, rate_gradients};
 
 const SCALES: Scales = Scales {
     log_step: LOG_STEP as f32,
@@ -22,6 +22,14 @@ pub(super) fn bits_call(residuals: &Shape) -> Call {
     let on_cpu: OnCpu = |inputs, _, out| rate_bits(SCALES, inputs[0], inputs[1], out);
     let sizes = [residuals.elem_count(), 0, 0, 0, 0];
     Call::new("rate", on_cpu, sizes, residuals)
+}
+
+/// The symbols that an encoder chooses: `(residuals, scale indices, bits that an error of one step is worth)`.
+pub(super) fn choices_call(residuals: &Shape) -> Call {
+    let on_cpu: OnCpu =
+        |inputs, _, out| chosen_symbols(SCALES, inputs[0], inputs[1], inputs[2], out);
+    let sizes = [residuals.elem_count(), 0, 0, 0, 0];
+    Call::new("rate_choices", on_cpu, sizes, residuals)
 }
 
 /// Gradients of the bits with respect to residuals and scale indices.

@@ -177,6 +177,15 @@ pub fn rate(residual: &Tensor, scale: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// The symbols that an encoder chooses for residuals at scale indices, where an error of one step is worth `weight`
+/// bits; all of one shape. Without gradient.
+///
+/// # Errors
+/// When an operation fails.
+pub fn chosen_symbols(residual: &Tensor, scale: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    rate::choices_call(residual.shape()).run([residual, scale, weight])
+}
+
 /// Sum of squared differences of each sample: `(x̂ [b, ...], x [b, ...]) -> [b]`;
 /// the second argument has no gradient.
 ///

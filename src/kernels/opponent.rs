@@ -1,0 +1,319 @@
+//! Colors as the visual error compares them: light from sRGB samples, the opponent planes of XYB from light, and
+//! gradients back through both.
+//!
+//! Roots are found by Newton's steps and every operation is rounded alone, so every path gives the same bits.
+
+use rayon::prelude::*;
+
+use super::dispatch::{self, Kernel};
+use super::lanes::Lanes;
+
+/// Pixels that are computed at once.
+const CHUNK: usize = 1 << 12;
+
+/// Light that the receptors of XYB take in, by red, green and blue.
+const ABSORBANCE: [[f32; 3]; 3] = [
+    [0.3, 0.622, 0.078],
+    [0.23, 0.692, 0.078],
+    [0.243_422_69, 0.204_767_44, 0.551_809_87],
+];
+
+/// Added to it.
+const BIAS: f32 = 0.003_793_073_3;
+
+/// The cube root of [`BIAS`].
+const BIAS_ROOT: f32 = 0.155_954_2;
+
+/// Three planes of one size.
+pub type Planes = [Vec<f32>; 3];
+
+/// Red, green and blue `[pixels, 3]` (sRGB samples in -0.5..=0.5, clipped beyond) as planes of linear light, 0 to 1.
+pub fn light_planes(rgb: &[f32]) -> Planes {
+    [0, 1, 2].map(|channel| {
+        let mut plane: Vec<f32> = rgb.chunks_exact(3).map(|pixel| pixel[channel]).collect();
+        let path = dispatch::active();
+        (plane.par_chunks_mut(CHUNK)).for_each(|values| {
+            dispatch::run(
+                path,
+                Light {
+                    values,
+                    slopes: None,
+                },
+            )
+        });
+        plane
+    })
+}
+
+/// Turns the gradient with respect to light (planes) into that with respect to the samples `rgb` `[pixels, 3]`.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn light_gradient(rgb: &[f32], of_light: &Planes, gradient: &mut [f32]) {
+    assert_eq!(rgb.len(), gradient.len(), "opponent: lengths");
+    let path = dispatch::active();
+    for (channel, of_light) in of_light.iter().enumerate() {
+        assert_eq!(rgb.len(), 3 * of_light.len(), "opponent: lengths");
+        let pixels = gradient
+            .par_chunks_mut(3 * CHUNK)
+            .zip(rgb.par_chunks(3 * CHUNK));
+        pixels
+            .zip(of_light.par_chunks(CHUNK))
+            .for_each(|((gradient, rgb), of_light)| {
+                let mut values: Vec<f32> =
+                    rgb.chunks_exact(3).map(|pixel| pixel[channel]).collect();
+                let mut slopes = of_light.to_vec();
+                let (values, slopes_of) = (&mut values[..], Some(&mut slopes[..]));
+                dispatch::run(
+                    path,
+                    Light {
+                        values,
+                        slopes: slopes_of,
+                    },
+                );
+                for (to, slope) in gradient.chunks_exact_mut(3).zip(slopes) {
+                    to[channel] = slope;
+                }
+            });
+    }
+}
+
+/// The opponent planes of planes of light, moved and stretched to about 0 to 1: red against green (X), brightness (Y),
+/// blue against brightness (B).
+pub fn opponent_planes(light: &Planes) -> Planes {
+    let mut planes = light.clone();
+    each_chunk(&mut planes, |path, values| {
+        dispatch::run(path, Opponent(values))
+    });
+    planes
+}
+
+/// Turns the gradient with respect to the opponent planes into that with respect to `light`, in whose place it stands
+/// afterwards. Planes without values have no gradient.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn opponent_gradient(light: &mut Planes, of_planes: &Planes) {
+    let zeros = vec![0.0; CHUNK.min(light[0].len())];
+    for plane in of_planes {
+        assert!(
+            plane.is_empty() || plane.len() == light[0].len(),
+            "opponent: lengths"
+        );
+    }
+    let path = dispatch::active();
+    let [red, green, blue] = light;
+    let chunks = red
+        .par_chunks_mut(CHUNK)
+        .zip(green.par_chunks_mut(CHUNK))
+        .zip(blue.par_chunks_mut(CHUNK));
+    chunks.enumerate().for_each(|(at, ((red, green), blue))| {
+        let length = red.len();
+        let part = |plane: &Vec<f32>| -> Vec<f32> {
+            plane
+                .get(at * CHUNK..at * CHUNK + length)
+                .unwrap_or(&zeros[..length])
+                .to_vec()
+        };
+        let [x, y, b] = [0, 1, 2].map(|plane| part(&of_planes[plane]));
+        dispatch::run(
+            path,
+            OpponentSlopes {
+                light: [red, green, blue],
+                slopes: [&x, &y, &b],
+            },
+        );
+    });
+}
+
+fn each_chunk(
+    planes: &mut Planes,
+    function: impl Fn(dispatch::KernelPath, [&mut [f32]; 3]) + Sync,
+) {
+    let path = dispatch::active();
+    let [a, b, c] = planes;
+    let chunks = a
+        .par_chunks_mut(CHUNK)
+        .zip(b.par_chunks_mut(CHUNK))
+        .zip(c.par_chunks_mut(CHUNK));
+    chunks.for_each(|((a, b), c)| function(path, [a, b, c]));
+}
+
+/// Samples become light; where slopes are given, these are multiplied by the light's slope instead.
+struct Light<'a> {
+    values: &'a mut [f32],
+    slopes: Option<&'a mut [f32]>,
+}
+
+impl Kernel for Light<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        match self.slopes {
+            None => self
+                .values
+                .iter_mut()
+                .for_each(|value| *value = light(*value).0),
+            Some(slopes) => {
+                for (slope, value) in slopes.iter_mut().zip(&*self.values) {
+                    *slope *= light(*value).1;
+                }
+            }
+        }
+    }
+}
+
+/// Planes of light become opponent planes.
+struct Opponent<'a>([&'a mut [f32]; 3]);
+
+impl Kernel for Opponent<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        let [red, green, blue] = self.0;
+        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+            let [long, middle, short] = receptors([*red, *green, *blue]);
+            let (long, middle, short) = (long - BIAS_ROOT, middle - BIAS_ROOT, short - BIAS_ROOT);
+            let bright = 0.5 * (long + middle);
+            *red = 7.0 * (long - middle) + 0.42;
+            *green = bright + 0.01;
+            *blue = short - bright + 0.55;
+        }
+    }
+}
+
+/// Planes of light become the gradient with respect to them, from that with respect to the opponent planes.
+struct OpponentSlopes<'a> {
+    light: [&'a mut [f32]; 3],
+    slopes: [&'a [f32]; 3],
+}
+
+impl Kernel for OpponentSlopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        let ([red, green, blue], [x, y, b]) = (self.light, self.slopes);
+        let slopes = x.iter().zip(y).zip(b);
+        for (((red, green), blue), ((x, y), b)) in red.iter_mut().zip(green).zip(blue).zip(slopes) {
+            let roots = receptors([*red, *green, *blue]);
+            let bright = 0.5 * (y - b);
+            let of_roots = [bright + 7.0 * x, bright - 7.0 * x, *b];
+            let of = |i: usize| of_roots[i] / (3.0 * roots[i] * roots[i]);
+            let (long, middle, short) = (of(0), of(1), of(2));
+            let mix = |i: usize| {
+                ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle + ABSORBANCE[2][i] * short
+            };
+            (*red, *green, *blue) = (mix(0), mix(1), mix(2));
+        }
+    }
+}
+
+/// The light of an sRGB sample in -0.5..=0.5, and its slope; beyond that range it is clipped.
+#[inline(always)]
+fn light(sample: f32) -> (f32, f32) {
+    let value = sample + 0.5;
+    let inside = value.max(0.0).min(1.0);
+    let base = (inside + 0.055) / 1.055;
+    // base^2.4 and its slope 2.4 base^1.4 / 1.055.
+    let fifth = fifth_root(base);
+    let power = base * (fifth * fifth);
+    let is_dark = inside <= 0.040_45;
+    let light = if is_dark {
+        inside / 12.92
+    } else {
+        base * power
+    };
+    let slope = if is_dark {
+        1.0 / 12.92
+    } else {
+        2.4 / 1.055 * power
+    };
+    (light, if value == inside { slope } else { 0.0 })
+}
+
+/// The cube roots of what the receptors take in.
+#[inline(always)]
+fn receptors([red, green, blue]: [f32; 3]) -> [f32; 3] {
+    ABSORBANCE.map(|mix| cube_root(mix[0] * red + mix[1] * green + mix[2] * blue + BIAS))
+}
+
+/// The cube root of a positive number.
+#[inline(always)]
+fn cube_root(x: f32) -> f32 {
+    // A third of the exponent is within a few percent; Newton's steps square the error.
+    let mut root = f32::from_bits(x.to_bits() / 3 + 709_921_077);
+    for _ in 0..3 {
+        root -= (root - x / (root * root)) * (1.0 / 3.0);
+    }
+    root
+}
+
+/// The fifth root of a positive number.
+#[inline(always)]
+fn fifth_root(x: f32) -> f32 {
+    let mut root = f32::from_bits(x.to_bits() / 5 + 851_982_320);
+    for _ in 0..3 {
+        let square = root * root;
+        root -= (root - x / (square * square)) * 0.2;
+    }
+    root
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_roots() {
+        for x in [1e-3f32, 0.003_793, 0.05, 0.3, 0.999, 1.0, 1.1] {
+            assert!((cube_root(x) - x.cbrt()).abs() < 2e-7 * x.cbrt(), "{x}");
+            assert!(
+                (fifth_root(x) - x.powf(0.2)).abs() < 4e-7 * x.powf(0.2),
+                "{x}"
+            );
+        }
+        assert!((BIAS_ROOT - BIAS.cbrt()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn light_is_that_of_srgb() {
+        for byte in 0..=255u8 {
+            let value = f32::from(byte) / 255.0;
+            let want = if value <= 0.040_45 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            };
+            assert!((light(value - 0.5).0 - want).abs() < 1e-6, "{byte}");
+        }
+        assert_eq!(light(0.7), (light(0.5).0, 0.0));
+    }
+
+    #[test]
+    fn all_paths_give_the_same_bits() {
+        let pixels = CHUNK + 7;
+        let rgb: Vec<f32> = (0..3 * pixels)
+            .map(|i| (i * i % 1009) as f32 / 900.0 - 0.55)
+            .collect();
+        let all = |path: dispatch::KernelPath| {
+            let mut values = rgb.clone();
+            dispatch::run(
+                path,
+                Light {
+                    values: &mut values,
+                    slopes: None,
+                },
+            );
+            let (red, rest) = values.split_at_mut(pixels);
+            let (green, blue) = rest.split_at_mut(pixels);
+            dispatch::run(path, Opponent([red, green, blue]));
+            values
+        };
+        for path in dispatch::available() {
+            assert!(all(path) == all(dispatch::KernelPath::Portable), "{path}");
+        }
+    }
+}
