@@ -1,12 +1,15 @@
-//! The exact kernels beside candle's matrix product and the fused
-//! multiply-adds that one core can do, all on one thread.
+//! The exact kernels beside candle's matrix product, and the products that one
+//! core can do, all on one thread.
 //!
-//! `cargo bench --bench kernels`; throughput is floating-point operations
-//! (criterion prints `Gelem/s`: read GFLOP/s), and bytes for the depthwise
-//! convolution. `peak` is a loop on registers alone; compare medians. Memory comes
-//! from the allocator of the program, which asks the system for large pages: with
-//! small ones, address translation costs a quarter of the speed.
+//! `cargo bench --bench kernels`; throughput is operations, two per product
+//! (criterion prints `Gelem/s`: read GFLOP/s or GOP/s), and bytes for the
+//! depthwise convolution. `peak` and `integer peak` are loops on registers alone;
+//! the share of its peak that each path reaches on integers is printed at the end.
+//! Compare medians. Memory comes from the allocator of the program, which asks the
+//! system for large pages: with small ones, address translation costs a quarter of
+//! the speed.
 
+use aec::kernels::integer::{self, Output, Rescale, Residual, Scale};
 use aec::kernels::{
     PackedBlock, PackedDepthwise, PackedPointwise, block, depthwise3x3, dispatch, fma_peak,
     pointwise,
@@ -52,15 +55,115 @@ fn packed_depthwise(channels: usize) -> PackedDepthwise {
     PackedDepthwise::new(channels, &values(9 * channels, 0.3), &values(channels, 0.5))
 }
 
+/// Weights and inputs of any size.
+fn integers(count: usize) -> Vec<i16> {
+    let values = values(count, 32_768.0).into_iter();
+    values.map(|value| value as i16).collect()
+}
+
+fn weights(count: usize) -> Vec<i8> {
+    let values = integers(count).into_iter();
+    values.map(|value| (value >> 10) as i8).collect()
+}
+
+/// Multipliers that bring sums into the range of the steps of [`scale`].
+fn rescale(inputs: usize, outputs: usize) -> Rescale {
+    let multiplier = values(outputs, 2e-6 / (inputs as f32).sqrt());
+    Rescale::new(&multiplier, &values(outputs, 0.5)).expect("small numbers")
+}
+
+fn scale() -> Scale {
+    Scale::from_exponent(-12).expect("a small exponent")
+}
+
+fn integer_layer(inputs: usize, outputs: usize) -> integer::Pointwise {
+    let weights = integer::PackedPointwise::new(inputs, outputs, &weights(inputs * outputs));
+    let weights = weights.expect("small sums");
+    integer::Pointwise::new(weights, rescale(inputs, outputs)).expect("the sizes agree")
+}
+
+fn integer_depthwise(channels: usize) -> integer::Depthwise {
+    let weights = integer::PackedDepthwise::new(channels, &weights(9 * channels));
+    let weights = weights.expect("the sizes agree");
+    integer::Depthwise::new(weights, rescale(9, channels)).expect("the sizes agree")
+}
+
+fn integer_block(channels: usize) -> integer::Block {
+    integer::Block {
+        w1: integer_layer(channels, channels),
+        dw: integer_depthwise(channels),
+        w2: integer_layer(channels, channels),
+        w3: integer_layer(channels, 2 * channels),
+        w4: integer_layer(2 * channels, channels),
+        input: scale(),
+        first: scale(),
+        depthwise: scale(),
+        middle: scale(),
+        hidden: scale(),
+        output: scale(),
+    }
+}
+
+/// Prints operations per second of a pointwise layer and of a block on every
+/// path, and their shares of the path's peak: the best of a few runs each.
+fn print_shares() {
+    let (height, width, channels) = (64, 64, 256);
+    let pixels = height * width;
+    let (layer, block) = (integer_layer(channels, channels), integer_block(channels));
+    let (x, mut out) = (integers(pixels * channels), vec![0; pixels * channels]);
+    let usual = dispatch::active();
+    for path in dispatch::available() {
+        dispatch::force(path).expect("it is available");
+        let peak = best(|| integer::peak(PEAK_ROUNDS / 10).0);
+        let of_layer = best(|| {
+            let out = Output::Integer(&mut out, scale());
+            integer::pointwise(&x, &layer, true, None, out);
+            (2 * pixels * channels * channels) as u64
+        });
+        let of_block = best(|| {
+            integer::block(&x, height, width, &block, &mut out);
+            block_operations(height, width, channels)
+        });
+        let share = |speed: f64| 100.0 * speed / peak;
+        println!(
+            "{path}: peak {peak:.0} GOP/s, pointwise {of_layer:.0} ({:.0} %), block {of_block:.0} ({:.0} %)",
+            share(of_layer),
+            share(of_block),
+        );
+    }
+    dispatch::force(usual).expect("it was in use");
+}
+
+/// Billions of operations per second, the best of a few runs of `work`, which
+/// returns the number of operations.
+fn best(mut work: impl FnMut() -> u64) -> f64 {
+    let mut run = || {
+        let start = std::time::Instant::now();
+        let operations = work();
+        operations as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..10).map(|_| run()).fold(0.0, f64::max)
+}
+
+fn block_operations(height: usize, width: usize, channels: usize) -> u64 {
+    (height * width * (12 * channels * channels + 18 * channels)) as u64
+}
+
 fn bench_peak(group: &mut BenchmarkGroup<'_, WallTime>) {
     let (operations, _) = fma_peak(PEAK_ROUNDS);
     group.throughput(Throughput::Elements(operations));
     group.bench_function(BenchmarkId::new("peak", dispatch::active()), |bencher| {
         bencher.iter(|| fma_peak(black_box(PEAK_ROUNDS)));
     });
+    let (operations, _) = integer::peak(PEAK_ROUNDS);
+    group.throughput(Throughput::Elements(operations));
+    let id = BenchmarkId::new("integer peak", dispatch::active());
+    group.bench_function(id, |bencher| {
+        bencher.iter(|| integer::peak(black_box(PEAK_ROUNDS)));
+    });
 }
 
-/// Ours, candle's and the peak, side by side.
+/// Ours, candle's and the peaks, side by side.
 fn bench_pointwise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pointwise");
     bench_peak(&mut group);
@@ -77,6 +180,7 @@ fn bench_pointwise(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("ours", &name), |bencher| {
                 bencher.iter(|| pointwise(black_box(&x), &weights, false, None, &mut out));
             });
+            bench_integer_pointwise(&mut group, &name, pixels, channels);
             let x = Tensor::from_vec(x, (pixels, channels), &Device::Cpu);
             let x = x.expect("the shape has the number of values");
             let square = Tensor::from_vec(
@@ -93,6 +197,32 @@ fn bench_pointwise(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn bench_integer_pointwise(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    pixels: usize,
+    channels: usize,
+) {
+    let layer = integer_layer(channels, channels);
+    let (x, values) = (integers(pixels * channels), integers(pixels * channels));
+    let residual = Residual {
+        values: &values,
+        scale: scale(),
+    };
+    let mut out = vec![0; pixels * channels];
+    for (kind, activate, residual) in [
+        ("integer with activation", true, None),
+        ("integer with residual", false, Some(residual)),
+    ] {
+        group.bench_function(BenchmarkId::new(kind, name), |bencher| {
+            bencher.iter(|| {
+                let out = Output::Integer(&mut out, scale());
+                integer::pointwise(black_box(&x), &layer, activate, residual, out);
+            });
+        });
+    }
+}
+
 fn bench_block(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("block");
     bench_peak(&mut group);
@@ -104,14 +234,22 @@ fn bench_block(criterion: &mut Criterion) {
             w3: packed(channels, 2 * channels),
             w4: packed(2 * channels, channels),
         };
+        let integer_weights = integer_block(channels);
         for (height, width) in SIZES {
             let x = values(height * width * channels, 1.0);
             let mut out = vec![0.0; x.len()];
-            let operations = height * width * (12 * channels * channels + 18 * channels);
-            group.throughput(Throughput::Elements(operations as u64));
+            let operations = block_operations(height, width, channels);
+            group.throughput(Throughput::Elements(operations));
             let name = format!("{channels}x{height}x{width}");
-            group.bench_function(BenchmarkId::new("ours", name), |bencher| {
+            group.bench_function(BenchmarkId::new("ours", &name), |bencher| {
                 bencher.iter(|| block(black_box(&x), height, width, &weights, &mut out));
+            });
+            let x = integers(x.len());
+            let mut out = vec![0; x.len()];
+            group.bench_function(BenchmarkId::new("integer", &name), |bencher| {
+                bencher.iter(|| {
+                    integer::block(black_box(&x), height, width, &integer_weights, &mut out);
+                });
             });
         }
     }
@@ -129,6 +267,16 @@ fn bench_depthwise(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("ours", channels), |bencher| {
             bencher.iter(|| depthwise3x3(black_box(&x), height, width, &weights, &mut out));
         });
+        let layer = integer_depthwise(channels);
+        let x = integers(x.len());
+        let mut out = vec![0; x.len()];
+        group.throughput(Throughput::Bytes(4 * x.len() as u64));
+        group.bench_function(BenchmarkId::new("integer", channels), |bencher| {
+            bencher.iter(|| {
+                let (x, out) = (black_box(&x), &mut out);
+                integer::depthwise3x3(x, height, width, &layer, out, scale());
+            });
+        });
     }
     group.finish();
 }
@@ -145,4 +293,5 @@ fn main() {
     bench_block(&mut criterion);
     bench_depthwise(&mut criterion);
     criterion.final_summary();
+    print_shares();
 }

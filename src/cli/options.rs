@@ -67,7 +67,7 @@ pub struct Resources {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_side: u32,
 
-    /// Force a kernel path: avx512, avx2, neon or portable
+    /// Force a kernel path: amx, avx512vnni, avx512, avxvnni, avx2, neon or portable
     ///
     /// Every path gives the same bits; this is for checking that, and for bug reports.
     #[arg(

@@ -1,8 +1,9 @@
 //! The kernels on NVIDIA GPUs.
 //!
-//! They are for training: pictures are coded on the CPU. The sources (`.cu`) are compiled to PTX when the
-//! feature `cuda` is on. The tests compile the same sources as C++ and run them on the CPU, so that they are
-//! checked on machines without a GPU too.
+//! What runs on a GPU is training; pictures are coded on the CPU. The sources (`.cu`) are compiled to PTX when
+//! the feature `cuda` is on. Those of `integer.cu`, which nothing launches yet, give the bits of the CPU's
+//! kernels; those of `train.cu` and `optimizer.cu` need not. The tests compile the same sources as C++ and run
+//! them on the CPU, so that they are checked on machines without a GPU too.
 //!
 //! These are the only kernels that know candle: its device, its stream and its memory.
 
@@ -23,6 +24,10 @@ pub const THREADS: usize = 256;
 
 /// Channels that a block of threads sums up, in the kernels that sum over pixels.
 pub const SUM_COLUMNS: usize = 32;
+
+/// Pixels and outputs of the tile that a block of threads computes in `integer_pointwise`.
+#[cfg(test)]
+const TILE: usize = 64;
 
 /// How many blocks of threads a kernel is launched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
