@@ -276,7 +276,6 @@ pub(super) fn targets(quality: &QualityModel) -> Vec<f32> {
 
 /// What is kept of a picture's tiles besides their files: grids of the whole latent's size, each
 /// where it is wanted.
-#[derive(Default)]
 pub(super) struct Kept {
     /// What a decoder will know of the latent, ŷ.
     pub quantized: Option<Mutex<Grid>>,
