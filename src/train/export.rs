@@ -81,7 +81,7 @@ mod tests {
     /// much as the trained one's products in bf16 do.
     #[test]
     fn the_exact_network_is_near_the_trained_one() -> Result<()> {
-        const TOLERANCE: f64 = 0.01;
+        const TOLERANCE: f64 = 0.03;
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
         let integers = IntegerWeights::from_bytes(bytes)?;
         let parameters = Parameters::new(&integers.to_real(), &Device::Cpu, 1)?;
@@ -145,11 +145,13 @@ mod tests {
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
         let once = IntegerWeights::from_bytes(bytes)?;
         let real = once.to_real();
-        // Rounding what integers stand for changes nothing.
+        // Rounding what integers stand for changes nothing, but for rows whose sums had to be
+        // made smaller: of the linear path by half a step of 16 bits.
         let again = IntegerWeights::rounded(&real, once.exponents.clone())?.to_real();
         for (path, values) in &real.layers {
+            let largest = values.iter().fold(0f32, |largest, v| largest.max(v.abs()));
             for (a, b) in values.iter().zip(&again.layers[path]) {
-                assert!((a - b).abs() <= 1e-6 * a.abs().max(1e-3), "{path}: {a} {b}");
+                assert!((a - b).abs() <= 2e-5 * largest, "{path}: {a} {b}");
             }
         }
         Ok(())

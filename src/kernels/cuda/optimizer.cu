@@ -87,7 +87,7 @@ extern "C" __global__ void cut_patches(float *out, const unsigned char *pictures
                 * pictures[crop[0] + v * crop[1] + u * 3 + channel];
     }
     const unsigned byte = (sum + source * source / 2) / (source * source);
-    out[i] = __fmaf_rn((float)byte, 1.0f / 255.0f, -0.5f);
+    out[i] = __fadd_rn(__fmul_rn((float)byte, 1.0f / 255.0f), -0.5f);
 }
 
 // Uniform noise in -0.5..0.5, the same as train/noise.rs makes: value `i` of the stream `seed`.
