@@ -9,13 +9,13 @@ use ::image::hooks::{GenericReader, register_decoding_hook, register_format_dete
 use ::image::metadata::Orientation;
 use ::image::{ColorType, ImageDecoder, ImageError, ImageResult};
 
-use crate::bitstream::{Container, SIGNATURE};
-use crate::codec::Model;
-use crate::codec::{DecodeOptions, NoProgress, decode};
+use crate::bitstream::{Container, Header, Reader, SIGNATURE};
+use crate::codec::{DecodeOptions, Model, NoProgress, Tune, decode};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::image::{Metadata, samples};
 use crate::limits::Limits;
+use crate::model::embedded::BASE_SSIM;
 
 /// Extension of our files.
 const EXTENSION: &str = "aec";
@@ -102,7 +102,7 @@ impl AecDecoder {
     fn samples(&self) -> Result<Vec<u8>> {
         let picture = decode(
             &self.bytes,
-            model()?,
+            model_of(&self.bytes)?,
             &DecodeOptions::default(),
             &NoProgress,
         )?;
@@ -152,14 +152,18 @@ impl ImageDecoder for AecDecoder {
     }
 }
 
-/// The built-in model, loaded once.
-fn model() -> Result<&'static Model> {
-    static MODEL: OnceLock<Model> = OnceLock::new();
-    if let Some(model) = MODEL.get() {
+/// The built-in model that a file was made with, loaded once; another one if it was made with none of them, as the
+/// decoder then says.
+fn model_of(file: &[u8]) -> Result<&'static Model> {
+    static MODELS: [OnceLock<Model>; 2] = [const { OnceLock::new() }; 2];
+    let header = Header::read(&mut Reader::new(file))?;
+    let is_ssim = header.model.0 == BASE_SSIM.id;
+    let place = &MODELS[usize::from(is_ssim)];
+    if let Some(model) = place.get() {
         return Ok(model);
     }
-    let model = Model::embedded()?;
-    Ok(MODEL.get_or_init(|| model))
+    let model = Model::embedded_for(if is_ssim { Tune::Ssim } else { Tune::Psnr })?;
+    Ok(place.get_or_init(|| model))
 }
 
 fn image_error(error: Error) -> ImageError {

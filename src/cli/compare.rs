@@ -136,7 +136,7 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
     let file = stdio::read_input(path, &limits)?;
     let name = stdio::input_name(path);
     let image = if file.starts_with(&SIGNATURE) {
-        let model = args.model.for_files(global)?.of_file(&file);
+        let model = args.model.for_files(global)?.of_file(&file)?;
         let options = DecodeOptions {
             limits,
             ..DecodeOptions::default()

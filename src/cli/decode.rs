@@ -188,7 +188,7 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     args.check_size(&bytes)
         .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
     let (image, damage) = args.resources.install(|| {
-        let model = args.model.for_files(global)?.of_file(&bytes);
+        let model = args.model.for_files(global)?.of_file(&bytes)?;
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
         let image = args.decode(&args.input, &bytes, &model, &bar)?;
@@ -228,7 +228,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         let started = Instant::now();
         format.check_alpha(bytes)?;
         let (image, damage) =
-            args.decode(&task.input, bytes, &models.of_file(bytes), &NoProgress)?;
+            args.decode(&task.input, bytes, &*models.of_file(bytes)?, &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format.into(), out))?;
         stdio::keep_time(args.preserve, &task.input, &task.output)?;

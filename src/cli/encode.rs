@@ -16,7 +16,7 @@ use super::rate::{RateOptions, SearchOptions};
 use super::{memory, stdio, text};
 use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
-use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round};
+use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
 use crate::image::Image;
 use crate::image::io::{self, Warning};
@@ -103,7 +103,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     drop(bytes);
     clock.lap("read image");
     let (result, model) = args.resources.install(|| {
-        let model = args.model.load()?;
+        let model = args.model.load(args.tune())?;
         clock.lap("load model");
         let bar = Bar::new("encoding", global);
         let result = args.encode((&args.input, input_bytes), &image, &model, &bar)?;
@@ -153,7 +153,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         global,
     };
     let pool = args.resources.pool()?;
-    let model = pool.install(|| args.model.load())?;
+    let model = pool.install(|| args.model.load(args.tune()))?;
     let encode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         let image = args.read_image(&task.input, bytes, global)?;
@@ -175,6 +175,15 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
 }
 
 impl Args {
+    /// What to encode for: what is asked for, or what people see, unless a PSNR is the target.
+    fn tune(&self) -> Tune {
+        let usual = match self.rate.has_target_psnr() {
+            true => Tune::Psnr,
+            false => Tune::Ssim,
+        };
+        self.search.tune.unwrap_or(usual)
+    }
+
     /// Reads a picture; says what is not kept of it.
     fn read_image(
         &self,
@@ -205,7 +214,7 @@ impl Args {
             quality: self.rate.quality,
             tile_size: self.tile_size,
             effort: self.search.effort,
-            tune: self.search.tune,
+            tune: self.tune(),
             strip: self.strip,
             limits: self.resources.limits(),
         };

@@ -72,8 +72,8 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
 
 /// The model in a file, or the built-in one ('base').
 fn load(path: &Path) -> anyhow::Result<IntegerWeights> {
-    if path == Path::new("base") {
-        return IntegerWeights::embedded().context("cannot load the built-in model");
+    if let Some(model) = super::train::built_in(path)? {
+        return Ok(model);
     }
     let read = || IntegerWeights::from_bytes(&read_file(path)?);
     read().with_context(|| format!("cannot load the model {}", text::quoted(path)))

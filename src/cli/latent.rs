@@ -82,7 +82,7 @@ fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
     };
     let latent = args.resources.install(|| {
         let models = args.model.for_files(global)?;
-        codec::quantized_latent(&bytes, &models.of_file(&bytes), &options)
+        codec::quantized_latent(&bytes, &*models.of_file(&bytes)?, &options)
             .with_context(|| format!("cannot decode {}", stdio::input_name(&args.file)))
     })?;
     let header = Header::read(&mut Reader::new(&bytes))?;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use super::messages::GlobalOptions;
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
-use crate::codec::{Model, model_id};
+use crate::codec::{Model, Tune, model_id};
 use crate::model::{integer, weights};
 
 /// The environment variable that names a folder of model files.
@@ -21,25 +21,28 @@ const EXTENSION: &str = "safetensors";
 /// Most files of the folder that are looked at.
 const MAX_FILES: usize = 1000;
 
+/// What is said where a built-in model is broken.
+const BUILT_IN: &str = "cannot load the built-in model";
+
 /// The option that names weights.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelOption {
     /// Weights to use [default: built-in]
     ///
-    /// A model file, or the name of one in the folder AEC_MODEL_DIR, without '.safetensors'. Without
-    /// this option, a file of another model than the built-in one is decoded with the one of that
-    /// folder that it was made with.
+    /// A model file, the name of a built-in model, or that of one in the folder AEC_MODEL_DIR, without
+    /// '.safetensors'. Without this option, encoding takes the built-in model for its tune, and a file is
+    /// decoded with the model that it was made with: a built-in one, or one of that folder.
     #[arg(long, value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,
 }
 
 impl ModelOption {
-    /// The weights that the option names, or the built-in ones.
+    /// The weights that the option names, or the built-in ones for a tune.
     ///
     /// # Errors
     /// As [`load_model`].
-    pub fn load(&self) -> anyhow::Result<Model> {
-        load_model(self.model.as_deref())
+    pub fn load(&self, tune: Tune) -> anyhow::Result<Model> {
+        load_model(self.model.as_deref(), tune)
     }
 
     /// The models for files: those that [`load`](Self::load) gives, and those of the folder if the
@@ -52,16 +55,22 @@ impl ModelOption {
     }
 }
 
-/// The weights in `path`, or of that name, or the built-in ones.
+/// The weights in `path`, or of that name, or the built-in ones for a tune.
 ///
 /// # Errors
 /// When the weights cannot be read or are not valid.
-pub fn load_model(path: Option<&Path>) -> anyhow::Result<Model> {
-    match path {
-        None => Model::embedded().context("cannot load the built-in model"),
-        Some(path) => Model::load(&find(path))
-            .with_context(|| format!("cannot load the model {}", text::quoted(path))),
+pub fn load_model(path: Option<&Path>, tune: Tune) -> anyhow::Result<Model> {
+    let Some(path) = path else {
+        return Model::embedded_for(tune).context(BUILT_IN);
+    };
+    let file = find(path);
+    let built_in = || Model::embedded_named(path.to_str()?);
+    if !file.exists()
+        && let Some(model) = built_in()
+    {
+        return model.context(BUILT_IN);
     }
+    Model::load(&file).with_context(|| format!("cannot load the model {}", text::quoted(path)))
 }
 
 /// The file that `--model` means: a path, or a name in the folder where there is no such file.
@@ -88,26 +97,24 @@ fn folder() -> Option<PathBuf> {
 
 /// Gives every file the model that it was made with, if it is there.
 pub struct Models<'a> {
-    /// The model of `--model`, or the built-in one.
-    first: Arc<Model>,
-    /// Whether no other than `first` is to be used.
-    is_chosen: bool,
+    /// The model of `--model`: no other is used then.
+    chosen: Option<Arc<Model>>,
     /// What lies in the folder; read when a file needs it.
     files: OnceLock<Vec<(ModelId, PathBuf)>>,
-    /// What was loaded from the folder.
+    /// What was loaded: built-in models and those of the folder.
     loaded: Mutex<Vec<Arc<Model>>>,
     global: &'a GlobalOptions,
 }
 
 impl<'a> Models<'a> {
-    /// Loads the model in `path`, or of that name, or the built-in one.
+    /// Loads the model in `path`, or of that name, if one is named; others when a file needs them.
     ///
     /// # Errors
     /// As [`load_model`].
     pub fn new(path: Option<&Path>, global: &'a GlobalOptions) -> anyhow::Result<Self> {
+        let chosen = path.map(|path| load_model(Some(path), Tune::Psnr));
         Ok(Self {
-            first: Arc::new(load_model(path)?),
-            is_chosen: path.is_some(),
+            chosen: chosen.transpose()?.map(Arc::new),
             files: OnceLock::new(),
             loaded: Mutex::default(),
             global,
@@ -116,30 +123,44 @@ impl<'a> Models<'a> {
 
     /// The model that the `.aec` file `bytes` names. If it is not here, another one: the decoder
     /// tells them apart and says which is missing.
-    pub fn of_file(&self, bytes: &[u8]) -> Arc<Model> {
-        let other = Header::read(&mut Reader::new(bytes))
-            .ok()
-            .map(|header| header.model)
-            .filter(|id| !self.is_chosen && *id != model_id(&self.first));
-        other
-            .and_then(|id| self.find(id))
-            .unwrap_or_else(|| self.first.clone())
+    ///
+    /// # Errors
+    /// When a built-in model is broken.
+    pub fn of_file(&self, bytes: &[u8]) -> anyhow::Result<Arc<Model>> {
+        if let Some(chosen) = &self.chosen {
+            return Ok(chosen.clone());
+        }
+        let header = Header::read(&mut Reader::new(bytes)).ok();
+        let named = header.and_then(|header| self.find(header.model));
+        named.map_or_else(|| self.first(), Ok)
     }
 
     /// The model that is used unless a file names another.
-    pub fn first(&self) -> &Model {
-        &self.first
+    ///
+    /// # Errors
+    /// When the built-in model is broken.
+    pub fn first(&self) -> anyhow::Result<Arc<Model>> {
+        match &self.chosen {
+            Some(chosen) => Ok(chosen.clone()),
+            None => Ok(Arc::new(Model::embedded().context(BUILT_IN)?)),
+        }
     }
 
-    /// The model `id` of the folder.
+    /// The model `id`, built in or of the folder.
     fn find(&self, id: ModelId) -> Option<Arc<Model>> {
         if let Some(model) = self.loaded(id) {
             return Some(model);
         }
-        let files = self.files.get_or_init(|| self.list());
-        let mut named = files.iter().filter(|(found, _)| *found == id);
         // Not under the lock: loading runs on all threads, each of which may come here for another file.
-        let model = Arc::new(named.find_map(|(_, path)| self.load(path, id))?);
+        let model = match Model::embedded_with_id(id) {
+            Some(model) => model.ok()?,
+            None => {
+                let files = self.files.get_or_init(|| self.list());
+                let mut named = files.iter().filter(|(found, _)| *found == id);
+                named.find_map(|(_, path)| self.load(path, id))?
+            }
+        };
+        let model = Arc::new(model);
         self.lock().push(model.clone());
         Some(model)
     }

@@ -52,13 +52,13 @@ pub(super) struct SearchOptions {
     #[arg(short, long, value_name = "N", default_value_t = Effort::DEFAULT, value_parser = parse_effort)]
     pub effort: Effort,
 
-    /// What the search minimises besides bits: psnr or ssim
+    /// What to encode for: ssim or psnr [default: ssim; psnr with --target-psnr]
     ///
-    /// 'psnr' is the squared error of red, green and blue. 'ssim' adds structural similarity and
-    /// lets errors count less where much is going on: nearer to what people see, at a lower PSNR.
-    /// At effort 1 there is no search, so it changes nothing.
-    #[arg(long, value_name = "METRIC", default_value_t = Tune::Psnr, value_parser = parse_tune)]
-    pub tune: Tune,
+    /// 'ssim' is for the eye: its model is trained for what SSIMULACRA2 sees, and the search counts
+    /// structure beside squared error. 'psnr' is for the squared error of red, green and blue alone,
+    /// in both. Files of both decode alike.
+    #[arg(long, value_name = "METRIC", value_parser = parse_tune)]
+    pub tune: Option<Tune>,
 }
 
 /// Reads `--tune`.
@@ -76,6 +76,11 @@ pub(super) fn parse_effort(text: &str) -> Result<Effort, String> {
 }
 
 impl RateOptions {
+    /// Whether a PSNR is the target.
+    pub fn has_target_psnr(&self) -> bool {
+        self.target_psnr.is_some()
+    }
+
     /// The target, if one is asked for.
     pub fn target(&self) -> Option<Target> {
         let size = self.target_size.map(Goal::Bytes);

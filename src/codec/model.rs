@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use super::effort::Tune;
 use crate::bitstream::ModelId;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::model::integer::{EMBEDDED, digest};
+use crate::model::embedded::{self, Embedded};
+use crate::model::integer::digest;
 use crate::model::ranges::Ranges;
 use crate::model::weights::read_file;
 use crate::model::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
@@ -34,12 +36,44 @@ pub struct ModelSummary {
 }
 
 impl Model {
-    /// The model that the binary carries.
+    /// The model that the library carries for [`Tune::Psnr`].
     ///
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when the library was built with a broken model file.
     pub fn embedded() -> Result<Self> {
-        Self::from_bytes(EMBEDDED)
+        Self::embedded_for(Tune::Psnr)
+    }
+
+    /// The model that the library carries for a tune: trained for what the encoder's search minimises then.
+    ///
+    /// # Errors
+    /// As [`embedded`](Self::embedded).
+    pub fn embedded_for(tune: Tune) -> Result<Self> {
+        Self::carried(match tune {
+            Tune::Psnr => &embedded::BASE,
+            Tune::Ssim => &embedded::BASE_SSIM,
+        })
+    }
+
+    /// The model that the library carries under an id, if it does.
+    ///
+    /// # Errors
+    /// As [`embedded`](Self::embedded).
+    pub fn embedded_with_id(id: ModelId) -> Option<Result<Self>> {
+        let found = embedded::ALL.into_iter().find(|model| model.id == id.0);
+        found.map(Self::carried)
+    }
+
+    /// The model that the library carries under a name, if it does.
+    ///
+    /// # Errors
+    /// As [`embedded`](Self::embedded).
+    pub fn embedded_named(name: &str) -> Option<Result<Self>> {
+        embedded::named(name).map(Self::carried)
+    }
+
+    fn carried(model: &Embedded) -> Result<Self> {
+        Self::from_bytes(model.bytes)
     }
 
     /// Reads a model file.

@@ -15,9 +15,6 @@ use super::signals::{PATCH_EXPONENT, Signal};
 use super::weights::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
 use crate::error::{Error, Result};
 
-/// The model file that the binary carries.
-pub(crate) static EMBEDDED: &[u8] = include_bytes!("../../weights/base.safetensors");
-
 /// Largest sum of the magnitudes of the weights of one output: times 2^15, the largest
 /// magnitude of an activation, it stays below 2^31.
 pub const MAX_WEIGHT_SUM: u32 = 65_535;
@@ -122,14 +119,6 @@ fn exponents_name(signal: &str) -> String {
 }
 
 impl IntegerWeights {
-    /// The weights that the binary carries.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] when the library was built with a broken model file.
-    pub fn embedded() -> Result<Self> {
-        Self::from_bytes(EMBEDDED)
-    }
-
     /// Reads a model file.
     ///
     /// # Errors

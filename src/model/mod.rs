@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 mod context_gradient;
 mod device;
+pub(crate) mod embedded;
 pub mod gains;
 pub mod grid;
 mod hyperprior;

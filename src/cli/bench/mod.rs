@@ -94,7 +94,6 @@ type LineUp = (Vec<Box<dyn Codec>>, Vec<String>);
 
 /// aec and the peers asked for, and a line for every peer that is missing.
 fn line_up(args: &Args) -> anyhow::Result<LineUp> {
-    let model = args.model.load()?;
     let options = EncodeOptions {
         limits: args.resources.limits(),
         ..EncodeOptions::default()
@@ -102,7 +101,7 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
     let mut qualities = args.quality.clone();
     qualities.sort_by(f64::total_cmp);
     qualities.dedup();
-    let mut codecs = our_codecs(args, model, &options, &qualities);
+    let mut codecs = our_codecs(args, &options, &qualities)?;
     let is_wanted = |name: &str| {
         args.peers
             .as_ref()
@@ -124,24 +123,32 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
     ))
 }
 
-/// aec at every effort and tune asked for: `aec` if that is one, otherwise `aec-e4`, `aec-e4-ssim`.
+/// aec at every effort and tune asked for, each tune with its model: `aec` if that is one, otherwise `aec-e4`,
+/// `aec-e4-ssim`.
 fn our_codecs(
     args: &Args,
-    model: Model,
     options: &EncodeOptions,
     qualities: &[f64],
-) -> Vec<Box<dyn Codec>> {
-    let model = Arc::new(model);
-    let mut settings = Vec::new();
+) -> anyhow::Result<Vec<Box<dyn Codec>>> {
+    let mut models: Vec<(Tune, Arc<Model>)> = Vec::new();
+    for &tune in &args.tune {
+        if models.iter().all(|(known, _)| *known != tune) {
+            models.push((tune, Arc::new(args.model.load(tune)?)));
+        }
+    }
+    let mut settings: Vec<(Effort, Tune, &Arc<Model>)> = Vec::new();
     for &effort in &args.effort {
-        for &tune in &args.tune {
-            if !settings.contains(&(effort, tune)) {
-                settings.push((effort, tune));
+        for (tune, model) in &models {
+            if !settings
+                .iter()
+                .any(|setting| (setting.0, setting.1) == (effort, *tune))
+            {
+                settings.push((effort, *tune, model));
             }
         }
     }
     let is_alone = settings.len() == 1;
-    let codec = |(effort, tune): (Effort, Tune)| -> Box<dyn Codec> {
+    let codec = |(effort, tune, model): (Effort, Tune, &Arc<Model>)| -> Box<dyn Codec> {
         let name = match tune {
             _ if is_alone => "aec".to_owned(),
             Tune::Psnr => format!("aec-e{effort}"),
@@ -154,12 +161,12 @@ fn our_codecs(
         };
         Box::new(AecCodec::new(
             name,
-            Arc::clone(&model),
+            Arc::clone(model),
             options,
             qualities.to_vec(),
         ))
     };
-    settings.into_iter().map(codec).collect()
+    Ok(settings.into_iter().map(codec).collect())
 }
 
 /// Published curves that the user asked for, with the anchor if it is none of the measured codecs.

@@ -53,7 +53,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
         None => None,
     };
     if let (Some(_), Some(models)) = (&args.model, &models) {
-        let description = describe_model(models.first());
+        let description = describe_model(&*models.first()?);
         print(&if args.json {
             model_json(&description)
         } else {
@@ -135,7 +135,7 @@ fn show_file(
     let name = stdio::input_name(path);
     let limits = args.resources.limits();
     let bytes = stdio::read_input(path, &limits)?;
-    let model = models.map(|models| models.of_file(&bytes));
+    let model = models.map(|models| models.of_file(&bytes)).transpose()?;
     if let Some(model) = model.as_ref().filter(|_| args.verify) {
         verify(&bytes, model, args, global).with_context(|| format!("cannot decode {name}"))?;
     }

@@ -142,7 +142,7 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
     };
     let models = args.model.for_files(global)?;
     let look = |(name, file): (String, Vec<u8>)| {
-        let model = models.of_file(&file);
+        let model = models.of_file(&file)?;
         Exhibit::new(name.clone(), &file, &model, original.as_ref(), &limits)
             .with_context(|| format!("cannot inspect '{name}'"))
     };
@@ -175,7 +175,6 @@ fn check_usage(args: &Args, are_aec: bool) -> Result<(), Complaint> {
 
 /// The files of a picture at all qualities and for all tunes, with their names.
 fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    let model = args.model.load()?;
     let name = stdio::plain_name(&args.inputs[0]);
     let usual = EncodeOptions::default();
     let qualities = match args.quality[..] {
@@ -191,8 +190,9 @@ fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> 
             .collect(),
     };
     let mut files = Vec::new();
-    for &quality in qualities {
-        for (tune, suffix) in &tunes {
+    for (tune, suffix) in &tunes {
+        let model = args.model.load(*tune)?;
+        for &quality in qualities {
             let options = EncodeOptions {
                 quality,
                 tune: *tune,

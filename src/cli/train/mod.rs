@@ -16,6 +16,7 @@ use super::{interrupt, plot, text};
 use crate::codec::Model;
 use crate::error::Error;
 use crate::image::io::{OutputFormat, write};
+use crate::model::embedded;
 use crate::model::weights::read_file;
 use crate::model::{IntegerWeights, Weights};
 use crate::train::data::{MAX_PIXELS, Pictures};
@@ -192,14 +193,22 @@ fn draw(
     Ok(())
 }
 
-/// Trained weights, or those that the integers of a model stand for ('base': the built-in one).
+/// Trained weights, or those that the integers of a model stand for (the name of a built-in one too).
 pub(super) fn load_initial(path: &Path) -> anyhow::Result<Weights> {
-    if path == Path::new("base") {
-        let base = IntegerWeights::embedded().context("cannot load the built-in model")?;
-        return Ok(base.to_real());
+    if let Some(model) = built_in(path)? {
+        return Ok(model.to_real());
     }
     let read = || Weights::of_any(&read_file(path)?);
     read().with_context(|| format!("cannot load the model {}", text::quoted(path)))
+}
+
+/// The built-in model of this name.
+pub(super) fn built_in(name: &Path) -> anyhow::Result<Option<IntegerWeights>> {
+    let model = name.to_str().and_then(embedded::named);
+    let weights = model.map(|model| IntegerWeights::from_bytes(model.bytes));
+    weights
+        .transpose()
+        .context("cannot load the built-in model")
 }
 
 /// The configuration: the run folder's on --resume, else the file's or the default; then the flags.
