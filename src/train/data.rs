@@ -394,7 +394,7 @@ mod tests {
         append_patches(&rgb, side, &mut patches);
         assert_eq!(patches.len(), rgb.len());
         // Patch (0, 1), row 2, column 3, channel 1.
-        let want = f32::from(rgb[(2 * side + 8 + 3) * 3 + 1]).mul_add(1.0 / 255.0, -0.5);
+        let want = f32::from(rgb[(2 * side + 8 + 3) * 3 + 1]) * (1.0 / 255.0) - 0.5;
         assert_eq!(patches[192 + (2 * 8 + 3) * 3 + 1], want);
     }
 }
