@@ -122,7 +122,7 @@ fn rates_are_those_of_whole_files() {
     quick_bench(folder.path(), out.path()).assert().success();
     let file = out.path().join("a.aec");
     aec()
-        .args(["encode", "--strip", "-q", "45"])
+        .args(["encode", "--strip", "-q", "45", "--tune", "psnr"])
         .arg(committed("even.png"))
         .arg(&file)
         .assert()

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aec::metrics::{RgbView, ms_ssim, squared_error};
 use aec::{
-    Depth, Effort, EncodeOptions, Error, Goal, Image, Model, NoProgress, Progress, Quality, Round,
-    Tune, encode, encode_to_target,
+    DecodeOptions, Depth, Effort, EncodeOptions, Error, Goal, Image, Model, NoProgress, Progress,
+    Quality, Round, Tune, encode, encode_to_target,
 };
 use common::settings::for_each_setting;
 use common::{decode, pictures, tiny};
@@ -33,8 +33,11 @@ fn view(image: &Image) -> RgbView<'_> {
 
 /// Bits and what the squared error is worth in bits at a quality.
 fn cost(image: &Image, file: &[u8], percent: f64) -> f64 {
-    let back = decode(file).unwrap();
-    let error = squared_error(&view(image), &view(&back)).unwrap() as f64;
+    cost_of(image, file, &decode(file).unwrap(), percent)
+}
+
+fn cost_of(image: &Image, file: &[u8], back: &Image, percent: f64) -> f64 {
+    let error = squared_error(&view(image), &view(back)).unwrap() as f64;
     let lambda = tiny::model().config().lambda(percent / 100.0);
     8.0 * file.len() as f64 + lambda / 3.0 * error
 }
@@ -95,10 +98,12 @@ fn a_part_of_a_tall_picture_judges_the_last_round() {
 
 #[test]
 fn search_makes_a_picture_cost_less() {
-    let image = pictures::scene(200, 130);
+    let (image, model) = (pictures::scene(200, 130), Model::embedded().unwrap());
     let of = |level| {
         let options = options(level, Tune::Psnr, 60.0);
-        cost(&image, &file(&image, &options), 60.0)
+        let file = encode(&image, &model, &options, &NoProgress).unwrap();
+        let back = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
+        cost_of(&image, &file, &back, 60.0)
     };
     let costs = [of(1), of(Effort::DEFAULT.level()), of(9)];
     assert!(

@@ -69,7 +69,7 @@ fn a_target_psnr_is_reached_and_not_much_more() {
         "{summary}"
     );
     let worse = format!("{}", chosen(&summary) - 1.0);
-    encode(&here, &["-q", &worse]);
+    encode(&here, &["-q", &worse, "--tune", "psnr"]);
     assert!(decoded_psnr(&here) < 32.5);
 }
 
@@ -82,10 +82,10 @@ fn targets_beyond_the_scale_end_at_its_ends() {
         (["--target-bpp", "200"], "100"),
         (["--target-psnr", "1"], "0"),
     ] {
-        let summary = encode(&here, &args);
+        let summary = encode(&here, &[args[0], args[1], "--tune", "psnr"]);
         assert_eq!(chosen(&summary).to_string(), quality, "{summary}");
         let found = here.read("a.aec");
-        encode(&here, &["-q", quality]);
+        encode(&here, &["-q", quality, "--tune", "psnr"]);
         assert!(found == here.read("a.aec"));
     }
 }
@@ -114,11 +114,14 @@ fn a_target_out_of_reach_is_an_error_unless_the_closest_file_will_do() {
         assert_eq!(lines, 3, "error, blank line, hint");
         assert!(!here.path("b.aec").exists());
 
-        let said = encode(&here, &[args[0], args[1], "--best-effort"]);
+        let said = encode(
+            &here,
+            &[args[0], args[1], "--best-effort", "--tune", "psnr"],
+        );
         assert!(said.starts_with("warning: the target is out of reach"));
         assert_eq!(chosen(&said).to_string(), quality);
         let closest = here.read("a.aec");
-        encode(&here, &["-q", quality]);
+        encode(&here, &["-q", quality, "--tune", "psnr"]);
         assert!(closest == here.read("a.aec"));
     }
 }
@@ -169,9 +172,11 @@ fn efforts_and_tunes() {
         encode(&here, args);
         here.read("a.aec").len()
     };
-    let (single, search) = (size(&["-e", "1"]), size(&["-e", "4"]));
+    let for_psnr = |effort| size(&["-e", effort, "--tune", "psnr"]);
+    let (single, search) = (for_psnr("1"), for_psnr("4"));
     assert_ne!(single, search);
-    assert_ne!(size(&["--effort", "2", "--tune", "ssim"]), size(&["-e2"]));
+    assert_ne!(size(&["--effort", "2", "--tune", "psnr"]), size(&["-e2"]));
+    assert_eq!(size(&["--effort", "2", "--tune", "ssim"]), size(&["-e2"]));
     here.aec(&["-v", "encode", "scene.png", "b.aec", "-e", "3"])
         .assert()
         .success()
