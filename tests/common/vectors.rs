@@ -27,9 +27,14 @@ pub struct Vector {
     pub make: Maker,
 }
 
-/// The folder of the vectors.
+/// The folder of the vectors: beside the source, or in the current folder where a compiled test was taken elsewhere.
 pub fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+    let here = PathBuf::from("tests/vectors");
+    if here.is_dir() {
+        here
+    } else {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+    }
 }
 
 /// Every vector: those that decode, then those that must be refused.

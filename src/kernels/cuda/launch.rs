@@ -3,7 +3,12 @@
 //! All work goes to one stream, in order; nothing here waits for it. Device memory is reached through that
 //! stream alone, so a kernel may write a buffer that Rust only holds a shared reference to.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, LaunchConfig, PushKernelArg};
+use std::any::Any;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaSlice, CudaView, LaunchConfig, PushKernelArg, result, sys,
+};
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Device, Result, bail};
 
@@ -17,20 +22,48 @@ const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 /// # Errors
 /// When there is none, or its driver cannot be loaded.
 pub fn open() -> Result<Device> {
-    // The driver's library is loaded on first use, and its loader panics where there is none.
-    let quiet = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let opened = std::panic::catch_unwind(|| Device::new_cuda_with_stream(0));
-    std::panic::set_hook(quiet);
+    // The libraries are loaded on first use, and their loader panics where one is missing. The hook is the process's,
+    // so only one thread at a time may have it replaced.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let opened = {
+        let _guard = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let opened = std::panic::catch_unwind(|| Device::new_cuda_with_stream(0));
+        std::panic::set_hook(loud);
+        opened
+    };
     let device = match opened {
         Ok(device) => device?,
-        Err(_) => bail!("no CUDA driver was found"),
+        Err(panic) => bail!("a CUDA library cannot be loaded: {}", panic_text(&*panic)),
     };
     if let Device::Cuda(cuda) = &device {
         // SAFETY: there is only one stream: that of this device, which every tensor and kernel uses.
         unsafe { cuda.disable_event_tracking() };
+        keep_memory(cuda)?;
     }
     Ok(device)
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
+}
+
+/// Keeps freed memory in the device's pool: by default it goes back to the driver whenever the stream is waited for,
+/// which every log line does.
+fn keep_memory(device: &CudaDevice) -> Result<()> {
+    let context = device.cuda_stream().context().clone();
+    let mut threshold = u64::MAX;
+    // SAFETY: the device is the context's own, and the attribute's value is a 64-bit integer that outlives the call.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device()).w()?;
+        let release = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        result::mem_pool::set_attribute(pool, release, (&raw mut threshold).cast()).w()?;
+    }
+    Ok(())
 }
 
 /// The kernel `name`. A macro, because its type cannot be named outside of candle.
