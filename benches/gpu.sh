@@ -3,18 +3,17 @@
 #
 #     benches/gpu.sh BINARY PICTURES VALIDATION MODEL OUT SECONDS
 #
-# BINARY is an `aec` with the feature `cuda`; MODEL the weights to start from; OUT the folder for logs and models,
-# which come in parts of 15 MB (`cat model.part-* > model.safetensors`). From the environment:
+# BINARY is an `aec` with the feature `cuda`; MODEL the weights to start from; OUT the folder for logs and weights,
+# which come in parts of 15 MB (`cat weights.part-* > weights.safetensors`). From the environment:
 #     DEVICE=cuda          or cpu, to rehearse
 #     TESTS=               the compiled tests/cuda.rs (cargo test --features cuda --test cuda --no-run), if it is here
 #     CONFIG=weights/base.toml  sizes and recipe; steps, batch and checkpoints are set here
 #     BATCHES="32 64 128"  batches whose speed is measured, CROP=256 and SPEED_STEPS=100 of what
-#     LARGE=6000x4000      size of the picture that is encoded and decoded on both devices
 set -euo pipefail
-[ $# -eq 6 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -eq 6 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 binary=$1 pictures=$2 validation=$3 model=$4 out=$5 seconds=$6
 device=${DEVICE:-cuda} tests=${TESTS:-} config=${CONFIG:-weights/base.toml}
-batches=${BATCHES:-32 64 128} crop=${CROP:-256} speed_steps=${SPEED_STEPS:-100} large=${LARGE:-6000x4000}
+batches=${BATCHES:-32 64 128} crop=${CROP:-256} speed_steps=${SPEED_STEPS:-100}
 end=$((SECONDS + seconds))
 work=$(mktemp -d)
 trap 'rm -rf "$work"; kill $(jobs -p) 2>/dev/null || true' EXIT
@@ -80,21 +79,21 @@ for batch in $batches; do
 done
 [ "$best" != 0 ] || { log "no batch could be trained"; exit 1; }
 
-# What training leaves for the last step, and for the start and the end of its own.
-last=$((seconds / 10))
+# What is left for the start and the end of training.
+last=$((seconds / 20))
 budget=$(($(left) - last))
 steps=$(awk -v r="$best_rate" -v s="$budget" 'BEGIN { n = int(r * s * 0.9); print n > 2 ? n : 2 }')
 each=$(awk -v r="$best_rate" 'BEGIN { n = int(r * 60); print n > 1 ? n : 1 }')
 log "3. training: $steps steps of $best_batch crops in $budget s"
-# Models come back in parts as they are written: the newest whole one is kept.
+# Weights come back in parts as they are written: the newest whole ones are kept.
 keep() {
     local seen=
     while sleep 5; do
-        local file=$work/run/model.safetensors now
+        local file=$work/run/weights.safetensors now
         [ -f "$file" ] && now=$(stat -c %Y "$file") && [ "$now" != "$seen" ] || continue
         seen=$now
-        rm -f "$out"/model.part-*
-        split -b 15000000 "$file" "$out/model.part-"
+        rm -f "$out"/weights.part-*
+        split -b 15000000 "$file" "$out/weights.part-"
         cp "$work/run/log.tsv" "$out/"
     done
 }
@@ -104,37 +103,11 @@ train "$work/run" "$pictures" steps="$steps" batch="$best_batch" crop="$crop" lo
 ( sleep "$budget"; kill -INT "$trainer" 2>/dev/null; pkill -INT -P "$trainer" 2>/dev/null ) & watch=$!
 wait "$trainer" || log "   ended early: $(tail -n 1 "$out/train.log")"
 kill "$watch" "$keeper" 2>/dev/null || true
-if [ -f "$work/run/model.safetensors" ]; then
-    rm -f "$out"/model.part-*
-    split -b 15000000 "$work/run/model.safetensors" "$out/model.part-"
+if [ -f "$work/run/weights.safetensors" ]; then
+    rm -f "$out"/weights.part-*
+    split -b 15000000 "$work/run/weights.safetensors" "$out/weights.part-"
     cp "$work/run/log.tsv" "$out/"
 fi
 log "   $(grep '^valid' "$out/log.tsv" | tail -n 5 | awk '{ s += $3 } END { print "validation loss", s / NR }')"
 
-log "4. a picture of $large on both devices"
-python3 - "$work/large.ppm" "$large" <<'PY'
-import random, sys
-width, height = map(int, sys.argv[2].split("x"))
-random.seed(1)
-noise = bytes(random.randrange(24) for _ in range(3 * width))
-with open(sys.argv[1], "wb") as out:
-    out.write(b"P6 %d %d 255\n" % (width, height))
-    for y in range(height):
-        base = 60 + y * 120 // height
-        out.write(bytes(base + v for v in noise[y % 97:] + noise[:y % 97]))
-PY
-for where in "$device" cpu; do
-    for task in encode decode; do
-        [ "$task" = encode ] && files=("$work/large.ppm" "$work/$where.aec") || files=("$work/$where.aec" "$work/$where.ppm")
-        extra=$([ "$task" = encode ] && echo "-e 1" || true)
-        start=$(date +%s.%N)
-        # shellcheck disable=SC2086
-        if timeout 60 "$binary" "$task" $extra --overwrite --device "$where" "${files[@]}" > /dev/null 2> "$work/error"; then
-            log "   $task on $where: $(date +%s.%N | awk -v s="$start" '{ printf "%.2f s", $1 - s }')"
-        else
-            log "   $task on $where failed: $(tail -n 1 "$work/error")"
-        fi
-    done
-done
-cmp -s "$work/$device.aec" "$work/cpu.aec" && log "   the files are equal" || log "   the files DIFFER"
 log "done"
