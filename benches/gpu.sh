@@ -64,7 +64,7 @@ fi
 log "2. speed by batch, $speed_steps steps of ${crop}x$crop each"
 mkdir "$work/few"
 find -L "$pictures" -type f | sort | awk 'NR % 20 == 1' | while read -r file; do
-    ln -s "$(realpath "$file")" "$work/few/"
+    cp "$file" "$work/few/"
 done
 best=0 best_batch=${batches%% *}
 for batch in $batches; do
@@ -79,11 +79,11 @@ for batch in $batches; do
 done
 [ "$best" != 0 ] || { log "no batch could be trained"; exit 1; }
 
-# What is left for the start and the end of training.
-last=$((seconds / 20))
+# What is left for the start and the end of training: the last checkpoint measures and draws for some seconds.
+last=$((seconds / 20 + 20))
 budget=$(($(left) - last))
-steps=$(awk -v r="$best_rate" -v s="$budget" 'BEGIN { n = int(r * s * 0.9); print n > 2 ? n : 2 }')
-each=$(awk -v r="$best_rate" 'BEGIN { n = int(r * 60); print n > 1 ? n : 1 }')
+steps=$(awk -v r="$best_rate" -v s="$budget" 'BEGIN { n = int(r * s * 0.9); print (n > 2 ? n : 2) }')
+each=$(awk -v r="$best_rate" 'BEGIN { n = int(r * 60); print (n > 1 ? n : 1) }')
 log "3. training: $steps steps of $best_batch crops in $budget s"
 # Weights come back in parts as they are written: the newest whole ones are kept.
 keep() {
