@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::analysis::Analysis;
-use super::config::{ModelConfig, PATCH16};
+use super::config::ModelConfig;
 use super::context::{ContextState, ContextStep, EntropyParams, Features, context_steps};
 use super::context_gradient::{ContextGradient, ParameterSlopes};
 use super::gains::{Gains, QUALITY_MAX, QualityTables, RowPosition};
@@ -17,6 +17,7 @@ use super::scales::SCALE_LEVELS;
 use super::stream::{Sink, Source};
 use super::synthesis::Synthesis;
 use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
+use super::worth::{bits_per_squared_sample, patch_norms};
 use crate::error::Result;
 
 /// A network ready for exact inference. Cheap to share between threads.
@@ -67,7 +68,10 @@ impl Inference {
         };
         Ok(Self {
             quality: quality_tables(&weights),
-            patch_norms: patch_norms(&weights),
+            patch_norms: patch_norms(
+                &weights.real_layer_at("synthesis.linear"),
+                weights.config.latent_channels,
+            ),
             hyper_synthesis: HyperSynthesis::new(&from)?,
             context: context_steps(&from)?,
             synthesis: Synthesis::new(&from)?,
@@ -141,11 +145,7 @@ impl Inference {
     /// The Lagrange multiplier of a quality, in bits per squared error of a sample from 0 to 1.
     fn bits_per_squared_sample(&self, stored: u16) -> f32 {
         let quality = f64::from(stored.min(QUALITY_MAX)) / f64::from(QUALITY_MAX);
-        // The mean squared error is over three samples per pixel.
-        #[allow(clippy::cast_possible_truncation)]
-        {
-            (self.config().lambda(quality) * 255.0 * 255.0 / 3.0) as f32
-        }
+        bits_per_squared_sample(self.config().lambda(quality))
     }
 
     /// What the distortion of a quantization error of one step is worth in bits, per latent
@@ -169,18 +169,6 @@ fn quality_tables(weights: &IntegerWeights) -> QualityTables {
         });
     let tables: BTreeMap<String, Vec<f32>> = tables.collect();
     QualityTables::new(weights.config.quality_rows, tables)
-}
-
-/// Squared norms of the columns of the linear path's matrix `[768, M]`.
-fn patch_norms(weights: &IntegerWeights) -> Vec<f32> {
-    let mut norms = vec![0.0; weights.config.latent_channels];
-    let linear = weights.real_layer_at("synthesis.linear");
-    for row in linear.chunks_exact(norms.len()).take(PATCH16) {
-        for (norm, weight) in norms.iter_mut().zip(row) {
-            *norm += weight * weight;
-        }
-    }
-    norms
 }
 
 /// Clamps and floors a real scale index to a table index (codec-spec.md, Scale index).

@@ -30,6 +30,7 @@ mod stream_gradient;
 mod synthesis;
 mod synthesis_gradient;
 pub mod weights;
+pub(crate) mod worth;
 
 pub use config::{ModelConfig, Side};
 pub use context::{ContextState, EntropyParams, Features};

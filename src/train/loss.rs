@@ -18,6 +18,7 @@ use crate::model::train_ops::{
     add, chosen_symbols, rate, round_straight_through, scale_channels, scale_index, squared_error,
     subtract,
 };
+use crate::model::worth::bits_per_squared_sample;
 
 /// What one pass over a batch gives.
 pub struct Losses {
@@ -154,11 +155,10 @@ fn code_latent(
 
 /// Bits that an error of one quantization step is worth, of each sample and latent channel `[batch, M]`: what the
 /// encoder weighs symbols by.
-#[allow(clippy::cast_possible_truncation)]
 fn bits_per_squared_step(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<Tensor> {
     let device = gains.latent_inverse_gain.device();
     let per_sample: Vec<f32> = (batch.lambdas.iter())
-        .map(|lambda| (lambda * 255.0 * 255.0 / 3.0) as f32)
+        .map(|lambda| bits_per_squared_sample(*lambda))
         .collect();
     let per_sample = Tensor::from_vec(per_sample, (batch.len(), 1), device)?;
     let norms = Tensor::new(norms, device)?;

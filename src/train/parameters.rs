@@ -8,9 +8,10 @@ use rayon::prelude::*;
 
 use super::optimizer::{Gradients, Optimizer};
 use crate::error::{Error, Result};
-use crate::model::config::{LayerKind, PATCH16};
+use crate::model::config::LayerKind;
 use crate::model::network::FlatTensors;
 use crate::model::tape::{self, add_in_place};
+use crate::model::worth::patch_norms;
 use crate::model::{ModelConfig, Network, Weights};
 
 /// Variables of every layer and the networks that read them.
@@ -90,17 +91,11 @@ impl Parameters {
     /// # Errors
     /// When the path's weights cannot be read back from a GPU.
     pub fn patch_norms(&self) -> Result<Vec<f32>> {
-        let channels = self.config.latent_channels;
-        let mut norms = vec![0.0; channels];
-        if let Some(linear) = self.variables.get("synthesis.linear") {
-            let weights: Vec<f32> = linear.as_tensor().to_vec1()?;
-            for row in weights.chunks_exact(channels).take(PATCH16) {
-                for (norm, weight) in norms.iter_mut().zip(row) {
-                    *norm += weight * weight;
-                }
-            }
-        }
-        Ok(norms)
+        let weights = match self.variables.get("synthesis.linear") {
+            Some(linear) => linear.as_tensor().to_vec1()?,
+            None => Vec::new(),
+        };
+        Ok(patch_norms(&weights, self.config.latent_channels))
     }
 
     /// One variable's gradient, if it has one.
