@@ -8,8 +8,8 @@ use aec::{Image, Limits};
 use predicates::str::contains;
 
 use super::inputs::with_input;
-use super::layout::Layout;
 use super::{TINY, Workspace, gradient, png, psnr};
+use crate::common::layout::Layout;
 
 /// A file of tests/inputs that names the tests' model instead of one that is gone.
 fn with_file(name: &str) -> Workspace {

@@ -1,11 +1,10 @@
 //! What is left of damaged files: everything but the parts that are hit, and a list of those.
 
-mod common;
-
 use aec::{Damage, DecodeOptions, Depth, Error, Image, Limits, NoProgress, Region, Result};
-use common::layout::Layout;
-use common::{encode, pictures, tiny};
 use rayon::prelude::*;
+
+use crate::common::layout::Layout;
+use crate::common::{self, encode, pictures, tiny};
 
 /// 6 tiles of 64 in two rows, with alpha and metadata.
 fn file() -> Vec<u8> {

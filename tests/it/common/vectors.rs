@@ -2,7 +2,7 @@
 //! says about it. Names that begin with `x-` are files that must be refused.
 //!
 //! Golden files are never replaced: what the encoder makes of the same pictures today is
-//! in `encoded.txt`. `AEC_WRITE_VECTORS=1 cargo test --release --test conformance` writes
+//! in `encoded.txt`. `AEC_WRITE_VECTORS=1 cargo test --release --test it conformance` writes
 //! files that are missing, and both lists; review the difference like code.
 
 use std::collections::BTreeMap;
@@ -221,7 +221,7 @@ fn write_if_asked() {
 
 fn write() {
     let mut text = String::from(
-        "# Written by AEC_WRITE_VECTORS=1 cargo test --release --test conformance\n\
+        "# Written by AEC_WRITE_VECTORS=1 cargo test --release --test it conformance\n\
          # name: SHA-256 of the file, SHA-256 of the upright RGB and alpha bytes or the error\n",
     );
     for vector in all() {

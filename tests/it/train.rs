@@ -1,6 +1,5 @@
 //! Training, as a person drives it and as a library: resuming is exact, a folder
 //! of pictures becomes a model that encodes and decodes, bad folders are said clearly.
-#![cfg(feature = "cli")]
 
 use std::path::Path;
 
@@ -10,6 +9,8 @@ use aec::train::{Event, Run, RunOptions, TrainConfig};
 use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
 use assert_cmd::Command;
 use predicates::prelude::*;
+
+use crate::common::settings::usual_path;
 
 /// Smooth waves of several frequencies: something to learn from.
 fn picture(seed: u32, side: u32) -> Image {
@@ -58,6 +59,7 @@ fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
+    let _path = usual_path();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     train(&whole, false, &mut |_| true);
@@ -91,6 +93,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 
 #[test]
 fn the_loss_falls() {
+    let _path = usual_path();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = TrainConfig {
         checkpoint_every: 1000,

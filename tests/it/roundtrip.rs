@@ -1,13 +1,10 @@
 //! Sizes: every size comes back as it was, with pixels that do not depend on the pieces
 //! in which the picture was computed.
 
-mod common;
-#[path = "reference/mod.rs"]
-#[allow(dead_code)]
-mod decoder;
-
-use common::{decode, encode, pictures, tiny};
 use proptest::prelude::*;
+
+use crate::common::{decode, encode, pictures, tiny};
+use crate::reference as decoder;
 
 /// Encodes and decodes a scene; returns the mean absolute error of its samples.
 fn round_trip(width: u32, height: u32, percent: f64, tile_size: u32) -> f64 {

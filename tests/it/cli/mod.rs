@@ -1,22 +1,16 @@
 //! The built binary as a person uses it: files, pipes, exit statuses, error text.
 
 mod batch;
+mod bench;
 mod cases;
 mod inputs;
 mod inspect;
 mod kept;
-#[path = "../common/layout.rs"]
-#[allow(dead_code)]
-mod layout;
 mod limits;
 mod matrix;
-#[path = "../common/model_file.rs"]
-mod model_file;
 mod models;
 mod outputs;
 mod parts;
-#[path = "../common/psnr.rs"]
-mod psnr;
 mod round_trips;
 mod runs;
 mod talk;
@@ -28,8 +22,9 @@ use std::path::{Path, PathBuf};
 use aec::image::{Image, io};
 use aec::limits::Limits;
 use assert_cmd::Command;
-use psnr::psnr;
 use tempfile::TempDir;
+
+use crate::common::psnr::psnr;
 
 /// The weights of the tests, for when the picture's quality does not matter.
 const TINY: &str = concat!(

@@ -1,10 +1,9 @@
 //! The golden files: every kernel path and number of threads decodes them to the same
 //! pixels, refuses the broken ones in the same way, and encodes to the same bytes.
 
-mod common;
-
-use common::settings::for_each_setting;
-use common::vectors::{all, encoded, folder, outcome, results, sha256};
+use crate::common;
+use crate::common::settings::for_each_setting;
+use crate::common::vectors::{all, encoded, folder, outcome, results, sha256};
 
 #[test]
 fn results_name_every_file_once() {

@@ -1,5 +1,5 @@
 //! What must hold for any bytes at all. The fuzz targets and the replay of their findings
-//! (tests/hostile.rs) both run these; each takes an input of the target of its name.
+//! (tests/it/hostile.rs) both run these; each takes an input of the target of its name.
 
 use std::io::Cursor;
 use std::sync::LazyLock;

@@ -1,15 +1,21 @@
 //! Every way to run the codec that must not matter: kernel paths and threads.
 
-use std::sync::Mutex;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use aec::kernels::dispatch;
+
+/// The path is one for the whole process: whoever changes it is alone with those that do not mind.
+static PATH: RwLock<()> = RwLock::new(());
+
+/// Keeps the usual kernel path while it is held: for training, whose arithmetic is not the same on all.
+pub fn usual_path() -> RwLockReadGuard<'static, ()> {
+    PATH.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Calls `check` for each kernel path this machine has and for several numbers of
 /// threads, with a description of both.
 pub fn for_each_setting(check: impl Fn(&str) + Sync) {
-    // The path is one for the whole process, so tests take turns.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = PATH.write().unwrap_or_else(PoisonError::into_inner);
     let usual = dispatch::active();
     for path in dispatch::available() {
         dispatch::force(path).unwrap();

@@ -1,10 +1,9 @@
 //! `.aec` files through the `image` crate: the same samples as from the decoder itself.
 
-mod common;
-
 use aec::{DecodeOptions, NoProgress};
-use common::tiny;
 use image::DynamicImage;
+
+use crate::common::tiny;
 
 /// A picture of each kind of samples, coded with the built-in model.
 fn picture(is_gray: bool, alpha: Option<aec::Depth>) -> aec::Image {

@@ -2,7 +2,7 @@
 //!
 //! The pictures in `tests/pictures` are made by the code below; `expected.tsv`
 //! beside them holds what other implementations say about each pair (named in its
-//! first lines). `AEC_WRITE_PICTURES=1 cargo test --test metrics` writes the
+//! first lines). `AEC_WRITE_PICTURES=1 cargo test --test it metrics` writes the
 //! pictures anew; the values then have to be measured again.
 
 use std::path::{Path, PathBuf};

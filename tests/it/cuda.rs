@@ -1,14 +1,13 @@
 //! What a GPU must give: training steps close to the CPU's. Where there is no GPU, or no
 //! support for it, the test says so and passes.
-#![cfg(feature = "cli")]
-
-mod common;
 
 use aec::Error;
 use aec::model::{ComputeDevice, ModelConfig};
 use aec::train::data::Pictures;
 use aec::train::{Event, Run, RunOptions, TrainConfig};
-use common::pictures;
+
+use crate::common::pictures;
+use crate::common::settings::usual_path;
 
 /// Losses of a few training steps.
 fn losses(device: ComputeDevice) -> aec::Result<Vec<f64>> {
@@ -43,6 +42,7 @@ fn losses(device: ComputeDevice) -> aec::Result<Vec<f64>> {
 
 #[test]
 fn training_steps_are_close_to_those_of_the_cpu() {
+    let _path = usual_path();
     let gpu = match losses(ComputeDevice::Cuda) {
         Ok(losses) => losses,
         Err(Error::Unsupported(reason)) => return println!("skipped: {reason}"),

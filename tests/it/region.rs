@@ -1,12 +1,11 @@
 //! Parts of a picture: the same pixels as in the whole one, from the tiles they need and no others.
 
-mod common;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aec::{DecodeOptions, Depth, Error, Image, NoProgress, Progress, Region, Result};
-use common::random::Random;
-use common::{encode, pictures, tiny};
+
+use crate::common::random::Random;
+use crate::common::{self, encode, pictures, tiny};
 
 fn decode_region(file: &[u8], region: Region, progress: &dyn Progress) -> Result<Image> {
     let options = DecodeOptions {

@@ -1,12 +1,11 @@
 //! Damage: every truncation and every changed byte of a small file ends in an error,
 //! and so does damage behind right checksums. Nothing panics.
 
-mod common;
-
 use aec::{DecodeOptions, Error, Limits, NoProgress, Result};
-use common::layout::Layout;
-use common::{encode, pictures, tiny};
 use rayon::prelude::*;
+
+use crate::common::layout::Layout;
+use crate::common::{self, encode, pictures, tiny};
 
 /// A file with all kinds of sections: metadata, tile index, two tiles.
 fn small_file() -> Vec<u8> {

@@ -1,6 +1,5 @@
 //! What the format's tests share: a tiny model, pictures made by code, the list of
 //! test vectors, files taken apart, and every way to run the codec.
-#![allow(dead_code)]
 
 pub mod broken;
 pub mod checks;
@@ -8,6 +7,7 @@ pub mod layout;
 pub mod memory;
 pub mod model_file;
 pub mod pictures;
+pub mod psnr;
 pub mod random;
 pub mod settings;
 pub mod symbols;

@@ -1,16 +1,14 @@
 //! The library against the reference decoder, which was written from codec-spec.md alone:
 //! the same upright pixels for every golden file, the same error class for every broken one.
 
-mod common;
-#[path = "reference/mod.rs"]
-mod decoder;
-
 use aec::Depth;
-use common::layout::Layout;
-use common::vectors::{Vector, all, outcome, sha256};
-use common::{class, pictures, tiny};
-use decoder::Statistics;
 use rayon::prelude::*;
+
+use crate::common::layout::Layout;
+use crate::common::vectors::{Vector, all, outcome, sha256};
+use crate::common::{self, class, pictures, tiny};
+use crate::reference as decoder;
+use crate::reference::Statistics;
 
 fn vectors(must_fail: bool) -> impl Iterator<Item = Vector> {
     all()

@@ -1,7 +1,5 @@
 //! The encoder's search: files that cost less, the same on every machine.
 
-mod common;
-
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +8,9 @@ use aec::{
     DecodeOptions, Depth, Effort, EncodeOptions, Error, Goal, Image, Model, NoProgress, Progress,
     Quality, Round, Tune, encode, encode_to_target,
 };
-use common::settings::for_each_setting;
-use common::{decode, pictures, tiny};
+
+use crate::common::settings::for_each_setting;
+use crate::common::{decode, pictures, tiny};
 
 fn options(level: u8, tune: Tune, percent: f64) -> EncodeOptions {
     EncodeOptions {

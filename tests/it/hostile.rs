@@ -1,53 +1,46 @@
 //! Hostile input: what fuzzing has found, model files and headers made to do harm, and files of a
 //! hostile encoder. All of it ends in an error of one line, soon and without much memory, or in a picture.
 
-mod common;
-
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aec::bitstream::Container;
 use aec::entropy::decode_plane;
 use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
-use common::checks;
-use common::layout::Layout;
-use common::memory::{Counting, peak_of};
-use common::model_file::{ModelFile, least, least_with};
-use common::settings::for_each_setting;
-use common::symbols::with_symbols;
-use common::{encode, pictures, tiny};
 use safetensors::tensor::Dtype;
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::common::checks;
+use crate::common::layout::Layout;
+use crate::common::memory::peak_of;
+use crate::common::model_file::{ModelFile, least, least_with};
+use crate::common::settings::for_each_setting;
+use crate::common::symbols::with_symbols;
+use crate::common::{self, encode, pictures, tiny};
 
-/// Most time that a refusal may take: the best of several runs, on a machine that does other things too.
+/// Most time that a refusal may take. The machine does other things too, so that one of several tries is enough.
 const SOON: Duration = Duration::from_millis(20);
+const TRIES: u32 = 20;
 
 /// Most memory that an input of a fuzz target may take: well below the limit of fuzz/README.md for one block.
 const MEMORY: usize = 128 << 20;
 
-/// Tests take turns, so that one does not count another's memory.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Checks that `work` fails soon, with less than `memory` bytes and one line of text; the error.
-fn refused<T>(memory: usize, work: impl Fn() -> aec::Result<T>) -> Error {
-    let mut best = Duration::MAX;
-    let mut error = None;
-    for _ in 0..5 {
-        let start = Instant::now();
-        let (result, peak) = peak_of(&work);
-        best = best.min(start.elapsed());
+fn refused<T: Send>(memory: usize, work: impl Fn() -> aec::Result<T> + Sync) -> Error {
+    let attempt = || {
+        let timed = || {
+            let start = Instant::now();
+            (work(), start.elapsed())
+        };
+        let ((result, took), peak) = peak_of(timed);
         assert!(peak < memory, "{peak} bytes of memory");
-        error = result.err();
-    }
-    let error = error.expect("the input must be refused");
+        (result.err().expect("the input must be refused"), took)
+    };
+    let mut attempts = (0..TRIES).map(|_| attempt());
+    let (error, took) = attempts
+        .find(|(_, took)| *took < SOON)
+        .unwrap_or_else(attempt);
     let text = error.to_string();
-    assert!(best < SOON, "{best:?}: {text}");
+    assert!(took < SOON, "{took:?}: {text}");
     assert!(
         text.len() < 1000 && !text.contains(char::is_control),
         "{text:?}"
@@ -56,8 +49,7 @@ fn refused<T>(memory: usize, work: impl Fn() -> aec::Result<T>) -> Error {
 }
 
 /// Runs a check on each file of a folder of findings; returns how many there are.
-fn replay(target: &str, check: impl Fn(&[u8])) {
-    let _turn = turn();
+fn replay(target: &str, check: impl Fn(&[u8]) + Sync) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/regressions")
         .join(target);
@@ -108,7 +100,6 @@ fn findings_about_pictures_stay_fixed() {
 /// The golden vectors and the seeds pass the checks of the fuzz targets, so these can find something.
 #[test]
 fn the_checks_hold_for_valid_input() {
-    let _turn = turn();
     for vector in common::vectors::all() {
         checks::container(&vector.file());
         checks::decode(&vector.file(), tiny::model());
@@ -163,7 +154,7 @@ fn alpha_seeds() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// `AEC_WRITE_SEEDS=1 cargo test --release --test hostile` writes them anew.
+/// `AEC_WRITE_SEEDS=1 cargo test --release --test it hostile` writes them anew.
 #[test]
 fn the_seeds_of_the_alpha_target_are_the_vectors() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/alpha");
@@ -178,7 +169,7 @@ fn the_seeds_of_the_alpha_target_are_the_vectors() {
     }
 }
 
-/// `AEC_WRITE_SEEDS=1 cargo test --release --test hostile` writes it anew.
+/// `AEC_WRITE_SEEDS=1 cargo test --release --test it hostile` writes it anew.
 #[test]
 fn the_seed_of_the_weights_target_is_the_least_model() {
     let path =
@@ -193,7 +184,6 @@ fn the_seed_of_the_weights_target_is_the_least_model() {
 /// A hostile encoder's symbols, as large as the format has them, decode to the same picture everywhere.
 #[test]
 fn extreme_symbols_decode_to_the_same_picture_everywhere() {
-    let _turn = turn();
     for percent in [0.0, 50.0, 100.0] {
         let mut random = common::random::Random::new(3);
         let plain = encode(&pictures::scene(150, 70), percent, 128);
@@ -227,7 +217,6 @@ fn refuse_model(bytes: &[u8], part: &str) {
 
 #[test]
 fn models_with_values_that_are_not_finite_are_refused() {
-    let _turn = turn();
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let bytes = changed(|file| {
             file.tensor("synthesis.up.bias").data[4..8].copy_from_slice(&value.to_le_bytes());
@@ -246,7 +235,6 @@ fn models_with_values_that_are_not_finite_are_refused() {
 /// With these weights and the largest activations a sum would leave 32 bits.
 #[test]
 fn models_whose_sums_may_overflow_are_refused() {
-    let _turn = turn();
     let overflow = "weights whose sum may overflow";
     let wide = |words: &[i16]| {
         changed(|file| {
@@ -277,7 +265,6 @@ fn models_whose_sums_may_overflow_are_refused() {
 
 #[test]
 fn models_with_wrong_exponents_are_refused() {
-    let _turn = turn();
     for exponent in [-21_i8, 16, i8::MIN, i8::MAX] {
         let bytes = changed(|file| {
             let data = &mut file.tensor("synthesis.stage8.0.exponents").data;
@@ -290,7 +277,6 @@ fn models_with_wrong_exponents_are_refused() {
 /// What every model that loads can stand: the largest numbers everywhere.
 #[test]
 fn models_of_extreme_values_code_the_same_everywhere() {
-    let _turn = turn();
     for exponent in [-20_i8, 15] {
         let bytes = changed(|file| {
             for (name, tensor) in &mut file.tensors {
@@ -322,7 +308,6 @@ fn models_of_extreme_values_code_the_same_everywhere() {
 
 #[test]
 fn models_with_wrong_tensors_are_refused() {
-    let _turn = turn();
     let name = "context.2.mean.weight";
     refuse_model(&changed(|file| file.tensor(name).shape.reverse()), name);
     refuse_model(
@@ -351,7 +336,6 @@ fn models_with_wrong_tensors_are_refused() {
 
 #[test]
 fn models_with_wrong_configurations_are_refused() {
-    let _turn = turn();
     let with = |from: &str, to: &str| {
         let config = |file: &mut ModelFile| file.config = file.config.replace(from, to);
         changed(config)
@@ -399,7 +383,6 @@ fn models_with_wrong_configurations_are_refused() {
 
 #[test]
 fn models_with_wrong_tables_are_refused() {
-    let _turn = turn();
     let with_words = |change: &dyn Fn(&mut Vec<u16>)| {
         changed(|file| {
             let tensor = file.tensor("entropy.tables");
@@ -436,7 +419,6 @@ fn models_with_wrong_tables_are_refused() {
 
 #[test]
 fn model_files_with_wrong_headers_are_refused() {
-    let _turn = turn();
     let plain = least();
     let with_length = |length: u64| [&length.to_le_bytes()[..], &plain[8..]].concat();
     for length in [
@@ -464,7 +446,6 @@ fn model_files_with_wrong_headers_are_refused() {
 
 #[test]
 fn truncated_model_files_are_refused() {
-    let _turn = turn();
     let plain = least();
     for length in (0..plain.len()).step_by(41) {
         assert!(
@@ -489,7 +470,6 @@ fn bomb(change: impl FnOnce(&mut Layout)) -> Vec<u8> {
 
 #[test]
 fn headers_of_huge_pictures_are_refused_at_once() {
-    let _turn = turn();
     for (width, height, limit) in [
         (1_048_560, 1_048_560, true),
         (16_385, 16_384, true),
@@ -514,7 +494,6 @@ fn headers_of_huge_pictures_are_refused_at_once() {
 /// A picture 1 pixel wide is padded to 64, so the limit is on what is computed.
 #[test]
 fn thin_pictures_over_the_limit_are_refused_at_once() {
-    let _turn = turn();
     let limits = Limits {
         max_pixels: 1 << 20,
         ..Limits::default()
@@ -535,7 +514,6 @@ fn thin_pictures_over_the_limit_are_refused_at_once() {
 
 #[test]
 fn huge_lengths_are_refused_at_once() {
-    let _turn = turn();
     // Lengths of 2^32 - 1 bytes: of a tile in the index, of a zero map, of a section.
     let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
     let index = bomb(|layout| *layout.payload(b"TIDX") = [huge, huge].concat());
@@ -577,7 +555,6 @@ fn huge_lengths_are_refused_at_once() {
 /// are all 0 a few dozen bytes stand for the largest tile.
 #[test]
 fn memory_is_in_proportion_to_pixels() {
-    let _turn = turn();
     let mut spent = Vec::new();
     for side in [512, 1024] {
         let picture = pictures::flat(side, side, [127; 3]);
@@ -594,7 +571,6 @@ fn memory_is_in_proportion_to_pixels() {
 /// A PNG is written in bands: no copy of the samples is made, however many bits they have.
 #[test]
 fn writing_a_png_takes_no_second_copy() {
-    let _turn = turn();
     let side = 1500;
     let alpha = (0..side * side).map(|i| (i % 65_521) as u16).collect();
     let alpha = aec::Alpha::new(aec::Depth::Sixteen, alpha).unwrap();

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use predicates::str::contains;
 
-use super::layout::Layout;
 use super::parts::with_tiles;
 use super::{TINY, Workspace, gradient, png};
+use crate::common::layout::Layout;
 
 /// Work that is refused before it starts.
 const AT_ONCE: Duration = Duration::from_secs(5);

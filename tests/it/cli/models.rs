@@ -7,6 +7,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use super::{TINY, Workspace, gradient, png};
+use crate::common::model_file;
 
 /// A picture, a file made from it with the tiny model, and an empty folder for models.
 fn with_tiny_file() -> Workspace {
@@ -54,7 +55,7 @@ fn a_file_is_decoded_with_the_model_that_it_names() {
         .success()
         .stdout(contains("PSNR         no difference"));
     // A model that was asked for is used and no other.
-    let least = crate::model_file::least();
+    let least = model_file::least();
     here.write("least.safetensors", &least);
     aec(&here, &decode)
         .args(["--model", "least.safetensors"])
@@ -86,7 +87,7 @@ fn what_is_no_model_is_skipped() {
     let tiny = fs::read(TINY).unwrap();
     here.write("models/1.safetensors", b"no model");
     here.write("models/2.safetensors", &tiny[..tiny.len() / 2]);
-    let mut hostile = crate::model_file::ModelFile::of(&crate::model_file::least());
+    let mut hostile = model_file::ModelFile::of(&model_file::least());
     hostile.tensor("entropy.tables").data[2] ^= 1;
     here.write("models/3.safetensors", &hostile.bytes());
     fs::create_dir(here.path("models/4.safetensors")).unwrap();
@@ -119,7 +120,7 @@ fn what_is_no_model_is_skipped() {
 #[test]
 fn a_named_model_that_is_broken_is_skipped() {
     let here = with_tiny_file();
-    let mut hostile = crate::model_file::ModelFile::of(&fs::read(TINY).unwrap());
+    let mut hostile = model_file::ModelFile::of(&fs::read(TINY).unwrap());
     hostile.tensor("entropy.tables").data[2] ^= 1;
     let hostile = hostile.bytes();
     here.write("models/broken.safetensors", &hostile);

@@ -1,14 +1,12 @@
 //! Pictures as people have them, in tests/inputs: odd JPEG layouts, cut and damaged files, color spaces,
 //! metadata in every place. Each is read as it is meant, or there is a word about what is not kept of it.
 
-#[path = "common/psnr.rs"]
-mod psnr;
-
 use std::path::Path;
 
 use aec::image::io::{self, OutputFormat, Warning};
 use aec::{Error, Image, Limits, Resolution};
-use psnr::psnr;
+
+use crate::common::psnr::psnr;
 
 fn file(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inputs");

@@ -1,13 +1,12 @@
 //! Rate control: targets are kept, and what is reported is what a decoder sees.
 
-mod common;
-
 use aec::metrics::{RgbView, psnr};
 use aec::{
     DecodeOptions, Effort, EncodeOptions, Encoded, Error, Goal, Image, NoProgress, Progress,
     Target, decode, encode, encode_to_target,
 };
-use common::{class, pictures, tiny};
+
+use crate::common::{self, class, pictures, tiny};
 
 fn options(tile_size: u32) -> EncodeOptions {
     EncodeOptions {
