@@ -7,6 +7,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use super::{TINY, Workspace, gradient, png};
+use crate::common::layout::Layout;
 use crate::common::model_file;
 
 /// A picture, a file made from it with the tiny model, and an empty folder for models.
@@ -125,7 +126,7 @@ fn a_named_model_that_is_broken_is_skipped() {
     let hostile = hostile.bytes();
     here.write("models/broken.safetensors", &hostile);
     let id = aec::model::integer::digest(&hostile).unwrap();
-    let mut layout = crate::layout::Layout::of(&here.read("a.aec"));
+    let mut layout = Layout::of(&here.read("a.aec"));
     let end = layout.header.len() - 8;
     layout.header[end..].copy_from_slice(&id[..8]);
     here.write("a.aec", &layout.bytes());

@@ -54,7 +54,6 @@ fn runs_are_kept_resumed_and_refused() {
 
     // What a killed run left goes, and the run goes on.
     here.write("run/.aec-abc.tmp", b"left");
-    here.write("run/checkpoint.safetensors.tmp", b"left");
     train(&here, &["--resume", "--steps", "4"]).success();
     let left: Vec<_> = fs::read_dir(here.path("run"))
         .unwrap()

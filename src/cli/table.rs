@@ -1,6 +1,6 @@
 //! Tables as plain text, Markdown and HTML.
 
-use crate::cli::plot::escape;
+use super::html::escape;
 
 /// Rows of cells; the first column is set left, all others right.
 pub(super) struct Table {
