@@ -26,6 +26,7 @@ pub mod output;
 mod plot;
 pub mod progress;
 mod rate;
+mod sheet;
 mod shell;
 pub mod stdio;
 mod table;

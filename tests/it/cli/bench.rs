@@ -30,6 +30,12 @@ fn folder_of_pictures() -> TempDir {
     folder
 }
 
+/// That folder, and an empty one for results.
+fn folders() -> (TempDir, TempDir) {
+    let out = tempfile::tempdir().expect("temporary folder");
+    (folder_of_pictures(), out)
+}
+
 /// A quick benchmark of `folder` into `out`: aec and JPEG, no speed.
 fn quick_bench(folder: &Path, out: &Path) -> Command {
     let mut command = aec();
@@ -53,10 +59,7 @@ fn read(path: PathBuf) -> String {
 
 #[test]
 fn a_folder_gives_tables_plots_and_a_page() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     let stdout = quick_bench(folder.path(), out.path())
         .assert()
         .success()
@@ -93,10 +96,7 @@ fn a_folder_gives_tables_plots_and_a_page() {
 
 #[test]
 fn efforts_are_curves_of_one_table() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     quick_bench(folder.path(), out.path())
         .args(["-e", "2,1", "--anchor", "aec-e1"])
         .assert()
@@ -110,10 +110,7 @@ fn efforts_are_curves_of_one_table() {
 
 #[test]
 fn rates_are_those_of_whole_files() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     quick_bench(folder.path(), out.path()).assert().success();
     let file = out.path().join("a.aec");
     aec()
@@ -136,10 +133,7 @@ fn rates_are_those_of_whole_files() {
 
 #[test]
 fn bad_pictures_are_named_and_the_rest_goes_on() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     fs::write(folder.path().join("text.png"), "not a picture").expect("written");
     fs::write(
         folder.path().join("pixel.ppm"),
@@ -223,10 +217,7 @@ fn nothing_to_measure_is_an_error() {
 
 #[test]
 fn resume_measures_only_what_is_missing() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     quick_bench(folder.path(), out.path()).assert().success();
     let path = out.path().join("results.tsv");
     let whole = read(path.clone());
@@ -268,10 +259,7 @@ fn resume_measures_only_what_is_missing() {
 
 #[test]
 fn curves_of_others_are_added() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     quick_bench(folder.path(), out.path()).assert().success();
     let again = tempfile::tempdir().expect("temporary folder");
     let with = format!("before={}", out.path().join("results.tsv").display());
@@ -293,10 +281,7 @@ fn curves_of_others_are_added() {
 
 #[test]
 fn speed_is_measured_and_kept() {
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     aec()
         .arg("bench")
         .arg(folder.path())
@@ -509,10 +494,7 @@ fn the_page_works_in_a_browser() {
         println!("skipped: no Chromium on the PATH");
         return;
     };
-    let (folder, out) = (
-        folder_of_pictures(),
-        tempfile::tempdir().expect("temporary folder"),
-    );
+    let (folder, out) = folders();
     quick_bench(folder.path(), out.path()).assert().success();
     let output = open_in_browser(browser, &out.path().join("index.html"));
     let document = String::from_utf8_lossy(&output.stdout);
