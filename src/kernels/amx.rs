@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Products {
-    /// Of bf16.
+    /// Of bf16, for training.
+    #[allow(dead_code)]
     Bf16 = 1 << 22,
     /// Of int8.
     Int8 = 1 << 25,
