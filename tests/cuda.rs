@@ -5,7 +5,8 @@
 mod common;
 
 use aec::Error;
-use aec::model::{ComputeDevice, ModelConfig};
+use aec::network::ModelConfig;
+use aec::train::ComputeDevice;
 use aec::train::data::Pictures;
 use aec::train::{Event, Run, RunOptions, TrainConfig};
 use common::pictures;

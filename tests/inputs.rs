@@ -6,7 +6,7 @@ mod psnr;
 
 use std::path::Path;
 
-use aec::image::io::{self, OutputFormat, Warning};
+use aec::picture::io::{self, OutputFormat, Warning};
 use aec::{Error, Image, Limits, Resolution};
 use psnr::psnr;
 

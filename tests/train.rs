@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use aec::model::ModelConfig;
+use aec::network::ModelConfig;
 use aec::train::data::Pictures;
 use aec::train::{Event, Run, RunOptions, TrainConfig};
 use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
@@ -44,7 +44,7 @@ fn tiny_config(steps: u64) -> TrainConfig {
 
 fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run {
     let options = RunOptions {
-        device: aec::model::ComputeDevice::Cpu,
+        device: aec::train::ComputeDevice::Cpu,
         out: out.to_path_buf(),
         resume,
         init: None,
@@ -97,7 +97,7 @@ fn the_loss_falls() {
         ..tiny_config(60)
     };
     let options = RunOptions {
-        device: aec::model::ComputeDevice::Cpu,
+        device: aec::train::ComputeDevice::Cpu,
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,
@@ -125,8 +125,12 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     std::fs::create_dir(&data).expect("a folder");
     for seed in 0..2 {
         let file = std::fs::File::create(data.join(format!("{seed}.png"))).expect("a file");
-        aec::image::io::write(&picture(seed, 96), aec::image::io::OutputFormat::Png, file)
-            .expect("a picture");
+        aec::picture::io::write(
+            &picture(seed, 96),
+            aec::picture::io::OutputFormat::Png,
+            file,
+        )
+        .expect("a picture");
     }
     std::fs::write(data.join("broken.png"), b"not a picture").expect("a file");
     let config = folder.path().join("tiny.toml");
@@ -163,8 +167,9 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     // What a person looks at: the loss curve, and originals above reconstructions.
     let read = |name: &str| std::fs::read(out.join(name)).expect("the run drew it");
     assert!(String::from_utf8_lossy(&read("loss.svg")).contains("validation crops"));
-    let open =
-        |name: &str| aec::image::io::read(&read(name), &aec::Limits::default()).expect("a picture");
+    let open = |name: &str| {
+        aec::picture::io::read(&read(name), &aec::Limits::default()).expect("a picture")
+    };
     assert!(open("loss.png").width > 1000);
     let grid = open("reconstructions.png");
     assert_eq!((grid.width, grid.height), (64 + 8, 5 * (64 + 4) + 4));
