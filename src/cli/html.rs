@@ -6,7 +6,7 @@ use image::ExtendedColorType;
 use image::codecs::webp::WebPEncoder;
 
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::picture::Image;
 
 /// The style of all pages.
 pub(super) const STYLE: &str = include_str!("page.css");

@@ -3,10 +3,10 @@
 use clap::ValueEnum;
 
 use crate::error::Result;
-use crate::image::Image;
 use crate::metrics::{
     MS_SSIM_MIN_SIDE, RgbView, SSIMULACRA2_MIN_SIDE, ms_ssim, ms_ssim_db, psnr, ssimulacra2,
 };
+use crate::picture::Image;
 
 /// Gray over which pictures with alpha are blended before they are measured: the metrics, and codecs
 /// such as JPEG, know opaque pictures only.

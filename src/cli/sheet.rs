@@ -1,7 +1,7 @@
 //! Pictures side by side in one.
 
 use crate::error::Result;
-use crate::image::{CHANNELS, Image};
+use crate::picture::{CHANNELS, Image};
 
 /// Pictures in rows and columns, on white, with `gap` pixels between them and `margin` around them. Each has the place
 /// of the largest.

@@ -15,6 +15,7 @@ mod distortion;
 mod effort;
 mod encode;
 mod fill;
+mod hooks;
 mod model;
 mod rate_control;
 mod rate_gradient;
@@ -30,6 +31,7 @@ pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
+pub use hooks::register_image_hooks;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
@@ -152,7 +154,7 @@ impl<'a> Steps<'a> {
 #[cfg(test)]
 mod tests {
     use crate::entropy::{self, ScaleTables};
-    use crate::model::scales;
+    use crate::network::scales;
 
     #[test]
     fn the_scales_of_training_are_those_of_the_tables() {

@@ -2,7 +2,8 @@
 //! support for it, the test says so and passes.
 
 use aec::Error;
-use aec::model::{ComputeDevice, ModelConfig};
+use aec::network::ModelConfig;
+use aec::train::ComputeDevice;
 use aec::train::data::Pictures;
 use aec::train::{Event, Run, RunOptions, TrainConfig};
 

@@ -41,7 +41,8 @@ fn every_kind_of_picture_opens() {
             let direct =
                 aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
             let mut png = Vec::new();
-            aec::image::io::write(&direct, aec::image::io::OutputFormat::Png, &mut png).unwrap();
+            aec::picture::io::write(&direct, aec::picture::io::OutputFormat::Png, &mut png)
+                .unwrap();
             let want = image::load_from_memory(&png).unwrap();
             let found = image::open(&path).unwrap();
             assert_eq!(found, want, "gray {is_gray}, alpha {alpha:?}");

@@ -577,8 +577,13 @@ fn writing_a_png_takes_no_second_copy() {
     let picture = pictures::flat(side, side, [9, 99, 199])
         .with_alpha(alpha)
         .unwrap();
-    let write =
-        || aec::image::io::write(&picture, aec::image::io::OutputFormat::Png, std::io::sink());
+    let write = || {
+        aec::picture::io::write(
+            &picture,
+            aec::picture::io::OutputFormat::Png,
+            std::io::sink(),
+        )
+    };
     let (written, peak) = peak_of(write);
     written.unwrap();
     assert!(peak < 10 << 20, "{peak} bytes for 18 MB of samples");

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aec::image::io::{self, OutputFormat, Warning};
+use aec::picture::io::{self, OutputFormat, Warning};
 use aec::{Error, Image, Limits, Resolution};
 
 use crate::common::psnr::psnr;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aec::model::ModelConfig;
+use aec::network::ModelConfig;
 use aec::train::data::Pictures;
 use aec::train::{Event, Run, RunOptions, TrainConfig};
 use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
@@ -45,7 +45,7 @@ fn tiny_config(steps: u64) -> TrainConfig {
 
 fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run {
     let options = RunOptions {
-        device: aec::model::ComputeDevice::Cpu,
+        device: aec::train::ComputeDevice::Cpu,
         out: out.to_path_buf(),
         resume,
         init: None,
@@ -100,7 +100,7 @@ fn the_loss_falls() {
         ..tiny_config(60)
     };
     let options = RunOptions {
-        device: aec::model::ComputeDevice::Cpu,
+        device: aec::train::ComputeDevice::Cpu,
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,
@@ -128,8 +128,12 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     std::fs::create_dir(&data).expect("a folder");
     for seed in 0..2 {
         let file = std::fs::File::create(data.join(format!("{seed}.png"))).expect("a file");
-        aec::image::io::write(&picture(seed, 96), aec::image::io::OutputFormat::Png, file)
-            .expect("a picture");
+        aec::picture::io::write(
+            &picture(seed, 96),
+            aec::picture::io::OutputFormat::Png,
+            file,
+        )
+        .expect("a picture");
     }
     std::fs::write(data.join("broken.png"), b"not a picture").expect("a file");
     let config = folder.path().join("tiny.toml");
@@ -166,7 +170,7 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     // What a person looks at: the loss curve, and originals above reconstructions.
     let read = |name: &str| std::fs::read(out.join(name)).expect("the run drew it");
     assert!(String::from_utf8_lossy(&read("loss.svg")).contains("validation crops"));
-    let grid = aec::image::io::read(&read("reconstructions.png"), &aec::Limits::default());
+    let grid = aec::picture::io::read(&read("reconstructions.png"), &aec::Limits::default());
     let grid = grid.expect("a picture");
     assert_eq!((grid.width, grid.height), (64 + 8, 5 * (64 + 4) + 4));
     let row = |i: usize| {

@@ -8,9 +8,9 @@ use super::measure::Measurement;
 use crate::cli::html::data_uri;
 use crate::cli::metric::view;
 use crate::error::Result;
-use crate::image::Image;
 use crate::limits::Limits;
 use crate::metrics::psnr;
+use crate::picture::Image;
 
 /// Rates that the viewer shows, in bits per pixel; of aec's files the nearest are taken.
 const RATES_BPP: [f64; 2] = [0.4, 0.2];

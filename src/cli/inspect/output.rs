@@ -12,7 +12,7 @@ use crate::cli::output::{Existing, Output};
 use crate::cli::sheet::sheet;
 use crate::cli::text;
 use crate::error::Error;
-use crate::image::{Image, io};
+use crate::picture::{Image, io};
 
 /// Longest side of a picture in the overview.
 const OVERVIEW_SIDE: u32 = 400;

@@ -7,7 +7,7 @@ use super::{maps, report};
 use crate::cli::html::{STYLE, data_uri, escape, fill};
 use crate::cli::table::Table;
 use crate::error::Result;
-use crate::image::Image;
+use crate::picture::Image;
 
 const TEMPLATE: &str = include_str!("page.html");
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::exhibit::{Exhibit, Outlier};
 use crate::cli::text::{self, decibels};
 use crate::codec::{StepUsage, TileUsage};
-use crate::image::CHANNELS;
+use crate::picture::CHANNELS;
 
 /// Channels that are named in the text.
 const NAMED_CHANNELS: usize = 8;

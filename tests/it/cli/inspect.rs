@@ -96,7 +96,7 @@ fn two_tunes_stand_side_by_side() {
     let work = Workspace::new();
     let mut png = Vec::new();
     let image = picture_with_noise(192, 192);
-    aec::image::io::write(&image, aec::image::io::OutputFormat::Png, &mut png).unwrap();
+    aec::picture::io::write(&image, aec::picture::io::OutputFormat::Png, &mut png).unwrap();
     work.write("a.png", &png);
     let inspect = |more: &[&str]| {
         let args = ["inspect", "a.png", "--json", "--model", TINY, "-q", "50"];
@@ -129,7 +129,7 @@ fn two_tunes_stand_side_by_side() {
 fn scene(percent: f64, tile_size: u32) -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/scene.png");
     let limits = aec::Limits::default();
-    let image = aec::image::io::read(&fs::read(path).unwrap(), &limits).unwrap();
+    let image = aec::picture::io::read(&fs::read(path).unwrap(), &limits).unwrap();
     encode(&image, &Model::embedded().unwrap(), percent, tile_size)
 }
 
@@ -181,7 +181,7 @@ fn many_tiles_add_up_and_noise_stands_out() {
     assert_eq!(sum(&report["block_squared_errors"]), 0.0);
     for map in ["shown/bits.png", "shown/error.png", "upright.png"] {
         let limits = aec::Limits::default();
-        let map = aec::image::io::read(&fs::read(work.path(map)).unwrap(), &limits).unwrap();
+        let map = aec::picture::io::read(&fs::read(work.path(map)).unwrap(), &limits).unwrap();
         assert_eq!((map.width, map.height), (130, 250));
     }
     let kept = fs::read_to_string(work.path("shown/inspect.json")).unwrap();
@@ -231,7 +231,7 @@ fn inspect_refuses_what_it_cannot_compare() {
     );
     let mut png = Vec::new();
     let other = picture_with_noise(151, 90);
-    aec::image::io::write(&other, aec::image::io::OutputFormat::Png, &mut png).unwrap();
+    aec::picture::io::write(&other, aec::picture::io::OutputFormat::Png, &mut png).unwrap();
     work.write("other.png", &png);
     let model = ["--model", TINY];
     work.aec(&[&["inspect", "a.aec", "other.png"], &model[..]].concat())

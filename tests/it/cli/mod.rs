@@ -19,8 +19,8 @@ mod targets;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aec::image::{Image, io};
 use aec::limits::Limits;
+use aec::picture::{Image, io};
 use assert_cmd::Command;
 use tempfile::TempDir;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use aec::image::Image;
+use aec::picture::Image;
 use predicates::prelude::*;
 use predicates::str::contains;
 

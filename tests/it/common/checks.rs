@@ -8,7 +8,7 @@ use aec::bitstream::Container;
 use aec::entropy::{
     MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
-use aec::image::io::{OutputFormat, read, write};
+use aec::picture::io::{OutputFormat, read, write};
 use aec::{DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
 
 use super::symbols::with_symbols;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aec::entropy::ScaleTables;
-use aec::model::rounding::provisional_exponents;
-use aec::model::{IntegerWeights, ModelConfig, Weights};
+use aec::network::rounding::provisional_exponents;
+use aec::network::{IntegerWeights, ModelConfig, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.

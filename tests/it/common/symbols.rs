@@ -4,10 +4,10 @@
 use aec::Model;
 use aec::bitstream::{Header, Reader, TilePayload, TileRect};
 use aec::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
-use aec::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
-use aec::model::context::StepMask;
-use aec::model::infer::scale_index;
-use aec::model::{Grid, QualityModel};
+use aec::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use aec::network::context::StepMask;
+use aec::network::infer::scale_index;
+use aec::network::{Grid, QualityModel};
 
 use super::layout::Layout;
 

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use aec::Model;
 use aec::entropy::ScaleTables;
-use aec::model::config::{LayerKind, LayerSpec, PATCH16};
-use aec::model::{ModelConfig, Weights};
+use aec::network::config::{LayerKind, LayerSpec, PATCH16};
+use aec::network::{ModelConfig, Weights};
 
 use super::random::Random;
 
