@@ -2,6 +2,7 @@
 //!
 //! [`QualityModel`] runs the network of integers on plain grids of numbers, so that `codec` reads
 //! like the specification. [`IntegerWeights::rounded`] makes it of weights that were trained.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
 // Without the trainer its operations are unused.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 

@@ -276,7 +276,6 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     fn new(config: &TrainConfig, rate: f64, updates: u64) -> Self {
         let t = updates.min(1 << 30) as i32;
         // Early averages forget the initial weights quickly.
@@ -294,13 +293,11 @@ impl Rule {
     }
 
     /// Learning rate of a matrix: orthogonal directions are as long as its larger side.
-    #[allow(clippy::cast_precision_loss)]
     pub fn matrix_rate(&self, rows: usize, columns: usize) -> f32 {
         self.rate * self.matrix_scale * (rows.max(columns) as f32).sqrt()
     }
 
     /// Factor that clips gradients of the norm `norm`.
-    #[allow(clippy::cast_possible_truncation)]
     fn gradient_scale(&self, norm: f64) -> f32 {
         let clip = f64::from(self.clip_norm);
         (clip / norm.max(clip)) as f32
