@@ -12,8 +12,8 @@ use super::messages::GlobalOptions;
 use super::models::ModelOption;
 use super::options::Resources;
 use super::{stdio, text};
-use crate::bitstream::SIGNATURE;
 use crate::codec::{self, DecodeOptions, NoProgress};
+use crate::format::SIGNATURE;
 use crate::metrics::{ms_ssim_db, mse};
 use crate::picture::{Image, io};
 

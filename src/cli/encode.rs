@@ -14,10 +14,10 @@ use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::{RateOptions, SearchOptions};
 use super::{memory, stdio, text};
-use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
+use crate::format::SIGNATURE;
 use crate::picture::Image;
 use crate::picture::io::{self, Warning};
 

@@ -16,9 +16,9 @@ use crate::bitstream::{Container, Salvage, TilePayload, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
+use crate::format::LATENT_STRIDE;
+use crate::format::PATCH;
 use crate::kernels::patches_to_pixels;
-use crate::kernels::pixels::PATCH;
-use crate::network::config::LATENT_STRIDE;
 use crate::network::{Grid, QualityModel};
 use crate::picture::{Alpha, CHANNELS, Image};
 

@@ -16,9 +16,9 @@ use super::{EncodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::kernels::pixels::PATCH;
+use crate::format::PATCH;
+use crate::format::{LATENT_STRIDE, PATCH8};
 use crate::kernels::pixels_to_patches;
-use crate::network::config::{LATENT_STRIDE, PATCH8};
 use crate::network::{Grid, QualityModel};
 use crate::picture::{Alpha, CHANNELS, Image};
 

@@ -7,21 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::format::{CONTEXT_STEPS, MAX_NAME, PATCH8, PATCH16};
 use crate::math;
-
-/// Latents are grouped into this many channel groups and coded in as many steps.
-pub const CONTEXT_STEPS: usize = 4;
-/// Picture pixels per latent, horizontally and vertically.
-pub const LATENT_STRIDE: usize = 16;
-/// Picture pixels per hyper-latent, horizontally and vertically.
-pub const HYPER_STRIDE: usize = 64;
-/// Channels of a picture rearranged to 1/8 of its size (8 x 8 pixels of RGB).
-pub const PATCH8: usize = 192;
-/// Values in a 16 x 16 patch of RGB pixels: the input of the linear path.
-pub const PATCH16: usize = 768;
-
-/// Most characters of a model's name.
-pub const MAX_NAME: usize = 64;
 
 /// Sizes of the network. Stored with the weights, so that another size needs no code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,11 +7,11 @@
 //! gradient has the same bits on every machine; it may differ in the last bits from what
 //! inference computes, which decides no probability.
 
-use super::config::CONTEXT_STEPS;
 use super::context::{Features, PHASES, StepMask};
 use super::grid::Grid;
 use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise};
+use crate::format::CONTEXT_STEPS;
 use crate::kernels::block_gradient::{
     RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
     block_other_layers,

@@ -19,7 +19,6 @@ mod layers;
 pub mod ranges;
 mod real_layers;
 pub mod rounding;
-pub mod scales;
 pub mod signals;
 mod stream;
 mod stream_gradient;

@@ -8,13 +8,13 @@
 
 use std::ops::Range;
 
-use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
 use super::grid::Grid;
 use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise, scale_channels};
 use super::stream::{Rows, Sink, bands, space};
 use super::stream_gradient::BlockGradientStream;
+use crate::format::{PATCH8, PATCH16};
 use crate::kernels::block_gradient::TransposedBlock;
 use crate::kernels::{self, PackedBlock, PackedPointwise, pointwise};
 

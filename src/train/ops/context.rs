@@ -11,7 +11,7 @@ use super::call::{Call, OnCpu};
 use super::tape::{Made, record, record_all};
 use super::train::{TrainPointwise, add};
 use super::with_values;
-use crate::network::config::CONTEXT_STEPS;
+use crate::format::CONTEXT_STEPS;
 use crate::network::context::{PHASES, StepMask, channel_group};
 use crate::train::kernels;
 

@@ -8,7 +8,8 @@
 use candle_core::{Result, Shape, Tensor};
 
 use super::call::{Call, OnCpu};
-use crate::network::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
+use crate::format::{SCALE_LEVELS, SIGMA_MIN};
+use crate::train::LOG_STEP;
 use crate::train::kernels::{Scales, chosen_symbols, rate_bits, rate_gradients};
 
 const SCALES: Scales = Scales {
