@@ -9,12 +9,10 @@
 //! bits of a NaN are not.
 #![allow(unsafe_code)]
 
-pub mod activation;
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 pub mod block;
-pub(crate) mod block_gradient;
 pub mod depthwise;
 pub mod dispatch;
 pub mod integer;
@@ -22,7 +20,6 @@ mod lanes;
 #[cfg(feature = "mimalloc")]
 pub mod memory;
 pub(crate) mod opponent;
-mod peak;
 pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
@@ -31,11 +28,9 @@ pub(crate) mod rounding;
 mod tests;
 pub(crate) mod window;
 
-pub use activation::{activate, activation};
-pub use block::{PackedBlock, block, block_rows};
-pub use depthwise::{PackedDepthwise, depthwise3x3};
+pub use block::PackedBlock;
+pub use depthwise::PackedDepthwise;
 pub use dispatch::KernelPath;
-pub use peak::fma_peak;
 pub use pixels::{patches_to_pixels, pixels_to_patches};
 pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};
