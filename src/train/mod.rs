@@ -25,6 +25,7 @@ pub mod optimizer;
 mod orthogonal;
 pub mod parameters;
 pub mod principal;
+mod rule;
 pub mod run;
 pub mod tables;
 pub mod visual;
