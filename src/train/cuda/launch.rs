@@ -12,7 +12,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Device, Result, bail};
 
-use super::{Grid, THREADS};
+use super::{Kernel, THREADS};
 
 /// All kernels.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
@@ -92,17 +92,14 @@ fn count(n: usize) -> Result<u32> {
     }
 }
 
-/// Runs the kernel `name` over at most three inputs; `outputs` values are its result. What the sizes mean is said
-/// with each kernel in the `.cu` files.
+/// Runs a kernel over its inputs; `outputs` values are its result.
 ///
 /// # Errors
 /// When a size is too large, memory does not suffice, or the launch fails.
 pub fn launch(
     device: &CudaDevice,
-    name: &str,
-    grid: Grid,
+    kernel: Kernel,
     inputs: &[CudaView<'_, f32>],
-    sizes: [usize; 5],
     outputs: usize,
 ) -> Result<CudaSlice<f32>> {
     count(outputs)?;
@@ -111,6 +108,7 @@ pub fn launch(
     if outputs == 0 {
         return Ok(out);
     }
+    let (name, sizes) = kernel.launch(outputs);
     let function = function!(device, name)?;
     let absent = 0u64;
     let mut numbers = [0; 5];
@@ -130,7 +128,7 @@ pub fn launch(
     }
     // SAFETY: the arguments are those of every kernel of the signature `KERNEL`, whose callers pass sizes that agree
     // with the lengths of the inputs.
-    unsafe { builder.launch(config(grid.blocks(outputs))?) }.w()?;
+    unsafe { builder.launch(config(kernel.blocks(outputs))?) }.w()?;
     Ok(out)
 }
 

@@ -10,8 +10,9 @@ use super::layers::{Blocks, Pointwise};
 use super::quality::Gains;
 use crate::format::{PATCH8, PATCH16};
 use crate::network::config::ModelConfig;
+use crate::train::kernels::Precision;
 use crate::train::ops::rearrange::space_to_depth;
-use crate::train::ops::train::{self, Precision};
+use crate::train::ops::train;
 
 /// The analysis transform's layers.
 pub struct Analysis {
