@@ -22,6 +22,8 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "cli")]
+mod atomic;
 pub mod bitstream;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -37,6 +39,7 @@ pub mod metrics;
 pub mod network;
 pub mod picture;
 pub mod resolution;
+mod sync;
 #[cfg(feature = "cli")]
 pub mod train;
 

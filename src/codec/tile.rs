@@ -8,8 +8,7 @@
 use super::curvature::TileCurvature;
 use crate::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap};
 use crate::error::Result;
-use crate::format::MAX_SYMBOL;
-use crate::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
 use crate::network::context::StepMask;
 use crate::network::infer::scale_index;
 use crate::network::{EntropyParams, Features, Grid, QualityModel};

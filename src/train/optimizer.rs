@@ -15,6 +15,7 @@ use super::config::TrainConfig;
 use super::orthogonal::orthogonalize;
 use super::rule::{BETA1, BETA2, Gradients, Moments, Part, Report, Rule, parts};
 use crate::network::config::LayerSpec;
+use crate::sync::lock;
 use crate::train::kernels::{Descent, Engine, descend, momentum, square_sum};
 use crate::train::ops::with_values;
 
@@ -299,10 +300,7 @@ impl InplaceOp1 for Update<'_> {
         if p.len() != g.len() {
             bail!("{} parameters, {} gradients", p.len(), g.len());
         }
-        let mut guard = self
-            .moments
-            .lock()
-            .map_err(|_| candle_core::Error::Msg("optimizer state is poisoned".into()))?;
+        let mut guard = lock(&self.moments);
         let moments = &mut **guard;
         for Part { range, matrix } in self.parts {
             let state = Slices {

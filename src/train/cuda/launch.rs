@@ -4,7 +4,7 @@
 //! stream alone, so a kernel may write a buffer that Rust only holds a shared reference to.
 
 use std::any::Any;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaView, LaunchConfig, PushKernelArg, result, sys,
@@ -13,6 +13,7 @@ use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Device, Result, bail};
 
 use super::{Kernel, THREADS};
+use crate::sync::lock;
 
 /// All kernels.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
@@ -26,7 +27,7 @@ pub fn open() -> Result<Device> {
     // so only one thread at a time may have it replaced.
     static HOOK: Mutex<()> = Mutex::new(());
     let opened = {
-        let _guard = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&HOOK);
         let loud = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
         let opened = std::panic::catch_unwind(|| Device::new_cuda_with_stream(0));
