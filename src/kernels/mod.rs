@@ -1,9 +1,10 @@
 //! The arithmetic of the codec on the CPU.
 //!
-//! What decides symbols and pixels is [`integer`] (spec: Arithmetic). The gradients of the
-//! encoder's search are IEEE-754 binary32 operations in one fixed order. Both have the same
-//! bits on every machine, for every number of threads and every instruction set. Nothing here
-//! knows the tensor library: data is plain slices in `[height, width, channels]` order.
+//! What decides symbols and pixels is [`integer`] (spec: Arithmetic). The gradients and measures
+//! of the encoder's search are IEEE-754 binary32 operations in one fixed order. Both have the same
+//! bits on every machine, for every number of threads and every instruction set. Data is plain
+//! slices in `[height, width, channels]` order. Training has kernels of its own, which need not be
+//! exact.
 //!
 //! Inputs are finite: with NaN or infinity the order is still fixed, but the
 //! bits of a NaN are not.
