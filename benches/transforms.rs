@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use aec::Model;
+use aec::format::PATCH8;
 use aec::kernels::pixels_to_patches;
-use aec::network::config::PATCH8;
 use aec::network::{Features, Grid, QualityModel};
 use aec::{Quality, Result};
 use common::{picture, pool, thread_counts};

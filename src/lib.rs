@@ -31,6 +31,7 @@ pub mod codec;
 pub mod depth;
 pub mod entropy;
 pub mod error;
+pub mod format;
 pub mod kernels;
 pub mod limits;
 mod math;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::format::QUALITY_MAX;
 
 /// A quality from 0 (smallest file) to 100 (best picture) in steps of 0.002.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,9 +11,9 @@ pub struct Quality(u16);
 
 impl Quality {
     /// Largest stored value, quality 100.
-    pub const MAX_RAW: u16 = 50_000;
+    pub const MAX_RAW: u16 = QUALITY_MAX;
     /// Stored steps per unit of quality.
-    const STEPS: f64 = 500.0;
+    const STEPS: f64 = QUALITY_MAX as f64 / 100.0;
 
     /// The nearest quality to a number in `0..=100`.
     ///

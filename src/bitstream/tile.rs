@@ -3,12 +3,7 @@
 use super::reader::{Reader, write_varint};
 use super::section::payload_error;
 use crate::error::{Error, Result};
-
-/// Tile sizes, and the padded picture's sides, are multiples of this many pixels.
-pub const TILE_UNIT: u32 = 64;
-
-/// Flag bit of a payload: a zero map follows.
-const FLAG_ZERO_MAP: u8 = 1;
+use crate::format::{MAX_ZERO_MAP, TILE_UNIT, flag};
 
 /// How a picture is cut into tiles, in raster order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +90,6 @@ pub struct TilePayload<'a> {
 impl<'a> TilePayload<'a> {
     /// Fewest bytes of a payload: flags and checksum.
     pub(super) const MIN_LENGTH: usize = 5;
-    /// Most bytes of a zero map.
-    const MAX_ZERO_MAP: usize = 65_535;
 
     /// The payload's bytes.
     ///
@@ -108,12 +101,12 @@ impl<'a> TilePayload<'a> {
             Self::MIN_LENGTH + self.zero_map.map_or(0, |m| m.len() + 3) + self.stream.len(),
         );
         out.push(if self.zero_map.is_some() {
-            FLAG_ZERO_MAP
+            flag::ZERO_MAP
         } else {
             0
         });
         if let Some(map) = self.zero_map {
-            if !(1..=Self::MAX_ZERO_MAP).contains(&map.len()) {
+            if !(1..=MAX_ZERO_MAP).contains(&map.len()) {
                 return Err(Error::InvalidOption(format!(
                     "zero map of {} bytes",
                     map.len()
@@ -138,10 +131,10 @@ impl<'a> TilePayload<'a> {
 
     fn read_fields(reader: &mut Reader<'a>) -> Result<Self> {
         let flags = reader.u8("tile")?;
-        if flags & !FLAG_ZERO_MAP != 0 {
+        if flags & !flag::ZERO_MAP != 0 {
             return Err(Error::Unsupported(format!("tile flags {flags:#04x}")));
         }
-        let zero_map = (flags & FLAG_ZERO_MAP != 0)
+        let zero_map = (flags & flag::ZERO_MAP != 0)
             .then(|| Self::read_zero_map(reader))
             .transpose()?;
         let checksum = reader.u32("tile")?;
@@ -155,7 +148,7 @@ impl<'a> TilePayload<'a> {
 
     fn read_zero_map(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
         let length = reader.varint("zero map length")? as usize;
-        if !(1..=Self::MAX_ZERO_MAP).contains(&length) {
+        if !(1..=MAX_ZERO_MAP).contains(&length) {
             return Err(Error::Corrupt(format!("zero map of {length} bytes")));
         }
         reader.bytes("zero map", length)

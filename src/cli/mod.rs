@@ -169,7 +169,7 @@ fn print_version() -> anyhow::Result<()> {
     let model = Model::embedded().context("cannot load the built-in model")?;
     let mut out = stdio::stdout()?;
     writeln!(out, "aec {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "format version {}", crate::bitstream::VERSION)?;
+    writeln!(out, "format version {}", crate::format::VERSION)?;
     writeln!(
         out,
         "built-in model {} ({})",

@@ -10,10 +10,9 @@ use super::curvature::Curvature;
 use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
 use crate::error::Result;
-use crate::kernels::pixels::PATCH;
+use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::structure::{ALIGNMENT, MARGIN, structural_error};
-use crate::network::config::{LATENT_STRIDE, PATCH8};
 use crate::network::{Grid, QualityModel};
 use crate::picture::CHANNELS;
 

@@ -9,10 +9,11 @@ use ::image::hooks::{GenericReader, register_decoding_hook, register_format_dete
 use ::image::metadata::Orientation;
 use ::image::{ColorType, ImageDecoder, ImageError, ImageResult};
 
-use crate::bitstream::{Container, Header, Reader, SIGNATURE};
+use crate::bitstream::{Container, Header, Reader};
 use crate::codec::{DecodeOptions, Model, NoProgress, Tune, decode};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
+use crate::format::SIGNATURE;
 use crate::limits::Limits;
 use crate::network::embedded::BASE_SSIM;
 use crate::picture::{Metadata, samples};

@@ -151,21 +151,3 @@ impl<'a> Steps<'a> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::entropy::{self, ScaleTables};
-    use crate::network::scales;
-
-    #[test]
-    fn the_scales_of_training_are_those_of_the_tables() {
-        assert_eq!(scales::SCALE_LEVELS, entropy::SCALE_LEVELS);
-        for i in 0..scales::SCALE_LEVELS {
-            let trained = scales::SIGMA_MIN * (scales::LOG_STEP * i as f64).exp();
-            assert!(
-                (trained / ScaleTables::sigma(i) - 1.0).abs() < 1e-12,
-                "table {i}"
-            );
-        }
-    }
-}

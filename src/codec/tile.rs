@@ -6,11 +6,9 @@
 //! encoding, read from the stream when decoding.
 
 use super::curvature::TileCurvature;
-use crate::entropy::{
-    MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap,
-};
+use crate::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap};
 use crate::error::Result;
-use crate::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
 use crate::network::context::StepMask;
 use crate::network::infer::scale_index;
 use crate::network::{EntropyParams, Features, Grid, QualityModel};

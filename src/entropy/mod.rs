@@ -20,9 +20,8 @@ mod zero_map;
 #[cfg(test)]
 mod tests;
 
-pub use cdf::{SCALE_LEVELS, SIGMA_MAX, SIGMA_MIN, ScaleTables};
+pub use cdf::ScaleTables;
 pub use checksum::SymbolChecksum;
-pub use escape::MAX_SYMBOL;
 pub use fit::SymbolCounts;
 pub use plane::{decode_plane, encode_plane};
 pub use rans::{SymbolDecoder, SymbolEncoder};

@@ -7,13 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
-use super::integer::{
-    EXPONENTS, IntegerConvolution, IntegerLayer, IntegerWeights, Integers, MAX_WEIGHT_SUM,
-    split_wide,
-};
+use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers, split_wide};
 use super::signals::{BLOCK_SIGNALS, Signal};
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::format::{EXPONENTS, MAX_WEIGHT_SUM};
 
 /// Largest weight of 8 bits.
 const NARROW: f32 = 127.0;

@@ -1,6 +1,6 @@
 //! What errors are worth in bits: how the encoder, and training on its choices, weigh distortion against rate.
 
-use super::config::PATCH16;
+use crate::format::PATCH16;
 
 /// A Lagrange multiplier (bits per pixel and mean squared error of 8-bit samples) in bits per squared error of one
 /// sample from 0 to 1.

@@ -23,9 +23,7 @@ pub use metadata::Metadata;
 pub(crate) use png::samples;
 
 use crate::error::{Error, Result};
-
-/// Samples per pixel in [`Image::rgb`].
-pub const CHANNELS: usize = 3;
+pub(crate) use crate::format::CHANNELS;
 
 /// A picture: 8-bit RGB samples in raster order, as stored (not rotated).
 ///

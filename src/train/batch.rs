@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use super::config::TrainConfig;
 use super::crop::Crop;
 use super::data::{CropSource, patches};
-use crate::network::gains::{QUALITY_MAX, RowPosition};
+use crate::format::QUALITY_MAX;
+use crate::network::gains::RowPosition;
 
 /// How symbols are quantized in the rate term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,14 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::LOG_STEP;
 use super::config::TrainConfig;
 use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::{Error, Result};
-use crate::network::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
-use crate::network::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
+use crate::format::{CONTEXT_STEPS, PATCH16, SCALE_LEVELS, SIGMA_MIN};
+use crate::network::config::{LayerKind, LayerSpec, Unit};
 use crate::network::{ModelConfig, Weights};
 
 /// Crops of 64 x 64 pixels from which the components are measured.

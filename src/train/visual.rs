@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::kernels::pixels::PATCH;
+use crate::format::PATCH;
 use crate::kernels::{depth_to_space, space_to_depth};
 use crate::metrics::visual::Comparison;
 use crate::train::ops::tape::{Made, record};

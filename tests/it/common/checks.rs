@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use aec::bitstream::Container;
 use aec::entropy::{
-    MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
+    ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
+use aec::format::MAX_SYMBOL;
 use aec::picture::io::{OutputFormat, read, write};
 use aec::{DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
 

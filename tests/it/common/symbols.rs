@@ -3,8 +3,8 @@
 
 use aec::Model;
 use aec::bitstream::{Header, Reader, TilePayload, TileRect};
-use aec::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
-use aec::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use aec::entropy::{ScaleTables, SymbolChecksum, SymbolEncoder};
+use aec::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
 use aec::network::context::StepMask;
 use aec::network::infer::scale_index;
 use aec::network::{Grid, QualityModel};

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use aec::Model;
 use aec::entropy::ScaleTables;
-use aec::network::config::{LayerKind, LayerSpec, PATCH16};
+use aec::format::PATCH16;
+use aec::network::config::{LayerKind, LayerSpec};
 use aec::network::{ModelConfig, Weights};
 
 use super::random::Random;
