@@ -9,8 +9,8 @@
 //! system for large pages: with small ones, address translation costs a quarter of
 //! the speed.
 
-use aec::kernels::integer::{self, Output, Rescale, Residual, Scale};
-use aec::kernels::{
+use aec::unstable::kernels::integer::{self, Output, Rescale, Residual, Scale};
+use aec::unstable::kernels::{
     PackedBlock, PackedDepthwise, PackedPointwise, block, depthwise3x3, dispatch, fma_peak,
     pointwise,
 };
@@ -282,7 +282,7 @@ fn bench_depthwise(criterion: &mut Criterion) {
 }
 
 fn main() {
-    aec::kernels::memory::keep_freed_memory();
+    aec::unstable::kernels::memory::keep_freed_memory();
     // One thread for all columns: candle's matrix product uses the same pool.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)

@@ -1,53 +1,60 @@
 //! `aec`: a learned image codec that decodes to the same pixels on every machine.
 //!
+//! ```no_run
+//! use aec::{Image, Quality};
+//!
+//! let picture = Image::try_from(image::open("photo.png")?)?;
+//! let file = aec::encode(&picture, Quality::from_percent(75.0)?)?;
+//! let back = aec::decode(&file)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Encoder`] and [`Decoder`] take options: effort, targets and metadata; limits, a region of the
+//! picture, a closure that is told the progress. Both are also an encoder and a decoder of the
+//! `image` crate, and [`register_image_hooks`] makes `image::open` read `.aec` files.
+//!
 //! A picture's path reads like the papers it comes from: the analysis transform
 //! maps pixels to latents, which are quantized; a hyperprior and a four-step
 //! context model give every latent a mean and a scale; rANS packs the symbols
 //! into a specified bitstream ([codec-spec.md]). Decoding runs the same path back.
 //!
-//! ```no_run
-//! use aec::{DecodeOptions, EncodeOptions, Model, NoProgress, image::io};
+//! # Features
 //!
-//! # fn main() -> aec::Result<()> {
-//! let model = Model::embedded()?;
-//! let picture = io::read(&std::fs::read("photo.png")?, &aec::Limits::default())?;
-//! let file = aec::encode(&picture, &model, &EncodeOptions::default(), &NoProgress)?;
-//! let decoded = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress)?;
-//! assert_eq!((decoded.width, decoded.height), (picture.width, picture.height));
-//! # Ok(())
-//! # }
-//! ```
+//! Without default features, the crate is a decoder and an encoder for the CPU. `cli` (default) is what the `aec`
+//! program needs, `unstable` opens the layers inside to tests and benches, without any promise that they stay.
 //!
 //! [codec-spec.md]: https://docs.rs/crate/aec/latest/source/codec-spec.md
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
-pub mod bitstream;
+mod api;
+mod bitstream;
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod codec;
-pub mod depth;
-pub mod entropy;
-pub mod error;
-mod hooks;
-pub mod image;
-pub mod kernels;
-pub mod limits;
+mod cli;
+mod codec;
+mod depth;
+mod entropy;
+mod error;
+mod image;
+mod kernels;
+mod limits;
 mod math;
-pub mod metrics;
-pub mod model;
-pub mod resolution;
+mod metrics;
+mod model;
+mod orientation;
+mod resolution;
 #[cfg(feature = "cli")]
-pub mod train;
+mod train;
+#[cfg(feature = "unstable")]
+#[doc(hidden)]
+pub mod unstable;
 
-pub use bitstream::{ModelId, Quality};
-pub use codec::{
-    Damage, DecodeOptions, Effort, EncodeOptions, Encoded, Goal, Model, NoProgress, Progress,
-    Region, Round, Target, Tune, decode, decode_damaged, encode, encode_to_target, model_id,
-};
+pub use api::{Decoder, Encoder, Info, Model, decode, encode, register_image_hooks};
+pub use bitstream::Quality;
+pub use codec::{Damage, Effort, Region, Tune};
 pub use depth::Depth;
 pub use error::{Error, Result};
-pub use hooks::register_image_hooks;
-pub use image::{Alpha, Image};
+pub use image::{Alpha, Image, Metadata};
 pub use limits::Limits;
+pub use orientation::Orientation;
 pub use resolution::Resolution;

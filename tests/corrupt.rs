@@ -3,7 +3,7 @@
 
 mod common;
 
-use aec::{DecodeOptions, Error, Limits, NoProgress, Result};
+use aec::unstable::{DecodeOptions, Error, Limits, NoProgress, Result};
 use common::layout::Layout;
 use common::{encode, pictures, tiny};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ fn small_file() -> Vec<u8> {
 }
 
 /// Decodes with limits that keep damaged sizes cheap.
-fn decode(file: &[u8]) -> Result<aec::Image> {
+fn decode(file: &[u8]) -> Result<aec::unstable::Image> {
     let limits = Limits {
         max_pixels: 1 << 14,
         ..Limits::default()
@@ -27,7 +27,7 @@ fn decode(file: &[u8]) -> Result<aec::Image> {
         limits,
         ..DecodeOptions::default()
     };
-    aec::decode(file, tiny::model(), &options, &NoProgress)
+    aec::unstable::decode(file, tiny::model(), &options, &NoProgress)
 }
 
 /// Changes of a byte: every single bit, all bits, one less.

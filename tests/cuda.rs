@@ -4,14 +4,14 @@
 
 mod common;
 
-use aec::Error;
-use aec::model::{ComputeDevice, ModelConfig};
-use aec::train::data::Pictures;
-use aec::train::{Event, Run, RunOptions, TrainConfig};
+use aec::unstable::Error;
+use aec::unstable::model::{ComputeDevice, ModelConfig};
+use aec::unstable::train::data::Pictures;
+use aec::unstable::train::{Event, Run, RunOptions, TrainConfig};
 use common::pictures;
 
 /// Losses of a few training steps.
-fn losses(device: ComputeDevice) -> aec::Result<Vec<f64>> {
+fn losses(device: ComputeDevice) -> aec::unstable::Result<Vec<f64>> {
     let folder = tempfile::tempdir()?;
     let config = TrainConfig {
         steps: 8,

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aec::bitstream::Container;
-use aec::entropy::decode_plane;
-use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
+use aec::unstable::bitstream::Container;
+use aec::unstable::entropy::decode_plane;
+use aec::unstable::{DecodeOptions, Error, Limits, Model, NoProgress};
 use common::checks;
 use common::layout::Layout;
 use common::memory::{Counting, peak_of};
@@ -35,7 +35,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// Checks that `work` fails soon, with less than `memory` bytes and one line of text; the error.
-fn refused<T>(memory: usize, work: impl Fn() -> aec::Result<T>) -> Error {
+fn refused<T>(memory: usize, work: impl Fn() -> aec::unstable::Result<T>) -> Error {
     let mut best = Duration::MAX;
     let mut error = None;
     for _ in 0..5 {
@@ -117,7 +117,7 @@ fn the_checks_hold_for_valid_input() {
         let bytes: Vec<u8> = (0..2000_u32).map(|i| (i * i / 7) as u8).collect();
         checks::entropy(&[&[kind], &bytes[..]].concat());
     }
-    let words = aec::entropy::ScaleTables::gaussian().to_words();
+    let words = aec::unstable::entropy::ScaleTables::gaussian().to_words();
     let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     checks::entropy(&[&[0], &words[..]].concat());
     for (_, input) in alpha_seeds() {
@@ -306,13 +306,13 @@ fn models_of_extreme_values_code_the_same_everywhere() {
         });
         let model = Model::from_bytes(&bytes).unwrap();
         let code = || {
-            let options = aec::EncodeOptions {
-                effort: aec::Effort::FASTEST,
-                ..aec::EncodeOptions::default()
+            let options = aec::unstable::EncodeOptions {
+                effort: aec::unstable::Effort::FASTEST,
+                ..aec::unstable::EncodeOptions::default()
             };
             let picture = pictures::scene(70, 20);
-            let file = aec::encode(&picture, &model, &options, &NoProgress).unwrap();
-            let back = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress);
+            let file = aec::unstable::encode(&picture, &model, &options, &NoProgress).unwrap();
+            let back = aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress);
             (file, back.unwrap().rgb)
         };
         let expected = code();
@@ -476,8 +476,8 @@ fn truncated_model_files_are_refused() {
 }
 
 /// Decodes with the default limits.
-fn decode(file: &[u8]) -> aec::Result<aec::Image> {
-    aec::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
+fn decode(file: &[u8]) -> aec::unstable::Result<aec::unstable::Image> {
+    aec::unstable::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
 }
 
 /// A small file with a change behind right checksums.
@@ -526,7 +526,7 @@ fn thin_pictures_over_the_limit_are_refused_at_once() {
     for (width, height) in [(1, 16_385), (16_385, 1), (1, 65_535)] {
         let file = bomb(|layout| layout.set_size(width, height));
         let error = refused(64 << 10, || {
-            aec::decode(&file, tiny::model(), &options, &NoProgress)
+            aec::unstable::decode(&file, tiny::model(), &options, &NoProgress)
         });
         assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
         assert!(error.to_string().contains("sides below 64 count as 64"));
@@ -597,12 +597,17 @@ fn writing_a_png_takes_no_second_copy() {
     let _turn = turn();
     let side = 1500;
     let alpha = (0..side * side).map(|i| (i % 65_521) as u16).collect();
-    let alpha = aec::Alpha::new(aec::Depth::Sixteen, alpha).unwrap();
+    let alpha = aec::unstable::Alpha::new(aec::unstable::Depth::Sixteen, alpha).unwrap();
     let picture = pictures::flat(side, side, [9, 99, 199])
         .with_alpha(alpha)
         .unwrap();
-    let write =
-        || aec::image::io::write(&picture, aec::image::io::OutputFormat::Png, std::io::sink());
+    let write = || {
+        aec::unstable::image::io::write(
+            &picture,
+            aec::unstable::image::io::OutputFormat::Png,
+            std::io::sink(),
+        )
+    };
     let (written, peak) = peak_of(write);
     written.unwrap();
     assert!(peak < 10 << 20, "{peak} bytes for 18 MB of samples");

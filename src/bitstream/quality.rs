@@ -52,6 +52,13 @@ impl Quality {
     }
 }
 
+impl Default for Quality {
+    /// 60: a picture that looks like its original at a usual distance.
+    fn default() -> Self {
+        Self((60.0 * Self::STEPS) as u16)
+    }
+}
+
 impl fmt::Display for Quality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.percent(), f)

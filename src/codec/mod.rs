@@ -27,7 +27,9 @@ mod usage;
 
 pub use count::count_symbols;
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
+pub use decode::{
+    decode, decode_damaged, decode_into, decode_latents, is_plain, quantized_latent, verify,
+};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
 pub use model::{Model, ModelSummary, model_id};
@@ -70,9 +72,8 @@ impl EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
         Self {
-            quality,
+            quality: Quality::default(),
             tile_size: 1024,
             effort: Effort::DEFAULT,
             tune: Tune::Psnr,

@@ -16,6 +16,7 @@ use super::sniff::{InputFormat, name_of_other};
 use super::{Image, jpeg, others, png, webp};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::orientation::Orientation;
 
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +171,7 @@ pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()>
     // Writing is buffered here, since encoders write many small pieces.
     let mut out = std::io::BufWriter::with_capacity(1 << 18, out);
     let turned;
-    let pixels = if image.metadata.orientation == 1 {
+    let pixels = if image.metadata.orientation == Orientation::NoTransforms {
         image
     } else {
         turned = image.clone().into_upright()?;

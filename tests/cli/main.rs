@@ -25,8 +25,8 @@ mod targets;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aec::image::{Image, io};
-use aec::limits::Limits;
+use aec::Limits;
+use aec::unstable::image::{Image, io};
 use assert_cmd::Command;
 use psnr::psnr;
 use tempfile::TempDir;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aec::entropy::ScaleTables;
-use aec::model::rounding::provisional_exponents;
-use aec::model::{IntegerWeights, ModelConfig, Weights};
+use aec::unstable::entropy::ScaleTables;
+use aec::unstable::model::rounding::provisional_exponents;
+use aec::unstable::model::{IntegerWeights, ModelConfig, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use aec::kernels::dispatch;
+use aec::unstable::kernels::dispatch;
 
 /// Calls `check` for each kernel path this machine has and for several numbers of
 /// threads, with a description of both.

@@ -1,13 +1,13 @@
 //! A hostile encoder: it writes whatever symbols it is told to, and gets every checksum right.
 //! Decoders have to cope with each of its files.
 
-use aec::Model;
-use aec::bitstream::{Header, Reader, TilePayload, TileRect};
-use aec::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
-use aec::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
-use aec::model::context::StepMask;
-use aec::model::infer::scale_index;
-use aec::model::{Grid, QualityModel};
+use aec::unstable::Model;
+use aec::unstable::bitstream::{Header, Reader, TilePayload, TileRect};
+use aec::unstable::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
+use aec::unstable::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use aec::unstable::model::context::StepMask;
+use aec::unstable::model::infer::scale_index;
+use aec::unstable::model::{Grid, QualityModel};
 
 use super::layout::Layout;
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use aec::Model;
-use aec::entropy::ScaleTables;
-use aec::model::config::{LayerKind, LayerSpec, PATCH16};
-use aec::model::{ModelConfig, Weights};
+use aec::unstable::Model;
+use aec::unstable::entropy::ScaleTables;
+use aec::unstable::model::config::{LayerKind, LayerSpec, PATCH16};
+use aec::unstable::model::{ModelConfig, Weights};
 
 use super::random::Random;
 
@@ -43,7 +43,7 @@ fn made() -> Vec<u8> {
         super::pictures::noise(64, 64),
         super::pictures::flat(64, 64, [255; 3]),
     ];
-    let model = aec::train::export::export(&weights(), &pictures).unwrap();
+    let model = aec::unstable::train::export::export(&weights(), &pictures).unwrap();
     model.to_bytes().unwrap()
 }
 

@@ -7,6 +7,7 @@ use crate::image::{CHANNELS, Image};
 use crate::limits::Limits;
 use crate::metrics::psnr;
 use crate::model::config::LATENT_STRIDE;
+use crate::orientation::{Orientation, inverse};
 
 /// How far around a block its surroundings reach, in blocks.
 const SURROUNDINGS: usize = 2;
@@ -145,14 +146,9 @@ impl Comparison {
 }
 
 /// An upright picture, opaque and turned back to how the file stores it.
-fn as_stored(mut image: Image, orientation: u8) -> Result<Image> {
+fn as_stored(mut image: Image, orientation: Orientation) -> Result<Image> {
     image.flatten(BACKGROUND);
-    // Turns by a quarter undo each other; all other orientations undo themselves.
-    image.metadata.orientation = match orientation {
-        6 => 8,
-        8 => 6,
-        other => other,
-    };
+    image.metadata.orientation = inverse(orientation);
     image.into_upright()
 }
 

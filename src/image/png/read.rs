@@ -8,11 +8,11 @@ use png::{BitDepth, Decoder, DecodingError, Transformations};
 use super::chunks::{Parts, SIGNATURE_BYTES};
 use crate::error::{Error, Result};
 use crate::image::blocks::Blocks;
-use crate::image::color::ToneCurve;
 use crate::image::io::{refuse_animation, truncated};
 use crate::image::notes::Notes;
 use crate::image::samples::Samples;
 use crate::image::sniff::InputFormat;
+use crate::image::tone::ToneCurve;
 use crate::limits::Limits;
 
 /// Reads samples, the curve that they are on unless it is that of sRGB, and metadata.
