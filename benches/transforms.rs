@@ -12,8 +12,8 @@ use std::ops::Range;
 
 use aec::unstable::Model;
 use aec::unstable::kernels::pixels_to_patches;
-use aec::unstable::model::config::PATCH8;
-use aec::unstable::model::{Features, Grid, QualityModel};
+use aec::unstable::network::config::PATCH8;
+use aec::unstable::network::{Features, Grid, QualityModel};
 use aec::unstable::{Quality, Result};
 use common::{picture, pool, thread_counts};
 use criterion::{

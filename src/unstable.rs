@@ -28,8 +28,8 @@ pub mod entropy {
     pub use crate::entropy::*;
 }
 /// Pictures in memory, and their formats.
-pub mod image {
-    pub use crate::image::*;
+pub mod picture {
+    pub use crate::picture::*;
 }
 /// Arithmetic.
 pub mod kernels {
@@ -40,8 +40,8 @@ pub mod metrics {
     pub use crate::metrics::*;
 }
 /// The network.
-pub mod model {
-    pub use crate::model::*;
+pub mod network {
+    pub use crate::network::*;
 }
 /// Training.
 #[cfg(feature = "cli")]

@@ -96,8 +96,10 @@ fn info_and_metadata_come_without_decoding() {
 #[test]
 fn limits_and_headers_are_checked_first() {
     let file = encoded(&picture(80, 80));
-    let mut limits = Limits::default();
-    limits.max_pixels = 6399;
+    let limits = Limits {
+        max_pixels: 6399,
+        ..Limits::default()
+    };
     let refused = Decoder::with_limits(&file[..], limits).unwrap_err();
     assert!(matches!(refused, Error::LimitExceeded { found: 6400, .. }));
     // Nothing is read behind what is no header.

@@ -5,7 +5,8 @@
 mod common;
 
 use aec::unstable::Error;
-use aec::unstable::model::{ComputeDevice, ModelConfig};
+use aec::unstable::network::ModelConfig;
+use aec::unstable::train::ComputeDevice;
 use aec::unstable::train::data::Pictures;
 use aec::unstable::train::{Event, Run, RunOptions, TrainConfig};
 use common::pictures;

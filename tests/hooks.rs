@@ -47,9 +47,9 @@ fn every_kind_of_picture_opens() {
                 aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress)
                     .unwrap();
             let mut png = Vec::new();
-            aec::unstable::image::io::write(
+            aec::unstable::picture::io::write(
                 &direct,
-                aec::unstable::image::io::OutputFormat::Png,
+                aec::unstable::picture::io::OutputFormat::Png,
                 &mut png,
             )
             .unwrap();

@@ -602,9 +602,9 @@ fn writing_a_png_takes_no_second_copy() {
         .with_alpha(alpha)
         .unwrap();
     let write = || {
-        aec::unstable::image::io::write(
+        aec::unstable::picture::io::write(
             &picture,
-            aec::unstable::image::io::OutputFormat::Png,
+            aec::unstable::picture::io::OutputFormat::Png,
             std::io::sink(),
         )
     };

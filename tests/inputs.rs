@@ -7,7 +7,7 @@ mod psnr;
 use std::path::Path;
 
 use aec::Orientation;
-use aec::unstable::image::io::{self, OutputFormat, Warning};
+use aec::unstable::picture::io::{self, OutputFormat, Warning};
 use aec::unstable::{Error, Image, Limits, Resolution};
 use psnr::psnr;
 

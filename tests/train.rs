@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use aec::unstable::model::ModelConfig;
+use aec::unstable::network::ModelConfig;
 use aec::unstable::train::data::Pictures;
 use aec::unstable::train::{Event, Run, RunOptions, TrainConfig};
 use aec::unstable::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
@@ -44,7 +44,7 @@ fn tiny_config(steps: u64) -> TrainConfig {
 
 fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run {
     let options = RunOptions {
-        device: aec::unstable::model::ComputeDevice::Cpu,
+        device: aec::unstable::train::ComputeDevice::Cpu,
         out: out.to_path_buf(),
         resume,
         init: None,
@@ -97,7 +97,7 @@ fn the_loss_falls() {
         ..tiny_config(60)
     };
     let options = RunOptions {
-        device: aec::unstable::model::ComputeDevice::Cpu,
+        device: aec::unstable::train::ComputeDevice::Cpu,
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,
@@ -125,9 +125,9 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     std::fs::create_dir(&data).expect("a folder");
     for seed in 0..2 {
         let file = std::fs::File::create(data.join(format!("{seed}.png"))).expect("a file");
-        aec::unstable::image::io::write(
+        aec::unstable::picture::io::write(
             &picture(seed, 96),
-            aec::unstable::image::io::OutputFormat::Png,
+            aec::unstable::picture::io::OutputFormat::Png,
             file,
         )
         .expect("a picture");
@@ -168,7 +168,7 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     let read = |name: &str| std::fs::read(out.join(name)).expect("the run drew it");
     assert!(String::from_utf8_lossy(&read("loss.svg")).contains("validation crops"));
     let open = |name: &str| {
-        aec::unstable::image::io::read(&read(name), &aec::unstable::Limits::default())
+        aec::unstable::picture::io::read(&read(name), &aec::unstable::Limits::default())
             .expect("a picture")
     };
     assert!(open("loss.png").width > 1000);

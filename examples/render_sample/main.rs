@@ -12,7 +12,7 @@ mod scene;
 mod terrain;
 mod vector;
 
-use aec::unstable::image::{Image, io};
+use aec::unstable::picture::{Image, io};
 use rayon::prelude::*;
 use vector::{Vec3, vec3};
 

@@ -11,10 +11,10 @@ use crate::bitstream::{self, Container, Header, Quality};
 use crate::codec::{self, Damage, DecodeOptions, Region};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
-use crate::image::samples::{color_type, samples as samples_of};
-use crate::image::{Image, Metadata};
 use crate::limits::Limits;
 use crate::orientation::swaps_sides;
+use crate::picture::samples::{color_type, samples as samples_of};
+use crate::picture::{Image, Metadata};
 
 /// Most bytes that are read of a file. A picture within any limits on pixels needs less.
 const MAX_BYTES: u64 = 1 << 32;
@@ -43,8 +43,7 @@ pub fn decode(bytes: &[u8]) -> Result<Image> {
 /// ```no_run
 /// use aec::{Decoder, Limits, Region};
 ///
-/// let mut limits = Limits::default();
-/// limits.max_pixels = 50_000_000;
+/// let limits = Limits { max_pixels: 50_000_000, ..Limits::default() };
 /// let decoder = Decoder::with_limits(std::fs::File::open("photo.aec")?, limits)?;
 /// let info = decoder.info();
 /// println!("{}x{}, quality {}", info.width, info.height, info.quality);

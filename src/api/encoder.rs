@@ -9,8 +9,8 @@ use super::progress::Watch;
 use crate::bitstream::Quality;
 use crate::codec::{self, Effort, EncodeOptions, Goal, Tune};
 use crate::error::Result;
-use crate::image::{Image, Metadata};
 use crate::limits::Limits;
+use crate::picture::{Image, Metadata};
 
 /// Encodes a picture to the bytes of an `.aec` file, as the `aec` program does unless told otherwise.
 ///

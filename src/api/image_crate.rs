@@ -13,8 +13,8 @@ use ::image::{ColorType, ExtendedColorType, ImageDecoder, ImageEncoder, ImageErr
 use super::{Decoder, Encoder};
 use crate::bitstream::SIGNATURE;
 use crate::error::Error;
-use crate::image::notes::Notes;
-use crate::image::samples::Samples;
+use crate::picture::notes::Notes;
+use crate::picture::samples::Samples;
 
 /// Extension of our files.
 const EXTENSION: &str = "aec";

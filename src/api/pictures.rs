@@ -3,9 +3,9 @@
 use ::image::{DynamicImage, ImageBuffer, Pixel, Primitive};
 
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::image::notes::Notes;
-use crate::image::samples::{Samples, color_type, samples};
+use crate::picture::Image;
+use crate::picture::notes::Notes;
+use crate::picture::samples::{Samples, color_type, samples};
 
 impl TryFrom<DynamicImage> for Image {
     type Error = Error;

@@ -14,8 +14,8 @@ use super::options::Resources;
 use super::{stdio, text};
 use crate::bitstream::SIGNATURE;
 use crate::codec::{self, DecodeOptions, NoProgress};
-use crate::image::{Image, io};
 use crate::metrics::{ms_ssim_db, mse};
+use crate::picture::{Image, io};
 
 /// Arguments of `aec compare`.
 #[derive(Debug, clap::Args)]

@@ -18,8 +18,8 @@ use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
-use crate::image::Image;
-use crate::image::io::{self, Warning};
+use crate::picture::Image;
+use crate::picture::io::{self, Warning};
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use super::messages::GlobalOptions;
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, Tune, model_id};
-use crate::model::{integer, weights};
+use crate::network::{integer, weights};
 
 /// The environment variable that names a folder of model files.
 const FOLDER: &str = "AEC_MODEL_DIR";

@@ -15,7 +15,7 @@ use super::stdio::{self, is_standard_stream, output_name};
 use super::text;
 use crate::bitstream::SIGNATURE;
 use crate::error::Result;
-use crate::image::io::is_own_png;
+use crate::picture::io::is_own_png;
 
 /// What the user wants done with files that exist.
 #[derive(Debug, Clone, Copy, clap::Args)]

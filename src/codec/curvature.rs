@@ -5,7 +5,7 @@
 //! is the diagonal of the squared Jacobian when random signs take the picture's place.
 
 use crate::error::Result;
-use crate::model::{Grid, QualityModel};
+use crate::network::{Grid, QualityModel};
 
 /// Rows and columns of latents that the measurement takes from the middle of the picture.
 const PROBE: usize = 16;

@@ -16,12 +16,12 @@ use crate::bitstream::{Container, Header, Salvage, TilePayload, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
-use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
-use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, QualityModel};
+use crate::network::config::LATENT_STRIDE;
+use crate::network::{Grid, QualityModel};
 use crate::orientation::Orientation;
+use crate::picture::{Alpha, CHANNELS, Image};
 
 /// Pixels of a damaged picture that are decoded however little is left of it.
 const FREE_PIXELS: usize = 1 << 24;

@@ -10,12 +10,12 @@ use super::curvature::Curvature;
 use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
 use crate::error::Result;
-use crate::image::CHANNELS;
 use crate::kernels::pixels::PATCH;
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::structure::{ALIGNMENT, MARGIN, structural_error};
-use crate::model::config::{LATENT_STRIDE, PATCH8};
-use crate::model::{Grid, QualityModel};
+use crate::network::config::{LATENT_STRIDE, PATCH8};
+use crate::network::{Grid, QualityModel};
+use crate::picture::CHANNELS;
 
 /// The distortion of one picture at one quality after another choice of its latent.
 pub(super) struct Distortion<'a> {

@@ -16,11 +16,11 @@ use super::{EncodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::pixels_to_patches;
-use crate::model::config::{LATENT_STRIDE, PATCH8};
-use crate::model::{Grid, QualityModel};
+use crate::network::config::{LATENT_STRIDE, PATCH8};
+use crate::network::{Grid, QualityModel};
+use crate::picture::{Alpha, CHANNELS, Image};
 
 /// A tile's coded parts, before they are laid out in the file.
 pub(super) struct EncodedTile {

@@ -153,7 +153,7 @@ impl<'a> Steps<'a> {
 #[cfg(test)]
 mod tests {
     use crate::entropy::{self, ScaleTables};
-    use crate::model::scales;
+    use crate::network::scales;
 
     #[test]
     fn the_scales_of_training_are_those_of_the_tables() {

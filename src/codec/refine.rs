@@ -24,7 +24,7 @@ use super::effort::{Plan, Round};
 use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
-use crate::model::{Grid, QualityModel};
+use crate::network::{Grid, QualityModel};
 
 /// Part of the way to the new targets that the first round goes.
 const FIRST_STRIDE: f32 = 0.3;

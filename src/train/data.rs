@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::crop::Crop;
 use crate::error::{Error, Result};
-use crate::image::{CHANNELS, Image, io};
 use crate::kernels::pixels_to_patches;
 use crate::limits::Limits;
+use crate::picture::{CHANNELS, Image, io};
 
 /// Pixels that all pictures have together, at most, unless the user wants more: 3 GB.
 pub const MAX_PIXELS: u64 = 1_000_000_000;
@@ -105,9 +105,13 @@ impl<'a> GpuPictures<'a> {
             ]
         };
         let table: Vec<[i64; 4]> = crops.iter().map(place).collect();
-        let values = crate::kernels::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;
+        let values = crate::train::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;
         let shape = (crops.len(), side / 8, side / 8, 192).into();
-        Ok(crate::model::from_gpu(&self.device, values, &shape))
+        Ok(crate::train::ops::call::from_gpu(
+            &self.device,
+            values,
+            &shape,
+        ))
     }
 }
 

@@ -20,10 +20,11 @@ use super::optimizer::{Optimizer, Report, StepOutcome};
 use super::parameters::Parameters;
 use super::window::{Clock, StepTimes, Window};
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::model::tape::{Gradients, recorded};
-use crate::model::weights::is_of_training;
-use crate::model::{ComputeDevice, Network, Weights};
+use crate::network::Weights;
+use crate::network::weights::is_of_training;
+use crate::picture::Image;
+use crate::train::ops::tape::{Gradients, recorded};
+use crate::train::{ComputeDevice, network::Network};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
 const MAX_SKIPPED_IN_A_ROW: u64 = 20;

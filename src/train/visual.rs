@@ -5,8 +5,8 @@ use candle_core::{Device, Result, Tensor};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::{depth_to_space, space_to_depth};
 use crate::metrics::visual::Comparison;
-use crate::model::tape::{Made, record};
-use crate::model::with_values;
+use crate::train::ops::tape::{Made, record};
+use crate::train::ops::with_values;
 
 /// The squared error (in units of 8-bit sample values) that weighs as much as a visual error of one. Over validation
 /// crops the shipped model makes 6.5 times as much of it at the lowest quality, 8.5 times at the middle one, and 9.9
@@ -70,7 +70,7 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tape::recorded;
+    use crate::train::ops::tape::recorded;
 
     #[test]
     fn the_gradient_is_that_of_each_sample() -> Result<()> {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use aec::Orientation;
-use aec::unstable::image::io::{OutputFormat, write};
+use aec::unstable::picture::io::{OutputFormat, write};
 use aec::unstable::{Image, Limits};
 use predicates::str::contains;
 
@@ -50,7 +50,7 @@ fn pattern(side: u32, size: u32, is_white: impl Fn(u32, u32) -> bool) -> Image {
 #[test]
 fn patterns_beyond_the_model_cost_little_or_come_out_better_than_gray_and_are_warned_of() {
     let read = |name: &str| {
-        aec::unstable::image::io::read(&with_input(name).read(name), &Limits::default()).unwrap()
+        aec::unstable::picture::io::read(&with_input(name).read(name), &Limits::default()).unwrap()
     };
     let pictures = [
         ("check1.png", read("check1.png")),

@@ -97,9 +97,9 @@ fn two_tunes_stand_side_by_side() {
     let work = Workspace::new();
     let mut png = Vec::new();
     let image = picture_with_noise(192, 192);
-    aec::unstable::image::io::write(
+    aec::unstable::picture::io::write(
         &image,
-        aec::unstable::image::io::OutputFormat::Png,
+        aec::unstable::picture::io::OutputFormat::Png,
         &mut png,
     )
     .unwrap();
@@ -135,7 +135,7 @@ fn two_tunes_stand_side_by_side() {
 fn scene(percent: f64, tile_size: u32) -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/scene.png");
     let limits = aec::unstable::Limits::default();
-    let image = aec::unstable::image::io::read(&fs::read(path).unwrap(), &limits).unwrap();
+    let image = aec::unstable::picture::io::read(&fs::read(path).unwrap(), &limits).unwrap();
     encode(&image, &Model::embedded().unwrap(), percent, tile_size)
 }
 
@@ -188,7 +188,7 @@ fn many_tiles_add_up_and_noise_stands_out() {
     for map in ["shown/bits.png", "shown/error.png", "upright.png"] {
         let limits = aec::unstable::Limits::default();
         let map =
-            aec::unstable::image::io::read(&fs::read(work.path(map)).unwrap(), &limits).unwrap();
+            aec::unstable::picture::io::read(&fs::read(work.path(map)).unwrap(), &limits).unwrap();
         assert_eq!((map.width, map.height), (130, 250));
     }
     let kept = fs::read_to_string(work.path("shown/inspect.json")).unwrap();
@@ -238,9 +238,9 @@ fn inspect_refuses_what_it_cannot_compare() {
     );
     let mut png = Vec::new();
     let other = picture_with_noise(151, 90);
-    aec::unstable::image::io::write(
+    aec::unstable::picture::io::write(
         &other,
-        aec::unstable::image::io::OutputFormat::Png,
+        aec::unstable::picture::io::OutputFormat::Png,
         &mut png,
     )
     .unwrap();

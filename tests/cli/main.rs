@@ -26,7 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aec::Limits;
-use aec::unstable::image::{Image, io};
+use aec::unstable::picture::{Image, io};
 use assert_cmd::Command;
 use psnr::psnr;
 use tempfile::TempDir;

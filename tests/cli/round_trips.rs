@@ -3,7 +3,7 @@
 use std::fs;
 
 use aec::Orientation;
-use aec::unstable::image::Image;
+use aec::unstable::picture::Image;
 use predicates::prelude::*;
 use predicates::str::contains;
 

@@ -8,7 +8,7 @@ use aec::unstable::bitstream::Container;
 use aec::unstable::entropy::{
     MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
-use aec::unstable::image::io::{OutputFormat, read, write};
+use aec::unstable::picture::io::{OutputFormat, read, write};
 use aec::unstable::{
     DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality,
 };

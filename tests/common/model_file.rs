@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aec::unstable::entropy::ScaleTables;
-use aec::unstable::model::rounding::provisional_exponents;
-use aec::unstable::model::{IntegerWeights, ModelConfig, Weights};
+use aec::unstable::network::rounding::provisional_exponents;
+use aec::unstable::network::{IntegerWeights, ModelConfig, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.

@@ -4,10 +4,10 @@
 use aec::unstable::Model;
 use aec::unstable::bitstream::{Header, Reader, TilePayload, TileRect};
 use aec::unstable::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
-use aec::unstable::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
-use aec::unstable::model::context::StepMask;
-use aec::unstable::model::infer::scale_index;
-use aec::unstable::model::{Grid, QualityModel};
+use aec::unstable::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use aec::unstable::network::context::StepMask;
+use aec::unstable::network::infer::scale_index;
+use aec::unstable::network::{Grid, QualityModel};
 
 use super::layout::Layout;
 

@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use super::super::options::PICTURE_EXTENSIONS;
 use super::super::text;
 use super::codec::Source;
-use crate::image::io;
 use crate::limits::Limits;
+use crate::picture::io;
 
 /// A picture by its path, read when its turn comes.
 #[derive(Debug, Clone)]

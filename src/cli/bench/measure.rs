@@ -6,10 +6,10 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use super::codec::{Codec, Source};
-use crate::image::Image;
 use crate::metrics::{
     MS_SSIM_MIN_SIDE, RgbView, SSIMULACRA2_MIN_SIDE, ms_ssim, ms_ssim_db, psnr, ssimulacra2,
 };
+use crate::picture::Image;
 
 /// A measure of picture quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]

@@ -9,9 +9,9 @@ use super::codec::{Codec, Source};
 use super::inputs::Input;
 use super::measure::{Measurement, view};
 use crate::error::{Error, Result};
-use crate::image::Image;
 use crate::limits::Limits;
 use crate::metrics::psnr;
+use crate::picture::Image;
 
 /// Rates that the viewer shows, in bits per pixel; of aec's files the nearest are taken.
 const RATES_BPP: [f64; 2] = [0.4, 0.2];

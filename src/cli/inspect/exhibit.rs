@@ -3,11 +3,11 @@
 use crate::cli::bench::measure::{BACKGROUND, view};
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
-use crate::image::{CHANNELS, Image};
 use crate::limits::Limits;
 use crate::metrics::psnr;
-use crate::model::config::LATENT_STRIDE;
+use crate::network::config::LATENT_STRIDE;
 use crate::orientation::{Orientation, inverse};
+use crate::picture::{CHANNELS, Image};
 
 /// How far around a block its surroundings reach, in blocks.
 const SURROUNDINGS: usize = 2;

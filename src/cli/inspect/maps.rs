@@ -2,8 +2,8 @@
 
 use super::exhibit::{Comparison, Exhibit};
 use crate::error::{Error, Result};
-use crate::image::{CHANNELS, Image};
-use crate::model::config::LATENT_STRIDE;
+use crate::network::config::LATENT_STRIDE;
+use crate::picture::{CHANNELS, Image};
 
 /// Colors from nothing to most, dark to bright.
 pub(super) const COLORS: [[u8; 3]; 8] = [

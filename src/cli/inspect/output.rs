@@ -11,7 +11,7 @@ use super::{maps, page, report};
 use crate::cli::output::{Existing, Output};
 use crate::cli::text;
 use crate::error::Error;
-use crate::image::{Image, io};
+use crate::picture::{Image, io};
 
 /// Longest side of a picture in the overview.
 const OVERVIEW_SIDE: u32 = 400;

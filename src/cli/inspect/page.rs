@@ -8,7 +8,7 @@ use crate::cli::bench::page::fill;
 use crate::cli::bench::viewer::data_uri;
 use crate::cli::plot::escape;
 use crate::error::Result;
-use crate::image::Image;
+use crate::picture::Image;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("../bench/page.css");

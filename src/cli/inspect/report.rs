@@ -8,7 +8,7 @@ use super::exhibit::{Exhibit, Outlier};
 use crate::cli::compare::decibels;
 use crate::cli::text;
 use crate::codec::{StepUsage, TileUsage};
-use crate::image::CHANNELS;
+use crate::picture::CHANNELS;
 
 /// Channels that are named in the text.
 const NAMED_CHANNELS: usize = 8;

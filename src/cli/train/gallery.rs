@@ -7,7 +7,7 @@ use crate::bitstream::Quality;
 use crate::codec::Model;
 use crate::codec::{DecodeOptions, Effort, EncodeOptions, NoProgress, decode, encode};
 use crate::error::Result;
-use crate::image::Image;
+use crate::picture::Image;
 
 /// Qualities of the rows below the originals.
 const QUALITIES: [f64; 4] = [10.0, 35.0, 60.0, 85.0];

@@ -15,10 +15,10 @@ use super::output::{Existing, Output, RESUME_OR_OVERWRITE, check_folder};
 use super::{interrupt, plot, text};
 use crate::codec::Model;
 use crate::error::Error;
-use crate::image::io::{OutputFormat, write};
-use crate::model::embedded;
-use crate::model::weights::read_file;
-use crate::model::{IntegerWeights, Weights};
+use crate::network::embedded;
+use crate::network::weights::read_file;
+use crate::network::{IntegerWeights, Weights};
+use crate::picture::io::{OutputFormat, write};
 use crate::train::data::{MAX_PIXELS, Pictures};
 use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
 
@@ -225,7 +225,7 @@ fn configure(args: &Args, init: Option<&Weights>) -> anyhow::Result<TrainConfig>
                 .with_context(name)?
         }
         None => TrainConfig {
-            model: init.map_or_else(crate::model::ModelConfig::base, |w| w.config.clone()),
+            model: init.map_or_else(crate::network::ModelConfig::base, |w| w.config.clone()),
             ..TrainConfig::default()
         },
     };

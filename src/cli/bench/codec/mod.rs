@@ -16,7 +16,7 @@ pub(super) use jpeg::JpegCodec;
 pub(super) use tool::installed_tools;
 
 use super::measure::BACKGROUND;
-use crate::image::{Image, io};
+use crate::picture::{Image, io};
 
 /// A codec with its settings fixed, all but the quality.
 pub(super) trait Codec: Sync {

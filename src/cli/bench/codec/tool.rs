@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 
 use super::jpeg::decode_jpeg;
 use super::{Codec, Source};
-use crate::image::{Image, io};
 use crate::limits::Limits;
+use crate::picture::{Image, io};
 
 /// What is known about a codec's tools.
 struct Recipe {
