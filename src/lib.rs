@@ -28,6 +28,8 @@
 #![deny(unsafe_code)]
 
 mod api;
+#[cfg(feature = "train")]
+mod atomic;
 mod bitstream;
 #[cfg(feature = "cli")]
 mod cli;
@@ -43,7 +45,8 @@ mod network;
 mod orientation;
 mod picture;
 mod resolution;
-#[cfg(feature = "cli")]
+mod sync;
+#[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "unstable")]
 #[doc(hidden)]

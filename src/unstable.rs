@@ -44,7 +44,7 @@ pub mod network {
     pub use crate::network::*;
 }
 /// Training.
-#[cfg(feature = "cli")]
+#[cfg(feature = "train")]
 pub mod train {
     pub use crate::train::*;
 }

@@ -1,7 +1,7 @@
 //! Decoding: the latents of every tile that is needed, the synthesis transform, and alpha.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -22,6 +22,7 @@ use crate::network::config::LATENT_STRIDE;
 use crate::network::{Grid, QualityModel};
 use crate::orientation::Orientation;
 use crate::picture::{Alpha, CHANNELS, Image};
+use crate::sync;
 
 /// Pixels of a damaged picture that are decoded however little is left of it.
 const FREE_PIXELS: usize = 1 << 24;
@@ -216,7 +217,7 @@ impl<'a> Decoder<'a> {
     /// What was damaged.
     fn into_damage(self) -> Vec<Damage> {
         let list = self.damage.map(|list| {
-            let list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let list = sync::into_inner(list);
             list.finish()
         });
         list.unwrap_or_default()
@@ -228,7 +229,7 @@ impl<'a> Decoder<'a> {
         let Some(damage) = &self.damage else {
             return Ok(());
         };
-        let mut damage = locked(damage);
+        let mut damage = sync::lock(damage);
         let tiles = self.needed_tiles();
         if let Some(error) = damage.first_if_all(tiles.len()) {
             return Err(error);
@@ -255,7 +256,7 @@ impl<'a> Decoder<'a> {
     fn note<T>(&self, part: DamagedPart, result: Result<T>) -> Result<Option<T>> {
         match (result, &self.damage) {
             (Err(error @ Error::Corrupt(_)), Some(damage)) => {
-                locked(damage).add(part, error);
+                sync::lock(damage).add(part, error);
                 Ok(None)
             }
             (result, _) => result.map(Some),
@@ -300,7 +301,7 @@ impl<'a> Decoder<'a> {
             let tile = self.decode_tile(index, rect)?;
             let place = Area::from(rect).in_latents();
             if let (Some(tile), Some(part)) = (tile, place.intersection(&self.needed)) {
-                let to = &mut locked(&latent).values;
+                let to = &mut sync::lock(&latent).values;
                 self.needed
                     .copy_from(to, &place, &tile.latent.values, &part, channels);
             }
@@ -310,7 +311,7 @@ impl<'a> Decoder<'a> {
             .into_par_iter()
             .with_max_len(1)
             .try_for_each(decode_one)?;
-        Ok(latent.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(sync::into_inner(latent))
     }
 
     /// A tile's latents; none for a damaged one, if damage is tolerated.
@@ -387,7 +388,7 @@ impl<'a> Decoder<'a> {
             let tile = self.decode_alpha_tile(index, rect, depth)?;
             let place = alpha::inside(&self.source.header, rect);
             if let (Some(tile), Some(part)) = (tile, place.intersection(&self.pixels)) {
-                let to = &mut locked(&samples);
+                let to = &mut sync::lock(&samples);
                 self.pixels.copy_from(to, &place, &tile, &part, 1);
             }
             Ok(())
@@ -396,7 +397,7 @@ impl<'a> Decoder<'a> {
             .into_par_iter()
             .with_max_len(1)
             .try_for_each(decode_one)?;
-        let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let samples = sync::into_inner(samples);
         Ok(Some(Alpha::new(depth, samples)?))
     }
 
@@ -458,9 +459,4 @@ impl<'a> Decoder<'a> {
         }
         image.into_upright()
     }
-}
-
-/// What is shared, also when a thread panicked while it held it.
-fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

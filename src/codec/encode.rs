@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -21,6 +21,7 @@ use crate::kernels::pixels_to_patches;
 use crate::network::config::{LATENT_STRIDE, PATCH8};
 use crate::network::{Grid, QualityModel};
 use crate::picture::{Alpha, CHANNELS, Image};
+use crate::sync;
 
 /// A tile's coded parts, before they are laid out in the file.
 pub(super) struct EncodedTile {
@@ -285,7 +286,7 @@ pub(super) struct Kept {
 
 /// Copies a tile to its place in a picture's grid.
 fn keep(grid: &Mutex<Grid>, tile: &Grid, place: (usize, usize)) {
-    let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut grid = sync::lock(grid);
     grid.paste_from(tile, (0, 0), place, (tile.height, tile.width));
 }
 

@@ -13,7 +13,7 @@
 //! threads or on the machine.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -25,6 +25,7 @@ use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
 use crate::network::{Grid, QualityModel};
+use crate::sync;
 
 /// Part of the way to the new targets that the first round goes.
 const FIRST_STRIDE: f32 = 0.3;
@@ -80,7 +81,7 @@ pub(super) fn single_pass(
 }
 
 fn unlocked(grid: Mutex<Grid>) -> Grid {
-    grid.into_inner().unwrap_or_else(PoisonError::into_inner)
+    sync::into_inner(grid)
 }
 
 /// Codes `latent`, the normalized latent of the picture, with the rounds of the options' effort.

@@ -2,8 +2,6 @@
 //!
 //! [`QualityModel`] runs the network of integers on plain grids of numbers, so that `codec` reads
 //! like the specification. [`IntegerWeights::rounded`] makes it of weights that were trained.
-// Without the trainer its operations are unused.
-#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 mod analysis;
 pub mod config;

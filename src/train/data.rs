@@ -1,10 +1,12 @@
 //! Pictures in memory as bytes, to draw crops from.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rayon::prelude::*;
+use walkdir::WalkDir;
 
 use super::crop::Crop;
 use crate::error::{Error, Result};
@@ -127,24 +129,18 @@ pub fn patches(crops: &[Vec<u8>], side: usize, device: &Device) -> candle_core::
     Tensor::from_vec(values, (crops.len(), side / 8, side / 8, 192), device)
 }
 
-/// Files below `folder`, sorted by path; at most 16 levels deep.
+/// Files below `folder`, sorted by path; at most 16 levels deep. Links are not followed.
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            // Links are not followed: a link to a parent would never end.
-            let kind = entry.file_type()?;
-            if kind.is_dir() && depth < 16 {
-                walk(&entry.path(), depth + 1, files)?;
-            } else if kind.is_file() {
-                files.push(entry.path());
-            }
-        }
-        Ok(())
-    }
     let mut files = Vec::new();
-    walk(folder, 0, &mut files)?;
-    files.sort();
+    let walk = WalkDir::new(folder).min_depth(1).max_depth(17);
+    for entry in walk.sort_by_file_name() {
+        // There is no loop, the only error that is not the system's, where links are not followed.
+        let entry =
+            entry.map_err(|error| error.into_io_error().unwrap_or(ErrorKind::Other.into()))?;
+        if entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
+    }
     Ok(files)
 }
 

@@ -1,6 +1,6 @@
 //! One file under inspection: what its bits bought, block by block.
 
-use crate::cli::bench::measure::{BACKGROUND, view};
+use crate::cli::metric::{BACKGROUND, view};
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
 use crate::limits::Limits;

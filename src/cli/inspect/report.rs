@@ -5,8 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::exhibit::{Exhibit, Outlier};
-use crate::cli::compare::decibels;
-use crate::cli::text;
+use crate::cli::text::{self, decibels};
 use crate::codec::{StepUsage, TileUsage};
 use crate::picture::CHANNELS;
 
