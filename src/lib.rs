@@ -26,6 +26,8 @@
 //! [codec-spec.md]: https://docs.rs/crate/aec/latest/source/codec-spec.md
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
+// Much of the layers serves the program, training, tests and benches alone.
+#![cfg_attr(not(feature = "unstable"), allow(dead_code, unused_imports))]
 
 mod api;
 #[cfg(feature = "train")]

@@ -4,20 +4,12 @@
 //! formats is in [`io`], metadata blocks are in [`metadata`].
 
 mod alpha;
-mod blocks;
-mod color;
-mod gif;
+#[cfg(feature = "formats")]
 pub mod io;
-mod jpeg;
 pub mod metadata;
 pub(crate) mod notes;
-mod others;
-mod png;
 pub(crate) mod samples;
-mod sniff;
-mod tiff;
 mod tone;
-mod webp;
 
 pub use alpha::Alpha;
 pub use metadata::Metadata;
@@ -247,6 +239,7 @@ mod tests {
             let mut image = numbered(3, 2);
             break_it(&mut image);
             assert!(matches!(image.check(), Err(Error::Image(_))), "{i}");
+            #[cfg(feature = "formats")]
             for format in [io::OutputFormat::Png, io::OutputFormat::Ppm] {
                 let written = io::write(&image, format, std::io::sink());
                 assert!(matches!(written, Err(Error::Image(_))), "{i}");

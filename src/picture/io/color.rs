@@ -12,9 +12,9 @@ use moxcms::{
     WHITE_POINT_D50,
 };
 
-use super::notes::Notes;
-use super::tone::ToneCurve;
 use crate::error::{Error, Result};
+use crate::picture::notes::Notes;
+use crate::picture::tone::ToneCurve;
 
 /// Where an ICC profile says of what color space the samples are.
 const ICC_COLOR_SPACE: Range<usize> = 16..20;

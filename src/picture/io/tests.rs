@@ -5,11 +5,11 @@ use ::image::codecs::png::PngEncoder;
 use ::image::codecs::webp::WebPEncoder;
 use ::image::{ExtendedColorType, ImageEncoder};
 
-use super::super::metadata::tests::exif_with_orientation;
 use super::*;
 use crate::depth::Depth;
 use crate::orientation::Orientation;
 use crate::picture::Alpha;
+use crate::picture::metadata::tests::exif_with_orientation;
 
 const W: u32 = 5;
 const H: u32 = 3;
@@ -397,11 +397,11 @@ fn with_profile(jpeg: &[u8], color_space: &[u8; 4]) -> Vec<u8> {
 
 #[test]
 fn a_profile_of_cmyk_does_not_apply_to_what_is_read() {
-    let cmyk = include_bytes!("../../fuzz/seeds/picture/cmyk.jpg");
+    let cmyk = include_bytes!("../../../fuzz/seeds/picture/cmyk.jpg");
     let plain = read(cmyk, &Limits::default()).unwrap();
     let inks = read(&with_profile(cmyk, b"CMYK"), &Limits::default()).unwrap();
     assert!(inks == plain && inks.metadata.icc.is_none());
-    let colors = include_bytes!("../../fuzz/seeds/picture/baseline.jpg");
+    let colors = include_bytes!("../../../fuzz/seeds/picture/baseline.jpg");
     let colors = read(&with_profile(colors, b"RGB "), &Limits::default()).unwrap();
     assert_eq!(colors.metadata.icc.map(|profile| profile.len()), Some(128));
 }

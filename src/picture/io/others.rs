@@ -11,14 +11,14 @@ use ::image::{ImageDecoder, ImageResult};
 
 use super::blocks::Blocks;
 use super::gif;
-use super::io::{decode, from_image_error, refuse_animation};
-use super::notes::Notes;
-use super::samples::Samples;
 use super::sniff::InputFormat;
 use super::tiff::Directory;
-use super::tone::ToneCurve;
+use super::{decode, from_image_error, refuse_animation};
 use crate::error::Result;
 use crate::limits::Limits;
+use crate::picture::notes::Notes;
+use crate::picture::samples::Samples;
+use crate::picture::tone::ToneCurve;
 use crate::resolution::Resolution;
 
 /// Samples, and the curve that they are on unless it is that of sRGB.

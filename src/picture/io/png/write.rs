@@ -12,7 +12,7 @@ use super::mark::Marking;
 use super::raw_profile::{self, KEYWORD_PREFIX};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
-use crate::picture::color::profile_space;
+use crate::picture::io::color::profile_space;
 use crate::picture::samples::join;
 use crate::picture::{Alpha, CHANNELS, Image, Metadata};
 
@@ -23,7 +23,11 @@ const LONGEST_TEXT: usize = i32::MAX as usize - 64;
 const BAND_BYTES: usize = 1 << 20;
 
 /// Writes the samples of `image`, as they are, with the blocks of `metadata`.
-pub(in crate::picture) fn write(image: &Image, metadata: &Metadata, out: impl Write) -> Result<()> {
+pub(in crate::picture::io) fn write(
+    image: &Image,
+    metadata: &Metadata,
+    out: impl Write,
+) -> Result<()> {
     let mut out = Marking::new(out);
     let written = write_chunks(image, metadata, &mut out);
     match (written, out.failure.take()) {

@@ -1,10 +1,10 @@
 //! Metadata blocks as readers find them in a file, before they become [`Metadata`].
 
-use super::metadata::Metadata;
-use super::notes::Notes;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::orientation::Orientation;
+use crate::picture::metadata::Metadata;
+use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 
 /// The identifier that JPEG puts before an Exif block; some WebP files keep it by mistake.
