@@ -20,8 +20,12 @@
 //!
 //! # Features
 //!
-//! Without default features, the crate is a decoder and an encoder for the CPU. `cli` (default) is what the `aec`
-//! program needs, `unstable` opens the layers inside to tests and benches, without any promise that they stay.
+//! Without default features, the crate is a decoder and an encoder for the CPU.
+//!
+//! - `cli` (default) is what the `aec` program needs, `mimalloc` (default) its allocator.
+//! - `train` brings training, and the float network and `candle` with it; `cuda` lets it use a GPU.
+//! - `formats` reads and writes pictures of other formats for them.
+//! - `unstable` opens the layers inside, to tests and benches: nothing in them is promised to stay.
 //!
 //! [codec-spec.md]: https://docs.rs/crate/aec/latest/source/codec-spec.md
 #![deny(missing_docs)]
@@ -63,3 +67,8 @@ pub use limits::Limits;
 pub use orientation::Orientation;
 pub use picture::{Alpha, Image, Metadata};
 pub use resolution::Resolution;
+
+/// The examples of the README, so that they are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -239,11 +239,7 @@ fn refuse_animation(is_animated: bool) -> Result<()> {
 }
 
 /// Reads the samples of an opened decoder.
-fn decode(
-    mut decoder: impl ImageDecoder,
-    format: InputFormat,
-    limits: &Limits,
-) -> Result<Samples> {
+fn decode(mut decoder: impl ImageDecoder, format: InputFormat, limits: &Limits) -> Result<Samples> {
     let wrap = |error: ImageError| from_image_error(format, error);
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;

@@ -1,5 +1,7 @@
 //! The library as other programs use it: through its public names alone, with or without default features.
 
+mod surface;
+
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +12,7 @@ use aec::{
 };
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError};
 
-const TINY: &[u8] = include_bytes!("vectors/tiny.safetensors");
+const TINY: &[u8] = include_bytes!("../vectors/tiny.safetensors");
 const FASTEST: Effort = Effort::FASTEST;
 
 /// A smooth picture.
