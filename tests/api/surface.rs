@@ -64,6 +64,7 @@ fn functions() {
 #[test]
 fn decoder() {
     type D = Decoder<'static>;
+    type Left = (Image, Vec<Damage>);
     fn is_of_the_image_crate(_: impl ImageDecoder + Send + Sync) {}
     let _: fn(D) = is_of_the_image_crate;
     let _: fn(Bytes) -> Result<D> = Decoder::new;
@@ -76,7 +77,7 @@ fn decoder() {
     let _: fn(&D) -> Result<Image> = D::decode;
     let _: fn(&D, &mut [u8]) -> Result<()> = D::decode_into;
     let _: fn(&D) -> usize = D::buffer_len;
-    let _: fn(&D) -> Result<(Image, Vec<Damage>)> = D::decode_damaged;
+    let _: fn(&D) -> Result<Left> = D::decode_damaged;
     let _ = |info: Info| -> (u32, u32, bool, Option<Depth>, Quality, String) {
         (
             info.width,
