@@ -7,6 +7,7 @@
 //! Compare medians. Memory comes from the allocator of the program, which asks the
 //! system for large pages: with small ones, address translation costs a quarter of
 //! the speed.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
 use aec::kernels::dispatch;
 use aec::kernels::integer::{self, Output, Rescale, Residual, Scale};

@@ -19,8 +19,8 @@
 //! ```
 //!
 //! [codec-spec.md]: https://docs.rs/crate/aec/latest/source/codec-spec.md
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_sign_loss))]
 #![deny(missing_docs)]
-#![deny(unsafe_code)]
 
 #[cfg(feature = "cli")]
 mod atomic;

@@ -78,6 +78,7 @@ impl<'a> Container<'a> {
     /// # Errors
     /// [`Error::InvalidOption`] when the number of payloads is not the one the header asks for or a zero map is too large;
     /// [`Error::LimitExceeded`] when a section would have more than `u32::MAX` bytes.
+    #[allow(clippy::cast_possible_truncation)] // else refused below
     pub fn write(&self) -> Result<Vec<u8>> {
         let wanted = self.header.tile_grid().count();
         if self.tiles.len() as u64 != wanted {
@@ -149,6 +150,7 @@ pub(super) fn tile_tags(header: &Header) -> &'static [[u8; 4]] {
 }
 
 /// The number of tiles, which `remaining` bytes must be able to hold.
+#[allow(clippy::cast_possible_truncation)] // at most `remaining`
 fn tile_count(header: &Header, remaining: usize) -> Result<usize> {
     let count = header.tile_grid().count();
     let mut each = min_section(TilePayload::MIN_LENGTH);

@@ -69,6 +69,7 @@ impl Header {
     }
 
     /// Appends the signature and the header.
+    #[allow(clippy::cast_possible_truncation)] // a tile has at most 255 units
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend(SIGNATURE);

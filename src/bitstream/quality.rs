@@ -19,6 +19,7 @@ impl Quality {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] outside that range, and for NaN.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to 50000
     pub fn from_percent(percent: f64) -> Result<Self> {
         if !(0.0..=100.0).contains(&percent) {
             return Err(Error::InvalidOption(format!(

@@ -116,6 +116,7 @@ impl<'a> Salvage<'a> {
     }
 
     /// The number of tiles, which the number of pixels bounds.
+    #[allow(clippy::cast_possible_truncation)] // bounded by the pixels
     fn count(&self) -> usize {
         self.header.tile_grid().count() as usize
     }

@@ -56,6 +56,7 @@ impl TileGrid {
     }
 
     /// The place of tile `index < count()`.
+    #[allow(clippy::cast_possible_truncation)] // columns and rows have 32 bits
     pub fn tile(&self, index: usize) -> TileRect {
         let columns = self.columns.max(1) as usize;
         let x = (index % columns) as u32 * self.tile_size;
@@ -69,6 +70,7 @@ impl TileGrid {
     }
 
     /// The places of all tiles, in coding order.
+    #[allow(clippy::cast_possible_truncation)] // bounded by the pixels
     pub fn tiles(self) -> impl Iterator<Item = TileRect> {
         (0..self.count() as usize).map(move |index| self.tile(index))
     }
@@ -93,6 +95,7 @@ impl<'a> TilePayload<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] when the zero map has no bytes or more than 65535.
+    #[allow(clippy::cast_possible_truncation)] // checked above
     pub fn write(&self) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(
             Self::MIN_LENGTH + self.zero_map.map_or(0, |m| m.len() + 3) + self.stream.len(),

@@ -4,6 +4,7 @@
 //! analysis transform, quantization and entropy coding tile by tile, container;
 //! and back. Both sides run [`tile::code_tile`] for everything that decides a
 //! probability. [`encode_to_target()`] searches the quality for a file size or a PSNR.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
 
 mod alpha;
 mod area;

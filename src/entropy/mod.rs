@@ -5,6 +5,7 @@
 //! For planes of samples that must come back exactly: adaptive bits on the same
 //! rANS coder, and their contexts. This layer sees integers only: it knows
 //! nothing of pictures, networks or files.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 16 and 21 bits
 
 mod adaptive;
 mod cdf;

@@ -8,6 +8,7 @@
 //!
 //! Inputs are finite: with NaN or infinity the order is still fixed, but the
 //! bits of a NaN are not.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // cut to a lane
 #![allow(unsafe_code)]
 
 mod aligned;

@@ -49,7 +49,6 @@ pub struct ModelConfig {
 }
 
 /// Absent members mean no: models from before they existed keep their text.
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -554,7 +553,6 @@ impl LayerSpec {
 
     /// Multiply-accumulates per picture pixel.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn macs_per_pixel(&self) -> f64 {
         if self.stride == 0 {
             return 0.0;

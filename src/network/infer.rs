@@ -173,7 +173,6 @@ fn quality_tables(weights: &IntegerWeights) -> QualityTables {
 
 /// Clamps and floors a real scale index to a table index (codec-spec.md, Scale index).
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn scale_index(scale: f32) -> u8 {
     // In 0..=63 after the clamp, so the conversion truncates a small positive number.
     scale.max(0.0).min((SCALE_LEVELS - 1) as f32) as u8

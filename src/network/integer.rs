@@ -250,7 +250,6 @@ fn real_bytes(values: &[f32]) -> Vec<u8> {
 
 /// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most [`MAX_WIDE`].
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn split_wide(weight: i16) -> (i8, i8) {
     let low = weight as i8;
     (((i32::from(weight) - i32::from(low)) >> 8) as i8, low)

@@ -7,6 +7,7 @@
 //! together: in integers, which decides symbols and pixels; in binary32 with gradients of the input
 //! alone (`synthesis_gradient`, `context_gradient`), which the encoder's search follows; and on
 //! tensors with gradients of the weights, in `train`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
 // Without the trainer its operations are unused.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 

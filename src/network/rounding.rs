@@ -27,7 +27,6 @@ pub fn provisional_exponents(config: &ModelConfig) -> BTreeMap<String, Vec<i8>> 
 
 /// The exponent with which integers of 16 bits have room for twice `largest`.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn exponent_for(largest: f32) -> i8 {
     let wanted = 2.0 * f64::from(largest) / f64::from(i16::MAX);
     let exponent = wanted.max(1e-9).log2().ceil();
@@ -160,7 +159,6 @@ fn is_depthwise(layer: &LayerSpec, index: usize) -> bool {
     index == 1 && matches!(layer.kind, LayerKind::Block { .. })
 }
 
-#[allow(clippy::cast_possible_truncation)]
 fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> IntegerConvolution {
     let mut multiplier = Vec::with_capacity(bias.len());
     let (mut narrow, mut both) = (Vec::new(), Vec::new());
@@ -213,7 +211,6 @@ fn sums_fit(row: &[i16], wide: bool) -> bool {
     }
 }
 
-#[allow(clippy::cast_possible_truncation)]
 fn round_taps(taps: &[f32], bias: &[f32], scale: f32) -> IntegerConvolution {
     let channels = bias.len();
     let largest = |channel: usize| {

@@ -98,6 +98,7 @@ impl Image {
     }
 
     /// Blends the picture over a uniform gray, which leaves it opaque.
+    #[allow(clippy::cast_possible_truncation)] // a weighted mean of two bytes
     pub fn flatten(&mut self, background: u8) {
         let Some(alpha) = self.alpha.take() else {
             return;

@@ -2,6 +2,7 @@
 //!
 //! Everything random is drawn from a named generator by (seed, step), so a run
 //! that was interrupted goes on with the numbers it would have had.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // training rounds
 
 pub mod batch;
 pub mod checkpoint;

@@ -310,7 +310,6 @@ impl Run {
     }
 
     /// Writes a log line of the window's steps and starts it anew.
-    #[allow(clippy::cast_precision_loss)]
     fn log_progress(&mut self, window: &mut Window) -> Result<Logged> {
         let Report { norms, skipped } = self.optimizer.report()?;
         let window = std::mem::take(window);
@@ -401,7 +400,6 @@ impl Run {
     }
 
     /// Measures crops at every quality, a log line each; the mean loss too.
-    #[allow(clippy::cast_precision_loss)]
     fn measure(
         &self,
         network: &Network,
@@ -483,7 +481,6 @@ struct Passes {
 }
 
 /// Gradients of a part of a batch of `total` samples. Waits for no GPU.
-#[allow(clippy::cast_precision_loss)]
 fn part_gradients(network: &Network, part: &Batch, total: usize) -> Result<Pass> {
     let mut clock = Clock::start();
     let (losses, tape) = recorded(|| rate_distortion(network, part))?;
@@ -509,7 +506,6 @@ fn psnrs(mse: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// Means over all crops at one quality.
-#[allow(clippy::cast_precision_loss)]
 fn validate_at(
     network: &Network,
     config: &TrainConfig,

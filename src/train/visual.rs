@@ -41,7 +41,6 @@ pub fn visual_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tensor
 }
 
 /// Errors of `batch` samples of `size` patches, and their gradients.
-#[allow(clippy::cast_possible_truncation)]
 fn compare(
     a: &[f32],
     b: &[f32],

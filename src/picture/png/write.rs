@@ -112,6 +112,7 @@ pub(crate) fn samples(image: &Image, is_gray: bool) -> (Cow<'_, [u8]>, ::image::
 
 /// Gray or RGB samples, each pixel's alpha behind its colors. With an alpha of 16 bits colors have 16 bits too,
 /// times 257.
+#[allow(clippy::cast_possible_truncation)] // 8 bits
 fn join<'a>(
     rgb: &'a [u8],
     alpha: Option<(Depth, &[u16])>,
