@@ -4,7 +4,7 @@
 //! trained model predicts them at low and high quality.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
-use aec::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder};
+use aec::unstable::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 

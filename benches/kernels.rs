@@ -9,8 +9,8 @@
 //! the speed.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
-use aec::kernels::dispatch;
-use aec::kernels::integer::{self, Output, Rescale, Residual, Scale};
+use aec::unstable::kernels::dispatch;
+use aec::unstable::kernels::integer::{self, Output, Rescale, Residual, Scale};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use std::hint::black_box;
 
@@ -215,7 +215,7 @@ fn bench_depthwise(criterion: &mut Criterion) {
 }
 
 fn main() {
-    aec::kernels::memory::keep_freed_memory();
+    aec::unstable::kernels::memory::keep_freed_memory();
     // One thread for all columns.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)

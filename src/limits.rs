@@ -29,7 +29,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when `width * height` is over `max_pixels`, or one of them over `max_side`.
-    pub fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
+    pub(crate) fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
         self.check("number of pixels", width, height)?;
         for (what, side) in [("width", width), ("height", height)] {
             if side > self.max_side {
@@ -46,7 +46,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when that is over `max_pixels`.
-    pub fn check_coded_pixels(&self, width: u32, height: u32) -> Result<()> {
+    pub(crate) fn check_coded_pixels(&self, width: u32, height: u32) -> Result<()> {
         self.check_pixels(width, height)?;
         let what = "number of pixels (sides below 64 count as 64)";
         self.check(what, width.max(TILE_UNIT), height.max(TILE_UNIT))

@@ -80,7 +80,7 @@ fn main() -> Result<()> {
 
 /// Runs one experiment and returns its figures by name.
 fn run(args: Args) -> Result<Figures> {
-    aec::kernels::memory::keep_freed_memory();
+    aec::unstable::kernels::memory::keep_freed_memory();
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create '{}'", args.out.display()))?;
     let mut lab = Lab {

@@ -13,7 +13,7 @@ mod scene;
 mod terrain;
 mod vector;
 
-use aec::picture::{Image, io};
+use aec::unstable::picture::{Image, io};
 use rayon::prelude::*;
 use vector::{Vec3, vec3};
 

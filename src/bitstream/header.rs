@@ -7,6 +7,7 @@ use super::tile::TileGrid;
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::format::{MAX_DIMENSION, MAX_TILE_UNITS, SIGNATURE, TILE_UNIT, VERSION, flag};
+use crate::orientation::Orientation;
 
 /// Everything the header says. [`Header::new`] checks the values; a literal does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub struct Header {
     pub is_gray: bool,
     /// Bits per sample of the alpha channel, if there is one.
     pub alpha: Option<Depth>,
-    /// How to turn the picture for display: an Exif orientation, `1..=8`, 1 for as stored.
-    pub orientation: u8,
+    /// How to turn the picture for display.
+    pub orientation: Orientation,
     /// Quality the picture was coded with.
     pub quality: Quality,
     /// Side of a tile in pixels: a multiple of 64 up to 4096.
@@ -38,7 +39,7 @@ impl Header {
         width: u32,
         height: u32,
         is_gray: bool,
-        orientation: u8,
+        orientation: Orientation,
         quality: Quality,
         tile_size: u32,
         model: ModelId,
@@ -75,7 +76,7 @@ impl Header {
         out.extend(SIGNATURE);
         out.push(VERSION);
         out.push(self.flags());
-        out.push(self.orientation);
+        out.push(self.orientation.to_exif());
         out.extend(self.quality.raw().to_le_bytes());
         out.push((self.tile_size / TILE_UNIT) as u8);
         write_varint(out, self.width);
@@ -129,6 +130,8 @@ impl Header {
             both if both == flag::ALPHA | flag::WIDE_ALPHA => Some(Depth::Sixteen),
             _ => return Err(Error::Unsupported(format!("header flags {flags:#04x}"))),
         };
+        let orientation = Orientation::from_exif(orientation)
+            .ok_or_else(|| Error::Corrupt(format!("orientation {orientation} is not in 1..=8")))?;
         let quality = Quality::from_raw(quality)?;
         let tile_size = u32::from(tile_units) * TILE_UNIT;
         let header = Self {
@@ -151,9 +154,6 @@ impl Header {
             if !(1..=MAX_DIMENSION).contains(&value) {
                 return Err(format!("{name} {value} is not in 1..={MAX_DIMENSION}"));
             }
-        }
-        if !(1..=8).contains(&self.orientation) {
-            return Err(format!("orientation {} is not in 1..=8", self.orientation));
         }
         let units = self.tile_size / TILE_UNIT;
         if !self.tile_size.is_multiple_of(TILE_UNIT) || !(1..=MAX_TILE_UNITS).contains(&units) {

@@ -54,6 +54,14 @@ impl Quality {
     }
 }
 
+impl Default for Quality {
+    /// 60: a picture that looks like its original at a usual distance.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in the range
+    fn default() -> Self {
+        Self((60.0 * Self::STEPS) as u16)
+    }
+}
+
 impl fmt::Display for Quality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.percent(), f)

@@ -120,10 +120,10 @@ impl fmt::Display for Effort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Tune {
     /// Squared error of the red, green and blue samples.
-    #[default]
     Psnr,
     /// A multi-scale structural measure mixed with squared error that counts less where much
     /// is going on: nearer to what people see. At effort 1 there is no search to tune.
+    #[default]
     Ssim,
 }
 

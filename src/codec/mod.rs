@@ -16,7 +16,6 @@ mod distortion;
 mod effort;
 mod encode;
 mod fill;
-mod hooks;
 mod model;
 mod rate_control;
 mod rate_gradient;
@@ -29,10 +28,11 @@ mod usage;
 
 pub use count::count_symbols;
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
+pub use decode::{
+    decode, decode_damaged, decode_into, decode_latents, is_plain, quantized_latent, verify,
+};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
-pub use hooks::register_image_hooks;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
@@ -73,9 +73,8 @@ impl EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
         Self {
-            quality,
+            quality: Quality::default(),
             tile_size: 1024,
             effort: Effort::DEFAULT,
             tune: Tune::Psnr,

@@ -106,16 +106,6 @@ pub struct Encoded {
 /// quality, because its latent may come from the analysis at a quality nearby. Progress is
 /// counted in all the probes that there may be.
 ///
-/// ```no_run
-/// # use aec::{EncodeOptions, Goal, Image, Model, NoProgress};
-/// # fn save(image: &Image, model: &Model) -> aec::Result<()> {
-/// let goal = Goal::Bytes(100_000).into();
-/// let encoded = aec::encode_to_target(image, model, &goal, &EncodeOptions::default(), &NoProgress)?;
-/// assert!(encoded.file.len() <= 100_000);
-/// # Ok(())
-/// # }
-/// ```
-///
 /// # Errors
 /// [`TargetOutOfReach`](Error::TargetOutOfReach) when no quality meets the goal,
 /// [`InvalidOption`](Error::InvalidOption) for a goal that is not a number (or a rate not above

@@ -8,8 +8,6 @@
 //! alone (`synthesis_gradient`, `context_gradient`), which the encoder's search follows; and on
 //! tensors with gradients of the weights, in `train`.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
-// Without the trainer its operations are unused.
-#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 mod analysis;
 pub mod config;

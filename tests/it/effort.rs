@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aec::metrics::{RgbView, ms_ssim, squared_error};
-use aec::{
+use aec::unstable::metrics::{RgbView, ms_ssim, squared_error};
+use aec::unstable::{
     DecodeOptions, Depth, Effort, EncodeOptions, Error, Goal, Image, Model, NoProgress, Progress,
     Quality, Round, Tune, encode, encode_to_target,
 };
@@ -101,7 +101,8 @@ fn search_makes_a_picture_cost_less() {
     let of = |level| {
         let options = options(level, Tune::Psnr, 60.0);
         let file = encode(&image, &model, &options, &NoProgress).unwrap();
-        let back = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
+        let back =
+            aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
         cost_of(&image, &file, &back, 60.0)
     };
     let costs = [of(1), of(Effort::DEFAULT.level()), of(9)];
@@ -149,10 +150,10 @@ fn tuning_for_structure_raises_it_at_equal_size() {
         );
         let found = found.unwrap();
         assert!(found.file.len() as u64 <= size);
-        let back = aec::decode(
+        let back = aec::unstable::decode(
             &found.file,
             &model,
-            &aec::DecodeOptions::default(),
+            &aec::unstable::DecodeOptions::default(),
             &NoProgress,
         );
         let back = back.unwrap();
@@ -233,7 +234,12 @@ fn the_quality_dial_rises_between_the_rows_of_its_tables() {
                 ..EncodeOptions::default()
             };
             let found = encode(&image, &model, &options, &NoProgress).unwrap();
-            let back = aec::decode(&found, &model, &aec::DecodeOptions::default(), &NoProgress);
+            let back = aec::unstable::decode(
+                &found,
+                &model,
+                &aec::unstable::DecodeOptions::default(),
+                &NoProgress,
+            );
             let now = squared_error(&view(&image), &view(&back.unwrap())).unwrap();
             assert!(
                 found.len() + found.len() / 50 + 8 >= bytes,

@@ -1,7 +1,7 @@
 //! The first directory of a TIFF file, for what its decoder does not tell.
 
-use super::notes::Notes;
 use crate::error::{Error, Result};
+use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 
 const SUBFILE_TYPE: u16 = 254;

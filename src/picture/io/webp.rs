@@ -1,9 +1,9 @@
 //! The container of WebP: its chunks, and a copy that holds nothing but the picture.
 
 use super::blocks::Blocks;
-use super::notes::Notes;
 use crate::error::Result;
 use crate::limits::Limits;
+use crate::picture::notes::Notes;
 
 /// Flag of the extended header for alpha.
 const FLAG_ALPHA: u8 = 1 << 4;
