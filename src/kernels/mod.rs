@@ -11,7 +11,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // cut to a lane
 #![allow(unsafe_code)]
 
-mod aligned;
+pub(crate) mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 pub mod block;
