@@ -24,6 +24,7 @@ mod search;
 mod source;
 mod tile;
 mod usage;
+mod visual;
 
 pub use count::count_symbols;
 pub use damage::Damage;
@@ -63,7 +64,7 @@ impl EncodeOptions {
     fn plan(&self) -> effort::Plan {
         match self.tune {
             Tune::Psnr => self.effort.plan(),
-            Tune::Ssim => self.effort.structural_plan(),
+            Tune::Ssim => self.effort.visual_plan(),
         }
     }
 }
@@ -91,6 +92,10 @@ pub struct DecodeOptions {
     pub strip: bool,
     /// Decode this part of the upright picture only; its pixels are those of the whole one.
     pub region: Option<Region>,
+}
+
+pub(crate) fn knob(name: &str, default: f32) -> f32 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 /// Told how far a long operation is; may be called from several threads.

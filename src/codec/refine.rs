@@ -178,7 +178,8 @@ impl Search<'_> {
         let mover = Mover {
             quality: self.quality,
             factors: &self.factors,
-            stride: FIRST_STRIDE / (1.0 + SHORTENING * number as f32),
+            stride: super::knob("STRIDE", FIRST_STRIDE) / (1.0 + super::knob("SHORT", SHORTENING) * number as f32),
+            overshoot: super::knob("OVER", OVERSHOOT),
         };
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
             mover.advance(rows, latent, coded, gradient, curvature);
@@ -190,12 +191,10 @@ impl Search<'_> {
 
     /// The squared error of what the last round came to.
     fn end(&mut self, coded: &Coded) -> Result<u64> {
-        let (quantized, curvature) = (&coded.quantized, &mut self.curvature);
         if self.plan.samples_end {
-            self.distortion
-                .sampled_value(quantized, curvature, self.steps)
+            self.distortion.sampled_value(&coded.quantized, self.steps)
         } else {
-            self.distortion.value(quantized, curvature, self.steps)
+            self.distortion.value(&coded.quantized, self.steps)
         }
     }
 
@@ -251,6 +250,7 @@ struct Mover<'a> {
     factors: &'a [f32],
     /// Part of the way to the new targets.
     stride: f32,
+    overshoot: f32,
 }
 
 impl Mover<'_> {
@@ -282,7 +282,7 @@ impl Mover<'_> {
                 let of_rate = of_rate.map_or(0.0, |slopes| descent(slopes[index]));
                 let descent =
                     descent(gradient[index]) + of_rate.clamp(-LARGEST_DETOUR, LARGEST_DETOUR);
-                let wanted = known[index] / step - OVERSHOOT * descent;
+                let wanted = known[index] / step - self.overshoot * descent;
                 let target = *value * self.factors[channel];
                 *value = (target + self.stride * (wanted - target)) / self.factors[channel];
             }

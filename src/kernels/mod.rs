@@ -28,12 +28,12 @@ pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
 pub(crate) mod rounding;
+pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;
 // Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
 #[allow(dead_code, unused_imports)]
 pub(crate) mod train;
-pub(crate) mod window;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};

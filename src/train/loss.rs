@@ -9,7 +9,7 @@ use candle_core::{Result, Tensor};
 
 use super::batch::{Batch, Quantization};
 use super::noise;
-use super::visual::{BALANCE, visual_error};
+use super::visual::visual_error;
 use crate::model::Network;
 use crate::model::context_ops::{index_step, place_step, quantize, scale_step, take_steps, total};
 use crate::model::network::Gains;
@@ -18,7 +18,7 @@ use crate::model::train_ops::{
     add, chosen_symbols, rate, round_straight_through, scale_channels, scale_index, squared_error,
     subtract,
 };
-use crate::model::worth::bits_per_squared_sample;
+use crate::model::worth::{VISUAL_BALANCE, bits_per_squared_sample};
 
 /// What one pass over a batch gives.
 pub struct Losses {
@@ -88,7 +88,7 @@ fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor, visual: &Tensor) -> R
     if share == 0.0 {
         return (rate + squared)?.mean_all();
     }
-    let visual = (visual * weights(&|lambda| share * BALANCE * lambda.sqrt())?)?;
+    let visual = (visual * weights(&|lambda| share * VISUAL_BALANCE * lambda.sqrt())?)?;
     ((rate + squared)? + visual)?.mean_all()
 }
 

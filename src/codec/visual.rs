@@ -1,0 +1,219 @@
+//! The distortion of `--tune ssim`: squared error and the error that SSIMULACRA2 sees, mixed as the model for that
+//! tune was trained; its gradient, and where in the picture an error counts how much.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::encode::PictureEncoder;
+use crate::image::CHANNELS;
+use crate::kernels::pixels::PATCH;
+use crate::kernels::{patches_to_pixels, space_to_depth};
+use crate::metrics::visual::BandedComparison;
+use crate::model::Grid;
+use crate::model::config::LATENT_STRIDE;
+use crate::model::worth::{VISUAL_SHARE, squared_error_of_visual};
+
+/// How much more or less than plain squared error the distortion may weigh at a latent.
+const WEIGHTS: (f32, f32) = (0.125, 8.0);
+
+/// Visual and squared error of a picture that is decoded a few rows at a time.
+pub(super) struct VisualDistortion<'a> {
+    encoder: &'a PictureEncoder<'a>,
+    /// What a squared error of one sample (samples from 0 to 1) is worth in bits.
+    bits: f32,
+    /// The samples as they are shown, `[height, width, 3]`.
+    decoded: Vec<u8>,
+    /// The gradient in bits, `[height, width, 3]`, as the upper halves of binary32.
+    gradient: Vec<u16>,
+}
+
+impl<'a> VisualDistortion<'a> {
+    /// Nothing decoded so far; `bits` is the Lagrange multiplier for samples from 0 to 1.
+    pub fn new(encoder: &'a PictureEncoder<'a>, bits: f32) -> Self {
+        Self {
+            encoder,
+            bits,
+            decoded: vec![0; encoder.rgb.len()],
+            gradient: Vec::new(),
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.encoder.image.width as usize
+    }
+
+    /// Takes rows of decoded patches.
+    pub fn take(&mut self, rows: Range<usize>, patches: &[f32]) {
+        let stride = CHANNELS * self.width();
+        let coded = patches.len() / rows.len().max(1) / PATCH;
+        let mut band = vec![0; patches.len()];
+        patches_to_pixels(patches, rows.len() * PATCH, coded / CHANNELS, &mut band);
+        let top = (rows.start * PATCH * stride).min(self.decoded.len());
+        let kept = self.decoded[top..].chunks_exact_mut(stride);
+        for (to, from) in kept.zip(band.chunks_exact(coded)) {
+            to.copy_from_slice(&from[..stride]);
+        }
+    }
+
+    /// The rows of samples that rows of latents cover.
+    fn samples(&self, latents: &Range<usize>) -> Range<usize> {
+        let stride = LATENT_STRIDE * CHANNELS * self.width();
+        let end = (latents.end * stride).min(self.decoded.len());
+        (latents.start * stride).min(end)..end
+    }
+
+    /// What the distortion of these rows of latents alone is worth in bits, as if they were a picture.
+    pub fn cost_of(&self, latents: &Range<usize>) -> f64 {
+        let samples = self.samples(latents);
+        let (original, decoded) = (&self.encoder.rgb[samples.clone()], &self.decoded[samples]);
+        self.worth(original, BandedComparison::new(original, decoded, self.width()).error())
+    }
+
+    /// What the distortion is worth in bits.
+    pub fn cost(&self) -> f64 {
+        self.cost_of(&(0..self.encoder.rows()))
+    }
+
+    /// As [`cost`](Self::cost). Afterwards its gradient is known, and `weights` (`[h, w, 1]`) say how much more than
+    /// plain squared error it weighs at each latent.
+    pub fn cost_with_gradient(&mut self, weights: &mut Grid) -> f64 {
+        let (original, decoded) = (&*self.encoder.rgb, &self.decoded[..]);
+        let stride = CHANNELS * self.width();
+        let comparison = BandedComparison::new(original, decoded, self.width());
+        let cost = self.worth(original, comparison.error());
+        let factors = Factors {
+            bits: self.bits,
+            squared: (1.0 - VISUAL_SHARE) as f32,
+            visual: (VISUAL_SHARE * squared_error_of_visual(original.len())) as f32,
+        };
+        let mut gradient = std::mem::take(&mut self.gradient);
+        gradient.resize(original.len(), 0);
+        // Of the mixture's gradient and of that of plain squared error: the sums of squares at each latent.
+        let mut energies = vec![[0.0f32; 2]; weights.values.len()];
+        comparison.gradient(&mut |rows, of_visual| {
+            let samples = rows.start * stride..rows.end * stride;
+            let parts = (gradient[samples.clone()].par_chunks_mut(stride))
+                .zip(of_visual.par_chunks(stride))
+                .zip(original[samples.clone()].par_chunks(stride))
+                .zip(decoded[samples].par_chunks(stride));
+            let by_row = parts.map(|(((gradient, of_visual), original), decoded)| {
+                let mut energies = vec![[0.0f32; 2]; weights.width];
+                let pixels = (gradient.chunks_mut(LATENT_STRIDE * CHANNELS))
+                    .zip(of_visual.chunks(LATENT_STRIDE * CHANNELS))
+                    .zip(original.chunks(LATENT_STRIDE * CHANNELS))
+                    .zip(decoded.chunks(LATENT_STRIDE * CHANNELS));
+                for ((((gradient, visual), a), b), energy) in pixels.zip(&mut energies) {
+                    *energy = factors.mix(gradient, visual, a, b);
+                }
+                energies
+            });
+            let by_row: Vec<_> = by_row.collect();
+            for (y, of_row) in rows.zip(by_row) {
+                let sums = &mut energies[y / LATENT_STRIDE * weights.width..];
+                for (sum, energy) in sums.iter_mut().zip(of_row) {
+                    sum[0] += energy[0];
+                    sum[1] += energy[1];
+                }
+            }
+        });
+        self.gradient = gradient;
+        weigh(&energies, weights);
+        cost
+    }
+
+    /// What squared error and visual `error` of a picture or a part of it are worth.
+    fn worth(&self, original: &[u8], error: f64) -> f64 {
+        let start = original.as_ptr() as usize - self.encoder.rgb.as_ptr() as usize;
+        let decoded = &self.decoded[start..start + original.len()];
+        let pairs = original.par_iter().zip(decoded).with_min_len(1 << 14);
+        let squared: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+        let squared = squared as f64 / (255.0 * 255.0);
+        let visual = squared_error_of_visual(original.len()) * error;
+        f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
+    }
+
+    /// The gradient in bits with respect to rows of patches.
+    pub fn gradient(&self, rows: Range<usize>, out: &mut [f32]) {
+        self.patches(rows, out, |at| f32::from_bits(u32::from(self.gradient[at]) << 16));
+    }
+
+    /// Writes that of plain squared error.
+    pub fn squared_gradient(&self) -> impl Fn(Range<usize>, &mut [f32]) {
+        move |rows, out| {
+            self.patches(rows, out, |at| {
+                let difference = f32::from(self.decoded[at]) - f32::from(self.encoder.rgb[at]);
+                self.bits * 2.0 * difference / 255.0
+            });
+        }
+    }
+
+    /// Rows of patches whose samples are a function of their place in the picture, zeros beyond its edges.
+    fn patches(&self, rows: Range<usize>, out: &mut [f32], sample: impl Fn(usize) -> f32 + Sync) {
+        let stride = CHANNELS * self.width();
+        let padded = out.len() / rows.len().max(1) / PATCH;
+        let mut band = vec![0.0; out.len()];
+        let top = rows.start * PATCH;
+        let inside = (self.decoded.len() / stride).saturating_sub(top);
+        let lines = band.par_chunks_exact_mut(padded).take(inside).enumerate();
+        lines.for_each(|(y, line)| {
+            for (x, value) in line[..stride].iter_mut().enumerate() {
+                *value = sample((top + y) * stride + x);
+            }
+        });
+        space_to_depth(&band, rows.len() * PATCH, padded / CHANNELS, CHANNELS, PATCH, out);
+    }
+}
+
+/// What slopes count.
+#[derive(Clone, Copy)]
+struct Factors {
+    bits: f32,
+    squared: f32,
+    visual: f32,
+}
+
+impl Factors {
+    /// Mixes gradients of some samples; gives the sums of squares of the result and of the gradient of plain squared
+    /// error.
+    fn mix(self, gradient: &mut [u16], visual: &[f32], original: &[u8], decoded: &[u8]) -> [f32; 2] {
+        let mut energy = [0.0f32; 2];
+        let samples = gradient.iter_mut().zip(visual).zip(original.iter().zip(decoded));
+        for ((to, visual), (a, b)) in samples {
+            let plain = 2.0 * (f32::from(*b) - f32::from(*a)) / 255.0;
+            let mixed = self.squared * plain + self.visual * visual;
+            energy[0] += mixed * mixed;
+            energy[1] += plain * plain;
+            *to = upper_half(self.bits * mixed);
+        }
+        energy
+    }
+}
+
+/// The upper half of a finite number's bits, rounded.
+fn upper_half(value: f32) -> u16 {
+    ((value.to_bits() + 0x8000) >> 16) as u16
+}
+
+/// How much more the mixture weighs than squared error, by the sizes of both gradients around each latent.
+fn weigh(energies: &[[f32; 2]], weights: &mut Grid) {
+    let columns = weights.width;
+    let knob = super::knob;
+    let (low, high, power) = (knob("WLO", WEIGHTS.0), knob("WHI", WEIGHTS.1), knob("WPOW", 1.0));
+    for y in 0..weights.height {
+        for x in 0..columns {
+            let (mut mixed, mut plain) = (1e-6f32, 1e-6f32);
+            for v in y.saturating_sub(1)..(y + 2).min(weights.height) {
+                for u in x.saturating_sub(1)..(x + 2).min(columns) {
+                    let [a, b] = energies[v * columns + u];
+                    mixed += a;
+                    plain += b;
+                }
+            }
+            let mut ratio = (mixed / plain).sqrt();
+            if power == 0.5 { ratio = ratio.sqrt(); }
+            if power == 0.0 { ratio = 1.0; }
+            weights.values[y * columns + x] = (knob("WMUL", 1.0) * ratio).clamp(low, high);
+        }
+    }
+}
