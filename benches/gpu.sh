@@ -6,7 +6,7 @@
 # BINARY is an `aec` with the feature `cuda`; MODEL the weights to start from; OUT the folder for logs and weights,
 # which come in parts of 15 MB (`cat weights.part-* > weights.safetensors`). From the environment:
 #     DEVICE=cuda          or cpu, to rehearse
-#     TESTS=               the compiled tests/cuda.rs (cargo test --features cuda --test cuda --no-run), if it is here
+#     TESTS=               the compiled tests (cargo test --features cuda --test it --no-run), if they are here
 #     CONFIG=weights/base.toml  sizes and recipe; steps, batch and checkpoints are set here
 #     BATCHES="32 64 128"  batches whose speed is measured, CROP=256 and SPEED_STEPS=100 of what
 set -euo pipefail
@@ -54,7 +54,7 @@ train() {
 log "1. files, pixels and training steps against the CPU's"
 if [ -n "$tests" ]; then
     # One thread: opening the device changes what a panic prints. Where a GPU is expected, a skip is a failure.
-    if timeout 60 "$tests" --test-threads=1 --nocapture > "$out/tests.log" 2>&1 && ! grep -q '^skipped' "$out/tests.log"
+    if timeout 60 "$tests" cuda:: --test-threads=1 --nocapture > "$out/tests.log" 2>&1 && ! grep -q '^skipped' "$out/tests.log"
     then log "   they agree"; else log "   they do NOT all agree: see tests.log"; fi
     grep -E '^test |skipped|loss' "$out/tests.log" || true
 else

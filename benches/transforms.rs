@@ -12,8 +12,8 @@ use std::ops::Range;
 
 use aec::Model;
 use aec::kernels::pixels_to_patches;
-use aec::model::config::PATCH8;
-use aec::model::{Features, Grid, QualityModel};
+use aec::network::config::PATCH8;
+use aec::network::{Features, Grid, QualityModel};
 use aec::{Quality, Result};
 use common::{picture, pool, thread_counts};
 use criterion::{

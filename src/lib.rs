@@ -6,7 +6,7 @@
 //! into a specified bitstream ([codec-spec.md]). Decoding runs the same path back.
 //!
 //! ```no_run
-//! use aec::{DecodeOptions, EncodeOptions, Model, NoProgress, image::io};
+//! use aec::{DecodeOptions, EncodeOptions, Model, NoProgress, picture::io};
 //!
 //! # fn main() -> aec::Result<()> {
 //! let model = Model::embedded()?;
@@ -22,6 +22,8 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "cli")]
+mod atomic;
 pub mod bitstream;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -29,14 +31,14 @@ pub mod codec;
 pub mod depth;
 pub mod entropy;
 pub mod error;
-mod hooks;
-pub mod image;
 pub mod kernels;
 pub mod limits;
 mod math;
 pub mod metrics;
-pub mod model;
+pub mod network;
+pub mod picture;
 pub mod resolution;
+mod sync;
 #[cfg(feature = "cli")]
 pub mod train;
 
@@ -44,10 +46,10 @@ pub use bitstream::{ModelId, Quality};
 pub use codec::{
     Damage, DecodeOptions, Effort, EncodeOptions, Encoded, Goal, Model, NoProgress, Progress,
     Region, Round, Target, Tune, decode, decode_damaged, encode, encode_to_target, model_id,
+    register_image_hooks,
 };
 pub use depth::Depth;
 pub use error::{Error, Result};
-pub use hooks::register_image_hooks;
-pub use image::{Alpha, Image};
 pub use limits::Limits;
+pub use picture::{Alpha, Image};
 pub use resolution::Resolution;

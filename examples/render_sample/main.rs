@@ -12,7 +12,7 @@ mod scene;
 mod terrain;
 mod vector;
 
-use aec::image::{Image, io};
+use aec::picture::{Image, io};
 use rayon::prelude::*;
 use vector::{Vec3, vec3};
 

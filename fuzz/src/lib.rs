@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 
 use aec::Model;
 
-#[path = "../../tests/common/checks.rs"]
+#[path = "../../tests/it/common/checks.rs"]
 pub mod checks;
-#[path = "../../tests/common/layout.rs"]
+#[path = "../../tests/it/common/layout.rs"]
 #[allow(dead_code)]
 mod layout;
 pub mod mutate;
-#[path = "../../tests/common/symbols.rs"]
+#[path = "../../tests/it/common/symbols.rs"]
 mod symbols;
 
 /// The tiny model of the golden vectors.

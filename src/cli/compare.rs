@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
-use super::bench::measure::{BACKGROUND, Metric, view};
-use super::bench::report::decimals;
 use super::messages::GlobalOptions;
+use super::metric::{BACKGROUND, Metric, view};
 use super::models::ModelOption;
 use super::options::Resources;
-use super::{stdio, text};
+use super::stdio;
+use super::text::{self, decibels};
 use crate::bitstream::SIGNATURE;
 use crate::codec::{self, DecodeOptions, NoProgress};
-use crate::image::{Image, io};
 use crate::metrics::{ms_ssim_db, mse};
+use crate::picture::{Image, io};
 
 /// Arguments of `aec compare`.
 #[derive(Debug, clap::Args)]
@@ -173,20 +173,11 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
             (_, Err(_)) => "not measured".to_owned(),
             (Metric::Psnr, Ok(value)) => decibels(*value),
             (Metric::MsSsim, Ok(value)) => format!("{value:.5} ({})", decibels(ms_ssim_db(*value))),
-            (Metric::Ssimulacra2, Ok(value)) => format!("{value:.*}", decimals(*metric)),
+            (Metric::Ssimulacra2, Ok(value)) => format!("{value:.2}"),
         };
         text += &format!("{:<12} {value}\n", metric.name());
     }
     text
-}
-
-/// A ratio in dB; without bound where there is no difference.
-pub(super) fn decibels(value: f64) -> String {
-    if value.is_finite() {
-        format!("{value:.2} dB")
-    } else {
-        "no difference".into()
-    }
 }
 
 /// One object. Of equal pictures the PSNR is null, as JSON has no infinity, and `identical` is true.

@@ -18,7 +18,7 @@ use crate::bitstream::{Header, Reader};
 use crate::codec::Model;
 use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
 use crate::error::Error;
-use crate::image::{Image, io};
+use crate::picture::{Image, io};
 
 /// Arguments of `aec decode`.
 #[derive(Debug, clap::Args)]

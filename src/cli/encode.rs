@@ -1,7 +1,7 @@
 //! `aec encode`: pictures in, `.aec` files out.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -18,8 +18,9 @@ use crate::bitstream::SIGNATURE;
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
-use crate::image::Image;
-use crate::image::io::{self, Warning};
+use crate::picture::Image;
+use crate::picture::io::{self, Warning};
+use crate::sync;
 
 /// Arguments of `aec encode`.
 #[derive(Debug, clap::Args)]
@@ -250,7 +251,7 @@ impl<'a> Watched<'a> {
     }
 
     fn psnr(&self) -> Option<f64> {
-        *self.psnr.lock().unwrap_or_else(PoisonError::into_inner)
+        *sync::lock(&self.psnr)
     }
 }
 
@@ -261,7 +262,7 @@ impl Progress for Watched<'_> {
 
     fn round(&self, round: &Round) {
         if round.is_best {
-            *self.psnr.lock().unwrap_or_else(PoisonError::into_inner) = Some(round.psnr);
+            *sync::lock(&self.psnr) = Some(round.psnr);
         }
         self.progress.round(round);
     }

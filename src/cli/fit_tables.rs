@@ -8,8 +8,8 @@ use super::messages::GlobalOptions;
 use super::output::{Kind, Output, OverwriteOptions};
 use super::text;
 use crate::codec::Model;
-use crate::model::IntegerWeights;
-use crate::model::weights::read_file;
+use crate::network::IntegerWeights;
+use crate::network::weights::read_file;
 use crate::train::data::MAX_PIXELS;
 use crate::train::tables::{Round, fit_tables};
 

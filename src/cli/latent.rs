@@ -16,7 +16,7 @@ use super::output::{Kind, Output, OverwriteOptions};
 use super::stdio;
 use crate::bitstream::{Header, Reader};
 use crate::codec::{self, DecodeOptions};
-use crate::model::Grid;
+use crate::network::Grid;
 
 /// Arguments of `aec latent`.
 #[derive(Debug, clap::Args)]

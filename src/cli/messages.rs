@@ -7,7 +7,7 @@ use clap::ColorChoice;
 
 use super::text::printable;
 use crate::error::Error;
-use crate::image::io::Warning;
+use crate::picture::io::Warning;
 
 /// Options that every command has.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]

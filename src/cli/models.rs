@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context;
 
@@ -12,7 +12,8 @@ use super::messages::GlobalOptions;
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, Tune, model_id};
-use crate::model::{integer, weights};
+use crate::network::{integer, weights};
+use crate::sync;
 
 /// The environment variable that names a folder of model files.
 const FOLDER: &str = "AEC_MODEL_DIR";
@@ -171,7 +172,7 @@ impl<'a> Models<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Model>>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.loaded)
     }
 
     fn load(&self, path: &Path, id: ModelId) -> Option<Model> {

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::messages::{Complaint, GlobalOptions};
 use crate::kernels::KernelPath;
 use crate::limits::Limits;
-use crate::model::ComputeDevice;
+use crate::train::ComputeDevice;
 
 /// Lower-case extensions of the pictures that are looked for in folders.
 pub(super) const PICTURE_EXTENSIONS: [&str; 16] = [

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::interrupt::UnfinishedFile;
 use super::messages::Complaint;
 use super::stdio::{self, is_standard_stream, output_name};
 use super::text;
+use crate::atomic::{UnfinishedFile, parent};
 use crate::bitstream::SIGNATURE;
 use crate::error::Result;
-use crate::image::io::is_own_png;
+use crate::picture::io::is_own_png;
 
 /// What the user wants done with files that exist.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -352,12 +352,4 @@ fn is_own_stdout(descriptor: &Path) -> bool {
         .iter()
         .filter_map(|folder| fs::canonicalize(folder).ok())
         .any(|folder| folder.join("1") == descriptor)
-}
-
-/// The folder that holds `path`; `.` for a bare name.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
 }

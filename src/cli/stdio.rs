@@ -11,8 +11,8 @@ use super::messages::Complaint;
 use super::text;
 use crate::bitstream::SIGNATURE;
 use crate::error::Error;
-use crate::image::io as pictures;
 use crate::limits::Limits;
+use crate::picture::io as pictures;
 
 /// The argument that means stdin or stdout.
 const STANDARD_STREAM: &str = "-";

@@ -53,6 +53,15 @@ pub fn speed(pixels: u64, time: Duration) -> String {
     format!("{seconds:.2} s ({rate:.2} MP/s)")
 }
 
+/// A ratio in dB; without bound where there is no difference.
+pub(super) fn decibels(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.2} dB")
+    } else {
+        "no difference".into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

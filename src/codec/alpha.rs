@@ -5,7 +5,7 @@ use crate::bitstream::{AlphaPayload, Header, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{decode_plane, encode_plane};
 use crate::error::{Error, Result};
-use crate::image::Alpha;
+use crate::picture::Alpha;
 
 /// The alpha samples of a tile, coded.
 pub(super) struct EncodedAlpha {

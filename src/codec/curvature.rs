@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::model::{Grid, QualityModel};
+use crate::network::{Grid, QualityModel};
 
 /// Rows and columns of latents that the measurement takes from the middle of the picture.
 const PROBE: usize = 16;
@@ -16,6 +16,9 @@ const PROBE: usize = 16;
 /// latter alone is too small in places, the former, of one part of the picture and of small
 /// errors, in others.
 const MEASURED: f32 = 0.5;
+
+/// How much more or less than the average a channel's curvature may become by the distortion's gradient.
+const CHANNEL_RATIO: f32 = 8.0;
 
 /// Curvatures below this are of channels that no symbol is worth.
 const LEAST: f32 = 1e-6;
@@ -49,15 +52,7 @@ impl Curvature {
         let crop = |grid: &Grid| grid.crop(place.0, place.1, size.0, size.1).values;
         TileCurvature {
             by_channel: &self.by_channel,
-            local: self.by_position.as_ref().map(crop).map(|mut v: Vec<f32>| {
-                let k = super::knob("WCH", 1.0);
-                if k != 1.0 {
-                    v.iter_mut().for_each(|w| *w = 1.0 + k * (*w - 1.0));
-                }
-                let m = super::knob("WCM", 1.0);
-                v.iter_mut().for_each(|w| *w *= m);
-                v
-            }),
+            local: self.by_position.as_ref().map(crop),
         }
     }
 
@@ -109,17 +104,14 @@ impl Curvature {
         let squared = part.gradient_squares(quality, quantized, squared)?;
         let sum = |squares: &[f64]| squares.iter().sum::<f64>();
         let whole = sum(&distortion) / sum(&squared);
-        let power = super::knob("CHPOW", 1.0);
-        if !(whole > 0.0 && whole.is_finite()) || power == 0.0 {
+        if !(whole > 0.0 && whole.is_finite()) {
             return Ok(());
         }
         let ratios = distortion.iter().zip(&squared);
         for (curvature, (distortion, squared)) in self.by_channel.iter_mut().zip(ratios) {
             if *squared > 0.0 {
-                let mut ratio = (distortion / squared / whole).sqrt() as f32;
-                if power == 0.5 { ratio = ratio.sqrt(); }
-                let most = super::knob("CHMAX", 8.0);
-                *curvature *= ratio.clamp(1.0 / most, most);
+                let ratio = (distortion / squared / whole).sqrt() as f32;
+                *curvature *= ratio.clamp(1.0 / CHANNEL_RATIO, CHANNEL_RATIO);
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Decoding: the latents of every tile that is needed, the synthesis transform, and alpha.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -16,11 +16,12 @@ use crate::bitstream::{Container, Salvage, TilePayload, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
-use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
-use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, QualityModel};
+use crate::network::config::LATENT_STRIDE;
+use crate::network::{Grid, QualityModel};
+use crate::picture::{Alpha, CHANNELS, Image};
+use crate::sync;
 
 /// Pixels of a damaged picture that are decoded however little is left of it.
 const FREE_PIXELS: usize = 1 << 24;
@@ -185,7 +186,7 @@ impl<'a> Decoder<'a> {
     /// What was damaged.
     fn into_damage(self) -> Vec<Damage> {
         let list = self.damage.map(|list| {
-            let list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let list = sync::into_inner(list);
             list.finish()
         });
         list.unwrap_or_default()
@@ -197,7 +198,7 @@ impl<'a> Decoder<'a> {
         let Some(damage) = &self.damage else {
             return Ok(());
         };
-        let mut damage = locked(damage);
+        let mut damage = sync::lock(damage);
         let tiles = self.needed_tiles();
         if let Some(error) = damage.first_if_all(tiles.len()) {
             return Err(error);
@@ -224,7 +225,7 @@ impl<'a> Decoder<'a> {
     fn note<T>(&self, part: DamagedPart, result: Result<T>) -> Result<Option<T>> {
         match (result, &self.damage) {
             (Err(error @ Error::Corrupt(_)), Some(damage)) => {
-                locked(damage).add(part, error);
+                sync::lock(damage).add(part, error);
                 Ok(None)
             }
             (result, _) => result.map(Some),
@@ -269,7 +270,7 @@ impl<'a> Decoder<'a> {
             let tile = self.decode_tile(index, rect)?;
             let place = Area::from(rect).in_latents();
             if let (Some(tile), Some(part)) = (tile, place.intersection(&self.needed)) {
-                let to = &mut locked(&latent).values;
+                let to = &mut sync::lock(&latent).values;
                 self.needed
                     .copy_from(to, &place, &tile.latent.values, &part, channels);
             }
@@ -279,7 +280,7 @@ impl<'a> Decoder<'a> {
             .into_par_iter()
             .with_max_len(1)
             .try_for_each(decode_one)?;
-        Ok(latent.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(sync::into_inner(latent))
     }
 
     /// A tile's latents; none for a damaged one, if damage is tolerated.
@@ -356,7 +357,7 @@ impl<'a> Decoder<'a> {
             let tile = self.decode_alpha_tile(index, rect, depth)?;
             let place = alpha::inside(&self.source.header, rect);
             if let (Some(tile), Some(part)) = (tile, place.intersection(&self.pixels)) {
-                let to = &mut locked(&samples);
+                let to = &mut sync::lock(&samples);
                 self.pixels.copy_from(to, &place, &tile, &part, 1);
             }
             Ok(())
@@ -365,7 +366,7 @@ impl<'a> Decoder<'a> {
             .into_par_iter()
             .with_max_len(1)
             .try_for_each(decode_one)?;
-        let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let samples = sync::into_inner(samples);
         Ok(Some(Alpha::new(depth, samples)?))
     }
 
@@ -423,9 +424,4 @@ impl<'a> Decoder<'a> {
         }
         image.into_upright()
     }
-}
-
-/// What is shared, also when a thread panicked while it held it.
-fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,10 +11,10 @@ use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
 use super::visual::VisualDistortion;
 use crate::error::Result;
-use crate::image::CHANNELS;
 use crate::kernels::pixels::PATCH;
-use crate::model::config::{LATENT_STRIDE, PATCH8};
-use crate::model::{Grid, QualityModel};
+use crate::network::config::{LATENT_STRIDE, PATCH8};
+use crate::network::{Grid, QualityModel};
+use crate::picture::CHANNELS;
 
 /// The distortion of one picture at one quality after another choice of its latent.
 pub(super) struct Distortion<'a> {
@@ -149,15 +149,21 @@ impl<'a> Distortion<'a> {
         self.cost = visual.cost_with_gradient(weights);
         let (known, plain) = (&*visual, visual.squared_gradient());
         let part = Probe::of(quantized);
-        let of_part = |gradient: &dyn Fn(Range<usize>, &mut [f32]), rows: Range<usize>, out: &mut [f32]| {
-            // Rows of the whole picture's patches, of which the part takes some columns.
-            let stride = 2 * size.1 * PATCH8;
-            let mut whole = vec![0.0; rows.len() * stride];
-            gradient(rows.start + 2 * part.place.0..rows.end + 2 * part.place.0, &mut whole);
-            let columns = 2 * part.place.1 * PATCH8..2 * (part.place.1 + part.size.1) * PATCH8;
-            let rows = out.chunks_exact_mut(columns.len()).zip(whole.chunks_exact(stride));
-            rows.for_each(|(to, from)| to.copy_from_slice(&from[columns.clone()]));
-        };
+        let of_part =
+            |gradient: &dyn Fn(Range<usize>, &mut [f32]), rows: Range<usize>, out: &mut [f32]| {
+                // Rows of the whole picture's patches, of which the part takes some columns.
+                let stride = 2 * size.1 * PATCH8;
+                let mut whole = vec![0.0; rows.len() * stride];
+                gradient(
+                    rows.start + 2 * part.place.0..rows.end + 2 * part.place.0,
+                    &mut whole,
+                );
+                let columns = 2 * part.place.1 * PATCH8..2 * (part.place.1 + part.size.1) * PATCH8;
+                let rows = out
+                    .chunks_exact_mut(columns.len())
+                    .zip(whole.chunks_exact(stride));
+                rows.for_each(|(to, from)| to.copy_from_slice(&from[columns.clone()]));
+            };
         curvature.weigh_channels(
             self.quality,
             quantized,

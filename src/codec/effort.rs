@@ -38,7 +38,7 @@ impl Effort {
         self.0
     }
 
-    /// What to do for squared error.
+    /// What to do.
     pub(super) fn plan(self) -> Plan {
         use Gradient::{Linear, Whole};
         let (rounds, follows_rate) = match self.0 {
@@ -57,17 +57,6 @@ impl Effort {
             rounds,
             follows_rate,
             samples_end: self.0 <= 4,
-            patience: self.patience(),
-        }
-    }
-
-    /// What to do for visual error.
-    pub(super) fn visual_plan(self) -> Plan {
-        let text = std::env::var("PLAN").unwrap_or_else(|_| "WW".into());
-        Plan {
-            rounds: text.chars().filter(|c| *c != 'r' && *c != 's').map(|c| if c == 'L' { Gradient::Linear } else { Gradient::Whole }).collect(),
-            follows_rate: text.contains('r'),
-            samples_end: text.contains('s'),
             patience: self.patience(),
         }
     }
@@ -97,7 +86,7 @@ pub(super) struct Plan {
 /// How a round takes the gradient of the distortion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gradient {
-    /// Through the linear path alone, of squared error: nearly no time beside the forward pass.
+    /// Through the linear path alone: nearly no time beside the forward pass.
     Linear,
     /// Through everything.
     Whole,
@@ -121,8 +110,8 @@ pub enum Tune {
     /// Squared error of the red, green and blue samples.
     #[default]
     Psnr,
-    /// A multi-scale structural measure mixed with squared error that counts less where much
-    /// is going on: nearer to what people see. At effort 1 there is no search to tune.
+    /// The error that SSIMULACRA2 sees, mixed with squared error: nearer to what people see. At effort 1 there is
+    /// no search to tune.
     Ssim,
 }
 

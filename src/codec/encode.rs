@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -16,11 +16,12 @@ use super::{EncodeOptions, Model, Progress, Steps, model_id};
 use crate::bitstream::{Container, Header, Metadata, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::image::{Alpha, CHANNELS, Image};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::pixels_to_patches;
-use crate::model::config::{LATENT_STRIDE, PATCH8};
-use crate::model::{Grid, QualityModel};
+use crate::network::config::{LATENT_STRIDE, PATCH8};
+use crate::network::{Grid, QualityModel};
+use crate::picture::{Alpha, CHANNELS, Image};
+use crate::sync;
 
 /// A tile's coded parts, before they are laid out in the file.
 pub(super) struct EncodedTile {
@@ -285,7 +286,7 @@ pub(super) struct Kept {
 
 /// Copies a tile to its place in a picture's grid.
 fn keep(grid: &Mutex<Grid>, tile: &Grid, place: (usize, usize)) {
-    let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut grid = sync::lock(grid);
     grid.paste_from(tile, (0, 0), place, (tile.height, tile.width));
 }
 

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use crate::image::{Alpha, CHANNELS};
+use crate::picture::{Alpha, CHANNELS};
 
 /// The sample of a picture without any visible pixel.
 const MIDDLE: u8 = 128;

@@ -15,6 +15,7 @@ mod distortion;
 mod effort;
 mod encode;
 mod fill;
+mod hooks;
 mod model;
 mod rate_control;
 mod rate_gradient;
@@ -31,6 +32,7 @@ pub use damage::Damage;
 pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
+pub use hooks::register_image_hooks;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
@@ -59,16 +61,6 @@ pub struct EncodeOptions {
     pub limits: Limits,
 }
 
-impl EncodeOptions {
-    /// The rounds of search.
-    fn plan(&self) -> effort::Plan {
-        match self.tune {
-            Tune::Psnr => self.effort.plan(),
-            Tune::Ssim => self.effort.visual_plan(),
-        }
-    }
-}
-
 impl Default for EncodeOptions {
     fn default() -> Self {
         let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
@@ -92,10 +84,6 @@ pub struct DecodeOptions {
     pub strip: bool,
     /// Decode this part of the upright picture only; its pixels are those of the whole one.
     pub region: Option<Region>,
-}
-
-pub(crate) fn knob(name: &str, default: f32) -> f32 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 /// Told how far a long operation is; may be called from several threads.
@@ -157,7 +145,7 @@ impl<'a> Steps<'a> {
 #[cfg(test)]
 mod tests {
     use crate::entropy::{self, ScaleTables};
-    use crate::model::scales;
+    use crate::network::scales;
 
     #[test]
     fn the_scales_of_training_are_those_of_the_tables() {

@@ -6,11 +6,11 @@ use super::effort::Tune;
 use crate::bitstream::ModelId;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::model::embedded::{self, Embedded};
-use crate::model::integer::digest;
-use crate::model::ranges::Ranges;
-use crate::model::weights::read_file;
-use crate::model::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
+use crate::network::embedded::{self, Embedded};
+use crate::network::integer::digest;
+use crate::network::ranges::Ranges;
+use crate::network::weights::read_file;
+use crate::network::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
 
 /// A model ready to encode and decode. Cheap to share between threads.
 pub struct Model {

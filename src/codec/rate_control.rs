@@ -16,13 +16,13 @@ use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
 use super::{Effort, EncodeOptions, Model, Progress, Steps};
 use crate::bitstream::Quality;
 use crate::error::{Error, Result};
-use crate::image::{CHANNELS, Image};
 use crate::kernels::patches_to_pixels;
 use crate::kernels::pixels::PATCH;
 use crate::math;
 use crate::metrics::{RgbView, psnr_from_error, squared_error};
-use crate::model::config::LATENT_STRIDE;
-use crate::model::{Grid, QualityModel};
+use crate::network::config::LATENT_STRIDE;
+use crate::network::{Grid, QualityModel};
+use crate::picture::{CHANNELS, Image};
 
 /// How far, in stored qualities, a latent is used from the quality of its analysis: 10 of the
 /// user's 100. With the shipped model a latent from that far changed size and PSNR together by at

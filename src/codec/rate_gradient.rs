@@ -4,8 +4,8 @@
 use super::curvature::TileCurvature;
 use super::tile::{CodedTile, choose};
 use crate::entropy::{SCALE_LEVELS, ScaleTables};
-use crate::model::infer::scale_index;
-use crate::model::{Grid, QualityModel};
+use crate::network::infer::scale_index;
+use crate::network::{Grid, QualityModel};
 
 /// How far to both sides, in quantization steps, the slope with respect to a mean is taken over.
 /// A latent's cost is not smooth in its mean: which symbol is chosen jumps.

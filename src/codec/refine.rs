@@ -13,27 +13,47 @@
 //! threads or on the machine.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use super::Steps;
 use super::curvature::Curvature;
 use super::distortion::Distortion;
-use super::effort::{Plan, Round};
+use super::effort::{Plan, Round, Tune};
 use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
-use crate::model::{Grid, QualityModel};
+use crate::network::{Grid, QualityModel};
+use crate::sync;
 
-/// Part of the way to the new targets that the first round goes.
-const FIRST_STRIDE: f32 = 0.3;
+/// How far rounds move the targets.
+struct Strides {
+    /// Part of the way to the new targets that the first round goes.
+    first: f32,
+    /// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
+    shortening: f32,
+    /// How far against the gradient, relative to the minimum that the curvature promises.
+    overshoot: f32,
+}
 
-/// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
-const SHORTENING: f32 = 0.5;
-
-/// How far against the gradient, relative to the minimum that the curvature promises.
-const OVERSHOOT: f32 = 1.2;
+impl Strides {
+    /// Those for a distortion. Visual error is much more curved than its gradient shows where most of it is.
+    const fn of(tune: Tune) -> Self {
+        match tune {
+            Tune::Psnr => Self {
+                first: 0.3,
+                shortening: 0.5,
+                overshoot: 1.2,
+            },
+            Tune::Ssim => Self {
+                first: 0.1,
+                shortening: 0.5,
+                overshoot: 1.2,
+            },
+        }
+    }
+}
 
 /// How far, in quantization steps, a round goes against the gradient of the rate at most: where the
 /// distortion hardly holds a latent, that of the rate would carry it away.
@@ -51,7 +71,7 @@ pub(super) struct Refined {
 
 /// Steps that [`refine`] takes at most.
 pub(super) fn work(encoder: &PictureEncoder<'_>) -> usize {
-    let rounds = encoder.options.plan().rounds.len();
+    let rounds = encoder.options.effort.plan().rounds.len();
     let passes = 2 * encoder.rows();
     match rounds {
         0 => encoder.coding_work(),
@@ -80,7 +100,7 @@ pub(super) fn single_pass(
 }
 
 fn unlocked(grid: Mutex<Grid>) -> Grid {
-    grid.into_inner().unwrap_or_else(PoisonError::into_inner)
+    sync::into_inner(grid)
 }
 
 /// Codes `latent`, the normalized latent of the picture, with the rounds of the options' effort.
@@ -91,7 +111,7 @@ pub(super) fn refine(
     wants_quantized: bool,
     steps: &Steps<'_>,
 ) -> Result<Refined> {
-    let plan = encoder.options.plan();
+    let plan = encoder.options.effort.plan();
     if plan.rounds.is_empty() {
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
@@ -175,11 +195,12 @@ impl Search<'_> {
     /// Moves `latent` by the step of round `number`; gives the squared error of what it was
     /// coded as.
     fn advance(&mut self, number: usize, latent: &mut Grid, coded: &Coded) -> Result<u64> {
+        let strides = Strides::of(self.encoder.options.tune);
         let mover = Mover {
             quality: self.quality,
             factors: &self.factors,
-            stride: super::knob("STRIDE", FIRST_STRIDE) / (1.0 + super::knob("SHORT", SHORTENING) * number as f32),
-            overshoot: super::knob("OVER", OVERSHOOT),
+            stride: strides.first / (1.0 + strides.shortening * number as f32),
+            overshoot: strides.overshoot,
         };
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
             mover.advance(rows, latent, coded, gradient, curvature);
@@ -250,6 +271,7 @@ struct Mover<'a> {
     factors: &'a [f32],
     /// Part of the way to the new targets.
     stride: f32,
+    /// How far against the gradient.
     overshoot: f32,
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::damage::{DamageList, DamagedPart};
 use crate::bitstream::{self, AlphaPayload, Container, Header, Salvage, TilePayload};
-use crate::image::Metadata;
+use crate::picture::Metadata;
 
 /// The parts of a file; none for those that are damaged.
 pub(super) struct Source<'a> {

@@ -10,10 +10,10 @@ use crate::entropy::{
     MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap,
 };
 use crate::error::Result;
-use crate::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
-use crate::model::context::StepMask;
-use crate::model::infer::scale_index;
-use crate::model::{EntropyParams, Features, Grid, QualityModel};
+use crate::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::network::context::StepMask;
+use crate::network::infer::scale_index;
+use crate::network::{EntropyParams, Features, Grid, QualityModel};
 
 /// Latents per hyper-latent and direction.
 const LATENTS_PER_HYPER: usize = HYPER_STRIDE / LATENT_STRIDE;

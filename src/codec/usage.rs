@@ -15,9 +15,9 @@ use super::tile::{Reader, SymbolCoder};
 use super::{DecodeOptions, Model, Progress, Steps};
 use crate::bitstream::{Container, Header, TileRect};
 use crate::error::Result;
-use crate::model::ModelConfig;
-use crate::model::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
-use crate::model::context::StepMask;
+use crate::network::ModelConfig;
+use crate::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::network::context::StepMask;
 
 /// Blocks that share a hyper-latent, by direction.
 const BLOCKS_PER_HYPER: usize = HYPER_STRIDE / LATENT_STRIDE;

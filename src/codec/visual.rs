@@ -3,16 +3,17 @@
 
 use std::ops::Range;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use super::encode::PictureEncoder;
-use crate::image::CHANNELS;
 use crate::kernels::pixels::PATCH;
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::visual::BandedComparison;
-use crate::model::Grid;
-use crate::model::config::LATENT_STRIDE;
-use crate::model::worth::{VISUAL_SHARE, squared_error_of_visual};
+use crate::network::Grid;
+use crate::network::config::LATENT_STRIDE;
+use crate::network::worth::{VISUAL_SHARE, squared_error_of_visual};
+use crate::picture::CHANNELS;
 
 /// How much more or less than plain squared error the distortion may weigh at a latent.
 const WEIGHTS: (f32, f32) = (0.125, 8.0);
@@ -24,8 +25,8 @@ pub(super) struct VisualDistortion<'a> {
     bits: f32,
     /// The samples as they are shown, `[height, width, 3]`.
     decoded: Vec<u8>,
-    /// The gradient in bits, `[height, width, 3]`, as the upper halves of binary32.
-    gradient: Vec<u16>,
+    /// The gradient in bits, `[height, width, 3]`.
+    gradient: Vec<bf16>,
 }
 
 impl<'a> VisualDistortion<'a> {
@@ -67,7 +68,10 @@ impl<'a> VisualDistortion<'a> {
     pub fn cost_of(&self, latents: &Range<usize>) -> f64 {
         let samples = self.samples(latents);
         let (original, decoded) = (&self.encoder.rgb[samples.clone()], &self.decoded[samples]);
-        self.worth(original, BandedComparison::new(original, decoded, self.width()).error())
+        self.worth(
+            original,
+            BandedComparison::new(original, decoded, self.width()).error(),
+        )
     }
 
     /// What the distortion is worth in bits.
@@ -88,7 +92,7 @@ impl<'a> VisualDistortion<'a> {
             visual: (VISUAL_SHARE * squared_error_of_visual(original.len())) as f32,
         };
         let mut gradient = std::mem::take(&mut self.gradient);
-        gradient.resize(original.len(), 0);
+        gradient.resize(original.len(), bf16::ZERO);
         // Of the mixture's gradient and of that of plain squared error: the sums of squares at each latent.
         let mut energies = vec![[0.0f32; 2]; weights.values.len()];
         comparison.gradient(&mut |rows, of_visual| {
@@ -135,7 +139,7 @@ impl<'a> VisualDistortion<'a> {
 
     /// The gradient in bits with respect to rows of patches.
     pub fn gradient(&self, rows: Range<usize>, out: &mut [f32]) {
-        self.patches(rows, out, |at| f32::from_bits(u32::from(self.gradient[at]) << 16));
+        self.patches(rows, out, |at| self.gradient[at].to_f32());
     }
 
     /// Writes that of plain squared error.
@@ -161,7 +165,14 @@ impl<'a> VisualDistortion<'a> {
                 *value = sample((top + y) * stride + x);
             }
         });
-        space_to_depth(&band, rows.len() * PATCH, padded / CHANNELS, CHANNELS, PATCH, out);
+        space_to_depth(
+            &band,
+            rows.len() * PATCH,
+            padded / CHANNELS,
+            CHANNELS,
+            PATCH,
+            out,
+        );
     }
 }
 
@@ -176,30 +187,32 @@ struct Factors {
 impl Factors {
     /// Mixes gradients of some samples; gives the sums of squares of the result and of the gradient of plain squared
     /// error.
-    fn mix(self, gradient: &mut [u16], visual: &[f32], original: &[u8], decoded: &[u8]) -> [f32; 2] {
+    fn mix(
+        self,
+        gradient: &mut [bf16],
+        visual: &[f32],
+        original: &[u8],
+        decoded: &[u8],
+    ) -> [f32; 2] {
         let mut energy = [0.0f32; 2];
-        let samples = gradient.iter_mut().zip(visual).zip(original.iter().zip(decoded));
+        let samples = gradient
+            .iter_mut()
+            .zip(visual)
+            .zip(original.iter().zip(decoded));
         for ((to, visual), (a, b)) in samples {
             let plain = 2.0 * (f32::from(*b) - f32::from(*a)) / 255.0;
             let mixed = self.squared * plain + self.visual * visual;
             energy[0] += mixed * mixed;
             energy[1] += plain * plain;
-            *to = upper_half(self.bits * mixed);
+            *to = bf16::from_f32(self.bits * mixed);
         }
         energy
     }
 }
 
-/// The upper half of a finite number's bits, rounded.
-fn upper_half(value: f32) -> u16 {
-    ((value.to_bits() + 0x8000) >> 16) as u16
-}
-
 /// How much more the mixture weighs than squared error, by the sizes of both gradients around each latent.
 fn weigh(energies: &[[f32; 2]], weights: &mut Grid) {
     let columns = weights.width;
-    let knob = super::knob;
-    let (low, high, power) = (knob("WLO", WEIGHTS.0), knob("WHI", WEIGHTS.1), knob("WPOW", 1.0));
     for y in 0..weights.height {
         for x in 0..columns {
             let (mut mixed, mut plain) = (1e-6f32, 1e-6f32);
@@ -210,10 +223,7 @@ fn weigh(energies: &[[f32; 2]], weights: &mut Grid) {
                     plain += b;
                 }
             }
-            let mut ratio = (mixed / plain).sqrt();
-            if power == 0.5 { ratio = ratio.sqrt(); }
-            if power == 0.0 { ratio = 1.0; }
-            weights.values[y * columns + x] = (knob("WMUL", 1.0) * ratio).clamp(low, high);
+            weights.values[y * columns + x] = (mixed / plain).sqrt().clamp(WEIGHTS.0, WEIGHTS.1);
         }
     }
 }

@@ -6,15 +6,16 @@ use std::sync::OnceLock;
 /// Kinds of products, as CPUID names them (leaf 7, EDX).
 #[derive(Clone, Copy)]
 #[repr(u32)]
-pub(super) enum Products {
-    /// Of bf16.
+pub(crate) enum Products {
+    /// Of bf16, for training.
+    #[allow(dead_code)]
     Bf16 = 1 << 22,
     /// Of int8.
     Int8 = 1 << 25,
 }
 
 /// Whether this process may use tiles with these products. The first call asks the operating system.
-pub(super) fn is_available(products: Products) -> bool {
+pub(crate) fn is_available(products: Products) -> bool {
     static PERMITTED: OnceLock<bool> = OnceLock::new();
     has_instructions(products) && *PERMITTED.get_or_init(has_permission)
 }
@@ -89,7 +90,7 @@ static CONFIG: TileConfig = TileConfig {
 /// # Safety
 /// Tiles are available.
 #[inline(always)]
-pub(super) unsafe fn configure() {
+pub(crate) unsafe fn configure() {
     // SAFETY: the operand is a valid configuration; no tile holds a value across statements of ours.
     unsafe {
         asm!(
@@ -107,7 +108,7 @@ pub(super) unsafe fn configure() {
 /// # Safety
 /// Tiles are available.
 #[inline(always)]
-pub(super) unsafe fn release() {
+pub(crate) unsafe fn release() {
     // SAFETY: no tile holds a value across statements of ours.
     unsafe {
         asm!(

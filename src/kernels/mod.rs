@@ -12,10 +12,9 @@
 pub mod activation;
 mod aligned;
 #[cfg(target_arch = "x86_64")]
-mod amx;
+pub(crate) mod amx;
 pub mod block;
 pub(crate) mod block_gradient;
-pub mod cuda;
 pub mod depthwise;
 pub mod dispatch;
 pub mod integer;
@@ -31,9 +30,6 @@ pub(crate) mod rounding;
 pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;
-// Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
-#[allow(dead_code, unused_imports)]
-pub(crate) mod train;
 
 pub use activation::{activate, activation};
 pub use block::{PackedBlock, block, block_rows};

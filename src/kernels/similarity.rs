@@ -62,7 +62,14 @@ pub fn map_sums(pair: &PlanePair<'_>, rows: Range<usize>) -> [[f64; 2]; MAPS] {
     let by_strip = strips.map_init(Scratch::default, |scratch, top| {
         let mut sums = [[0.0; 2]; MAPS];
         for tile in tiles(top..(top + TILE.0).min(rows.end), pair.width) {
-            let of_tile = dispatch::run(path, TileSums { pair, tile, scratch });
+            let of_tile = dispatch::run(
+                path,
+                TileSums {
+                    pair,
+                    tile,
+                    scratch,
+                },
+            );
             add_sums(&mut sums, &of_tile);
         }
         sums
@@ -395,7 +402,8 @@ impl Kernel for TileGradient<'_> {
             let direct = &self.scratch.moments[3][direct..direct + columns];
             let out = &mut self.out[row * width + tile.columns.start..][..columns];
             for x in 0..columns {
-                out[x] = ((direct[x] + of_mean[x]) + 2.0 * b[x] * of_squares[x]) + a[x] * of_cross[x];
+                out[x] =
+                    ((direct[x] + of_mean[x]) + 2.0 * b[x] * of_squares[x]) + a[x] * of_cross[x];
             }
         }
     }

@@ -174,10 +174,8 @@ impl Comparison {
         let compare = |scale: usize| {
             let half = |planes: &Planes| planes.each_ref().map(|plane| halved(plane, width));
             let halves = [half(&original), half(&decoded)];
-            let [whole_original, whole_decoded] = [
-                std::mem::take(&mut original),
-                std::mem::take(&mut decoded),
-            ];
+            let [whole_original, whole_decoded] =
+                [std::mem::take(&mut original), std::mem::take(&mut decoded)];
             let comparison = ScaleComparison::new(scale, &whole_original, whole_decoded, width);
             [original, decoded] = halves;
             width = width.div_ceil(2);
@@ -372,9 +370,12 @@ impl<'a> BandedComparison<'a> {
         let mut gradient = Vec::new();
         for band in bands(self.original.len() / 3 / width, width) {
             let (fine, _, _) = fine_comparison(self.original, self.decoded, width, &band);
-            let around = band.around.start >> FINE_SCALES..band.around.end.div_ceil(1 << FINE_SCALES);
+            let around =
+                band.around.start >> FINE_SCALES..band.around.end.div_ceil(1 << FINE_SCALES);
             let around = around.start * coarse_width..around.end * coarse_width;
-            let part = coarse.each_ref().map(|plane| plane[around.clone()].to_vec());
+            let part = coarse
+                .each_ref()
+                .map(|plane| plane[around.clone()].to_vec());
             let of_light = fine.light_gradient(&slopes, Some((part, coarse_width)));
             let inside = band.inside();
             let inside = inside.start * width..inside.end * width;
@@ -403,7 +404,9 @@ impl Band {
 
 /// The bands of a picture, the same for every machine.
 fn bands(height: usize, width: usize) -> impl Iterator<Item = Band> {
-    let rows = (BAND / width).max(4 * FINE_MARGIN).next_multiple_of(1 << FINE_SCALES);
+    let rows = (BAND / width)
+        .max(4 * FINE_MARGIN)
+        .next_multiple_of(1 << FINE_SCALES);
     (0..height).step_by(rows).map(move |top| {
         let rows = top..(top + rows).min(height);
         Band {

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::config::TrainConfig;
 use super::crop::Crop;
 use super::data::{CropSource, patches};
-use crate::model::gains::{QUALITY_MAX, RowPosition};
+use crate::network::gains::{QUALITY_MAX, RowPosition};
 
 /// How symbols are quantized in the rate term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::optimizer::{Moments, Optimizer};
+use crate::atomic;
 use crate::error::{Error, Result};
 
 /// Names of the numbers of a checkpoint in its metadata.
@@ -17,28 +18,6 @@ const CHECKSUM: &str = "crc32";
 
 fn malformed(error: impl std::fmt::Display) -> Error {
     Error::Weights(format!("checkpoint: {error}"))
-}
-
-/// Writes bytes to a temporary file beside `path`, then renames it.
-///
-/// The temporary file's name is `path` with `.tmp` added: what a killed run left is replaced by the next.
-///
-/// # Errors
-/// [`Error::Io`] when the folder cannot be written.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let write = || {
-        let mut file = std::fs::File::create(&temporary)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        // On the disk before it takes the old one's place.
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })?;
-    Ok(())
 }
 
 /// Saves variables and optimizer state after `step` steps.
@@ -89,10 +68,8 @@ pub fn save(
         .iter()
         .map(|(name, bytes)| (name.as_str(), &bytes[..]));
     metadata.insert(CHECKSUM.into(), checksum(numbers, tensors.collect()));
-    write_atomically(
-        path,
-        &safetensors::serialize(views, Some(metadata)).map_err(malformed)?,
-    )
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(malformed)?;
+    Ok(atomic::write(path, &bytes)?)
 }
 
 /// Restores variables and optimizer state; the number of steps done.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::error::{Error, Result};
-use crate::model::ModelConfig;
+use crate::network::ModelConfig;
 
 /// Network sizes and the recipe that trains them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

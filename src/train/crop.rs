@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use crate::image::Image;
+use crate::picture::Image;
 
 /// Part of the crops that are scaled down; the others are cut out as they are.
 const SCALED: f64 = 0.5;

@@ -1,16 +1,18 @@
 //! Pictures in memory as bytes, to draw crops from.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rayon::prelude::*;
+use walkdir::WalkDir;
 
 use super::crop::Crop;
 use crate::error::{Error, Result};
-use crate::image::{CHANNELS, Image, io};
 use crate::kernels::pixels_to_patches;
 use crate::limits::Limits;
+use crate::picture::{CHANNELS, Image, io};
 
 /// Pixels that all pictures have together, at most, unless the user wants more: 3 GB.
 pub const MAX_PIXELS: u64 = 1_000_000_000;
@@ -105,9 +107,13 @@ impl<'a> GpuPictures<'a> {
             ]
         };
         let table: Vec<[i64; 4]> = crops.iter().map(place).collect();
-        let values = crate::kernels::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;
+        let values = crate::train::cuda::cut_patches(&self.device, &self.bytes, &table, side)?;
         let shape = (crops.len(), side / 8, side / 8, 192).into();
-        Ok(crate::model::from_gpu(&self.device, values, &shape))
+        Ok(crate::train::ops::call::from_gpu(
+            &self.device,
+            values,
+            &shape,
+        ))
     }
 }
 
@@ -123,24 +129,18 @@ pub fn patches(crops: &[Vec<u8>], side: usize, device: &Device) -> candle_core::
     Tensor::from_vec(values, (crops.len(), side / 8, side / 8, 192), device)
 }
 
-/// Files below `folder`, sorted by path; at most 16 levels deep.
+/// Files below `folder`, sorted by path; at most 16 levels deep. Links are not followed.
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            // Links are not followed: a link to a parent would never end.
-            let kind = entry.file_type()?;
-            if kind.is_dir() && depth < 16 {
-                walk(&entry.path(), depth + 1, files)?;
-            } else if kind.is_file() {
-                files.push(entry.path());
-            }
-        }
-        Ok(())
-    }
     let mut files = Vec::new();
-    walk(folder, 0, &mut files)?;
-    files.sort();
+    let walk = WalkDir::new(folder).min_depth(1).max_depth(17);
+    for entry in walk.sort_by_file_name() {
+        // There is no loop, the only error that is not the system's, where links are not followed.
+        let entry =
+            entry.map_err(|error| error.into_io_error().unwrap_or(ErrorKind::Other.into()))?;
+        if entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
+    }
     Ok(files)
 }
 

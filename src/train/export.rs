@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use crate::bitstream::Quality;
 use crate::codec::{DecodeOptions, Effort, EncodeOptions, Model, NoProgress, decode, encode};
 use crate::error::Result;
-use crate::image::Image;
-use crate::model::ranges::Ranges;
-use crate::model::rounding::provisional_exponents;
-use crate::model::{IntegerWeights, Weights};
+use crate::network::ranges::Ranges;
+use crate::network::rounding::provisional_exponents;
+use crate::network::{IntegerWeights, Weights};
+use crate::picture::Image;
 
 /// Qualities at which tensors are measured, in percent.
 const QUALITIES: [f64; 6] = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0];
@@ -58,9 +58,9 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::model::config::PATCH8;
-    use crate::model::gains::RowPosition;
-    use crate::model::{Grid, Inference};
+    use crate::network::config::PATCH8;
+    use crate::network::gains::RowPosition;
+    use crate::network::{Grid, Inference};
     use crate::train::parameters::Parameters;
 
     fn values(count: usize) -> Vec<f32> {

@@ -9,8 +9,8 @@ use candle_core::{CudaDevice, DType, Device, Result, Storage, Tensor, Var, bail}
 
 use super::optimizer::{Gradients, Moments, Part, Report, Rule};
 use super::orthogonal::orthogonalize_stack;
-use crate::kernels::cuda;
-use crate::model::{square_sums, view};
+use crate::train::cuda;
+use crate::train::ops::{call::view, elementwise::square_sums};
 
 /// Device state of all layers.
 pub struct State {

@@ -12,9 +12,9 @@ use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::{Error, Result};
-use crate::model::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
-use crate::model::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
-use crate::model::{ModelConfig, Weights};
+use crate::network::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
+use crate::network::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
+use crate::network::{ModelConfig, Weights};
 
 /// Crops of 64 x 64 pixels from which the components are measured.
 const SAMPLE_CROPS: usize = 4000;
@@ -196,7 +196,7 @@ fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
             append_patches(&pictures.crop(&at, 64), 64, &mut patches);
         }
         let x = Tensor::from_vec(patches, (per_round, 8, 8, 192), &Device::Cpu)?;
-        let x = crate::model::space_to_depth(&x, 2)?.reshape(((), PATCH16))?;
+        let x = crate::train::ops::rearrange::space_to_depth(&x, 2)?.reshape(((), PATCH16))?;
         let product = x.t()?.matmul(&x)?.flatten_all()?.to_vec1::<f32>()?;
         for (sum, value) in sum.iter_mut().zip(product) {
             *sum += f64::from(value);
@@ -246,13 +246,13 @@ fn insert_quality_tables(
 mod tests {
     use super::*;
     use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, decode, encode};
-    use crate::image::Image;
-    use crate::model::IntegerWeights;
-    use crate::model::rounding::provisional_exponents;
-    use crate::model::tape::recorded;
+    use crate::network::IntegerWeights;
+    use crate::network::rounding::provisional_exponents;
+    use crate::picture::Image;
     use crate::train::batch::Batch;
     use crate::train::data::CropSource;
     use crate::train::loss::rate_distortion;
+    use crate::train::ops::tape::recorded;
     use crate::train::parameters::Parameters;
 
     /// Sizes with and without what grows, and a block more in each stage.

@@ -10,15 +10,15 @@ use candle_core::{Result, Tensor};
 use super::batch::{Batch, Quantization};
 use super::noise;
 use super::visual::visual_error;
-use crate::model::Network;
-use crate::model::context_ops::{index_step, place_step, quantize, scale_step, take_steps, total};
-use crate::model::network::Gains;
-use crate::model::tape::{Made, record, through_candle};
-use crate::model::train_ops::{
+use crate::network::worth::{VISUAL_BALANCE, bits_per_squared_sample};
+use crate::train::network::Gains;
+use crate::train::network::Network;
+use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
+use crate::train::ops::tape::{Made, record, through_candle};
+use crate::train::ops::train::{
     add, chosen_symbols, rate, round_straight_through, scale_channels, scale_index, squared_error,
     subtract,
 };
-use crate::model::worth::{VISUAL_BALANCE, bits_per_squared_sample};
 
 /// What one pass over a batch gives.
 pub struct Losses {
@@ -194,12 +194,12 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::image::Image;
-    use crate::model::ModelConfig;
-    use crate::model::tape::recorded;
+    use crate::network::ModelConfig;
+    use crate::picture::Image;
     use crate::train::TrainConfig;
     use crate::train::data::{CropSource, Pictures};
     use crate::train::init::initial_weights;
+    use crate::train::ops::tape::recorded;
     use crate::train::parameters::Parameters;
 
     fn config() -> TrainConfig {

@@ -7,13 +7,20 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod crop;
+pub mod cuda;
 pub mod data;
+mod device;
 pub mod export;
 #[cfg(feature = "cuda")]
 mod gpu;
 pub mod init;
+// Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
+#[allow(dead_code, unused_imports)]
+pub(crate) mod kernels;
 pub mod loss;
+pub(crate) mod network;
 pub mod noise;
+pub(crate) mod ops;
 pub mod optimizer;
 mod orthogonal;
 pub mod parameters;
@@ -24,5 +31,6 @@ pub mod visual;
 mod window;
 
 pub use config::TrainConfig;
+pub use device::ComputeDevice;
 pub use run::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, WEIGHTS};
 pub use window::StepTimes;

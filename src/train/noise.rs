@@ -31,8 +31,8 @@ pub fn like(x: &Tensor, seed: u64, first: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if let candle_core::Device::Cuda(device) = x.device() {
         let seed = seed.wrapping_add(start.wrapping_mul(GAMMA));
-        let noise = crate::kernels::cuda::uniform_noise(device, seed, n)?;
-        return Ok(crate::model::from_gpu(device, noise, x.shape()));
+        let noise = crate::train::cuda::uniform_noise(device, seed, n)?;
+        return Ok(crate::train::ops::call::from_gpu(device, noise, x.shape()));
     }
     let noise: Vec<f32> = (0..n as u64).map(|i| uniform(seed, start + i)).collect();
     Tensor::from_vec(noise, x.shape(), x.device())

@@ -14,9 +14,9 @@ use rayon::prelude::*;
 
 use super::config::TrainConfig;
 use super::orthogonal::orthogonalize;
-use crate::kernels::train::{Descent, Engine, descend, momentum, square_sum};
-use crate::model::config::LayerSpec;
-use crate::model::with_values;
+use crate::network::config::LayerSpec;
+use crate::train::kernels::{Descent, Engine, descend, momentum, square_sum};
+use crate::train::ops::with_values;
 
 /// Flat gradients by layer path, on the device that trains.
 pub type Gradients = BTreeMap<String, Tensor>;
@@ -425,12 +425,12 @@ impl InplaceOp1 for Update<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::{LayerKind, Side};
+    use crate::network::config::{LayerKind, Side};
     use candle_core::{Device, Tensor};
 
     /// A layer that is no matrix.
     fn vector() -> LayerSpec {
-        let unit = crate::model::config::Unit::Gain;
+        let unit = crate::network::config::Unit::Gain;
         LayerSpec {
             path: "a".into(),
             kind: LayerKind::Table {

@@ -7,11 +7,11 @@
 #[cfg(any(feature = "cuda", test))]
 use candle_core::{Result, Tensor};
 
-pub use crate::kernels::train::orthogonalize;
+pub use crate::train::kernels::orthogonalize;
 #[cfg(any(feature = "cuda", test))]
-use crate::kernels::train::{POLYNOMIAL, STEPS};
+use crate::train::kernels::{POLYNOMIAL, STEPS};
 #[cfg(any(feature = "cuda", test))]
-use crate::model::{composed::product, train_ops::Precision};
+use crate::train::ops::{composed::product, train::Precision};
 
 /// [`orthogonalize`] of a stack of matrices `[count, rows, columns]`, `rows <= columns`,
 /// with tensors: for a GPU, where many small products are better done at once.

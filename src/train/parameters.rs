@@ -8,11 +8,12 @@ use rayon::prelude::*;
 
 use super::optimizer::{Gradients, Optimizer};
 use crate::error::{Error, Result};
-use crate::model::config::LayerKind;
-use crate::model::network::FlatTensors;
-use crate::model::tape::{self, add_in_place};
-use crate::model::worth::patch_norms;
-use crate::model::{ModelConfig, Network, Weights};
+use crate::network::config::LayerKind;
+use crate::network::worth::patch_norms;
+use crate::network::{ModelConfig, Weights};
+use crate::train::network::FlatTensors;
+use crate::train::network::Network;
+use crate::train::ops::tape::{self, add_in_place};
 
 /// Variables of every layer and the networks that read them.
 pub struct Parameters {

@@ -19,11 +19,13 @@ use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, Report, StepOutcome};
 use super::parameters::Parameters;
 use super::window::{Clock, StepTimes, Window};
+use crate::atomic;
 use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::model::tape::{Gradients, recorded};
-use crate::model::weights::is_of_training;
-use crate::model::{ComputeDevice, Network, Weights};
+use crate::network::Weights;
+use crate::network::weights::is_of_training;
+use crate::picture::Image;
+use crate::train::ops::tape::{Gradients, recorded};
+use crate::train::{ComputeDevice, network::Network};
 
 /// Steps in a row that may be skipped for non-finite gradients before the run stops.
 const MAX_SKIPPED_IN_A_ROW: u64 = 20;
@@ -149,7 +151,7 @@ impl Run {
         }
         let text =
             toml::to_string(&config).map_err(|error| Error::InvalidOption(error.to_string()))?;
-        checkpoint::write_atomically(&options.out.join(CONFIG), text.as_bytes())?;
+        atomic::write(&options.out.join(CONFIG), text.as_bytes())?;
         let log = open_log(&options.out, options.resume)?;
         Ok(Self {
             config,
@@ -354,9 +356,9 @@ impl Run {
     /// When the run folder cannot be written.
     fn save(&self, validation: &Pictures) -> Result<()> {
         let weights = self.parameters.averaged(&self.optimizer)?;
-        checkpoint::write_atomically(&self.out.join(WEIGHTS), &weights.to_bytes()?)?;
+        atomic::write(&self.out.join(WEIGHTS), &weights.to_bytes()?)?;
         let model = export(&weights, &self.export_crops(validation)?)?;
-        checkpoint::write_atomically(&self.model_path(), &model.to_bytes()?)?;
+        atomic::write(&self.model_path(), &model.to_bytes()?)?;
         checkpoint::save(
             &self.out.join(CHECKPOINT),
             self.step,

@@ -9,8 +9,8 @@ use crate::bitstream::Quality;
 use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, count_symbols, encode};
 use crate::entropy::{ScaleTables, SymbolCounts};
 use crate::error::Result;
-use crate::image::Image;
-use crate::model::IntegerWeights;
+use crate::network::IntegerWeights;
+use crate::picture::Image;
 
 /// Qualities at which symbols are counted, in percent.
 pub const QUALITIES: [f64; 9] = [0.0, 12.5, 25.0, 37.5, 50.0, 62.5, 75.0, 87.5, 100.0];

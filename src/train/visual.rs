@@ -5,8 +5,8 @@ use candle_core::{Device, Result, Tensor};
 use crate::kernels::pixels::PATCH;
 use crate::kernels::{depth_to_space, space_to_depth};
 use crate::metrics::visual::Comparison;
-use crate::model::tape::{Made, record};
-use crate::model::with_values;
+use crate::train::ops::tape::{Made, record};
+use crate::train::ops::with_values;
 
 /// The visual error of each sample, `[batch]`: of its patches `[batch, h, w, 192]` in -0.5..=0.5 against `original`.
 /// The measure is computed on the CPU, whatever the device.
@@ -65,7 +65,7 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tape::recorded;
+    use crate::train::ops::tape::recorded;
 
     #[test]
     fn the_gradient_is_that_of_each_sample() -> Result<()> {

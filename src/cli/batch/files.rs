@@ -7,11 +7,11 @@ use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use super::super::messages::Complaint;
 use super::super::output::identity;
-use super::super::{stdio, text};
+use super::super::{folder, stdio, text};
 
 /// What a command reads and writes.
 pub(in super::super) struct FileKinds {
@@ -89,51 +89,18 @@ impl Plan {
         self.tasks.push(Task { input, output });
     }
 
-    /// Adds the files of the right kind in a folder and its sub-folders, by path.
+    /// Adds the files of the right kind in a folder and its sub-folders.
     fn add_folder(&mut self, root: &Path, out_dir: &Path, kinds: &FileKinds) {
-        let mut found = Vec::new();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(relative) = folders.pop() {
-            let folder = root.join(&relative);
-            let listed = list(&folder, &relative, kinds, &mut found, &mut folders)
-                .with_context(|| format!("cannot read folder {}", text::quoted(&folder)));
-            self.failures.extend(listed.err());
-        }
-        found.sort();
-        for relative in found {
-            self.add(root.join(&relative), &relative, out_dir, kinds);
+        for found in folder::files(root, usize::MAX, kinds.inputs) {
+            match found {
+                Ok(input) => {
+                    let relative = input.strip_prefix(root).unwrap_or(&input).to_path_buf();
+                    self.add(input, &relative, out_dir, kinds);
+                }
+                Err(error) => self.failures.push(error),
+            }
         }
     }
-}
-
-/// Lists one folder; hidden entries are left out.
-fn list(
-    folder: &Path,
-    relative: &Path,
-    kinds: &FileKinds,
-    files: &mut Vec<PathBuf>,
-    folders: &mut Vec<PathBuf>,
-) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let path = relative.join(name);
-        // Links to folders are not followed: one to a parent would never end.
-        if entry.file_type()?.is_dir() {
-            folders.push(path);
-        } else if has_extension(&path, kinds.inputs) && entry.path().is_file() {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    extensions.contains(&extension.to_lowercase().as_str())
 }
 
 /// Drops inputs that were named twice; refuses outputs that would replace each other or an input.

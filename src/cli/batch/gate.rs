@@ -2,6 +2,8 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::sync;
+
 /// Lets pictures in while they have at most `limit` pixels together; a larger one alone.
 pub(super) struct Gate {
     limit: u64,
@@ -39,7 +41,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.inside)
     }
 }
 

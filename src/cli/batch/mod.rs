@@ -8,8 +8,8 @@ mod gate;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 pub(super) use files::{FileKinds, Task};
@@ -22,6 +22,7 @@ use super::progress::Bar;
 use super::{memory, stdio, text};
 use crate::codec::Progress;
 use crate::limits::Limits;
+use crate::sync;
 use gate::Gate;
 
 /// Most pixels of the pictures worked on at once; a larger one is alone. Coding takes up to 100
@@ -121,7 +122,7 @@ impl Batch<'_> {
         let work_through = || {
             while let Some(task) = plan.tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let outcome = self.one(task, &gate, pool, &work);
-                let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut tally = sync::lock(&tally);
                 bar.suspend(|| tally.add(outcome, self.global));
                 bar.report(tally.finished(), plan.tasks.len() as u64);
             }
@@ -133,7 +134,7 @@ impl Batch<'_> {
             work_through();
         });
         drop(bar);
-        let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let tally = sync::into_inner(tally);
         tally.sum_up(started, self.global)
     }
 

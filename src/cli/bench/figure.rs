@@ -1,7 +1,7 @@
 //! The figure of a summary: one chart per metric.
 
-use super::measure::Metric;
 use super::summary::{Curve, Origin, Summary};
+use crate::cli::metric::Metric;
 use crate::cli::plot::{Chart, Color, Figure, Series, Style};
 
 const AEC: Color = [11, 107, 203];

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use super::super::options::PICTURE_EXTENSIONS;
-use super::super::text;
+use super::super::{folder, text};
 use super::codec::Source;
-use crate::image::io;
 use crate::limits::Limits;
+use crate::picture::io;
 
 /// A picture by its path, read when its turn comes.
 #[derive(Debug, Clone)]
@@ -33,9 +33,9 @@ pub(super) fn collect(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let pictures = pictures_in(path)
-                .with_context(|| format!("cannot read folder {}", text::quoted(path)))?;
-            found.extend(pictures);
+            for picture in folder::files(path, 1, &PICTURE_EXTENSIONS) {
+                found.push(picture?);
+            }
         } else if path.exists() {
             found.push(path.clone());
         } else {
@@ -49,22 +49,6 @@ pub(super) fn collect(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
         bail!("no pictures (PNG, JPEG, WebP, PPM) in {}", named.join(", "));
     }
     Ok(named(found))
-}
-
-fn pictures_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut pictures = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let extension = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
-        if path.is_file() && PICTURE_EXTENSIONS.contains(&extension.as_str()) {
-            pictures.push(path);
-        }
-    }
-    Ok(pictures)
 }
 
 /// Gives every picture a name of its own.

@@ -3,75 +3,9 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::ValueEnum;
 
 use super::codec::{Codec, Source};
-use crate::image::Image;
-use crate::metrics::{
-    MS_SSIM_MIN_SIDE, RgbView, SSIMULACRA2_MIN_SIDE, ms_ssim, ms_ssim_db, psnr, ssimulacra2,
-};
-
-/// A measure of picture quality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in super::super) enum Metric {
-    /// Peak signal-to-noise ratio over RGB, in dB
-    Psnr,
-    /// Multi-scale structural similarity, per RGB channel and averaged
-    MsSsim,
-    /// Perceptual score, 100 is identical (slow)
-    Ssimulacra2,
-}
-
-impl Metric {
-    /// Name in tables.
-    pub(in super::super) fn name(self) -> &'static str {
-        match self {
-            Self::Psnr => "PSNR",
-            Self::MsSsim => "MS-SSIM",
-            Self::Ssimulacra2 => "SSIMULACRA2",
-        }
-    }
-
-    /// Unit of the scale that plots and BD-rates use.
-    pub(super) fn unit(self) -> &'static str {
-        match self {
-            Self::Psnr | Self::MsSsim => "dB",
-            Self::Ssimulacra2 => "score",
-        }
-    }
-
-    /// A mean on the scale that plots and BD-rates use.
-    pub(super) fn scaled(self, value: f64) -> f64 {
-        if self == Self::MsSsim {
-            ms_ssim_db(value)
-        } else {
-            value
-        }
-    }
-
-    /// Shortest picture side that the metric is defined for.
-    pub(in super::super) fn min_side(self) -> usize {
-        match self {
-            Self::Psnr => 1,
-            Self::MsSsim => MS_SSIM_MIN_SIDE,
-            Self::Ssimulacra2 => SSIMULACRA2_MIN_SIDE,
-        }
-    }
-
-    /// The value for a decoded picture.
-    pub(in super::super) fn measure(
-        self,
-        original: &RgbView,
-        decoded: &RgbView,
-    ) -> crate::error::Result<f64> {
-        match self {
-            Self::Psnr => psnr(original, decoded),
-            Self::MsSsim => ms_ssim(original, decoded),
-            Self::Ssimulacra2 => ssimulacra2(original, decoded),
-        }
-    }
-}
+use crate::cli::metric::{Metric, view};
 
 /// Rate and quality of one file.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,15 +43,6 @@ impl Measurement {
         let short_side = self.width.min(self.height) as usize;
         self.value(metric).is_some() || short_side < metric.min_side()
     }
-}
-
-/// Gray over which pictures with alpha are blended before they are measured: the metrics, and codecs
-/// such as JPEG, know opaque pictures only.
-pub(in super::super) const BACKGROUND: u8 = 128;
-
-/// The picture's samples for the metrics.
-pub(in super::super) fn view(image: &Image) -> crate::error::Result<RgbView<'_>> {
-    RgbView::new(&image.rgb, image.width, image.height)
 }
 
 /// Encodes and decodes a picture and compares the two.

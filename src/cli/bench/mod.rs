@@ -4,22 +4,20 @@
 //! over the pictures at each quality, rates are of whole files. Rows are written as
 //! they are measured, so that a broken run loses nothing.
 
-mod base64;
 mod codec;
 mod figure;
 mod inputs;
 mod machine;
-pub(super) mod measure;
+mod measure;
 mod options;
 mod output;
-pub(super) mod page;
+mod page;
 mod record;
 mod reference;
-pub(super) mod report;
+mod report;
 mod session;
 mod summary;
-mod table;
-pub(super) mod viewer;
+mod viewer;
 
 use std::collections::BTreeSet;
 use std::io::Write;

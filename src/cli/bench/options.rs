@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
-use super::measure::Metric;
 use super::reference;
 use crate::bitstream::Quality;
+use crate::cli::metric::Metric;
 use crate::cli::models::ModelOption;
 use crate::cli::options::Resources;
 use crate::cli::rate::{parse_effort, parse_tune};
@@ -88,8 +88,8 @@ pub struct Args {
 
     /// Folder for results, tables, plots and a page
     ///
-    /// results.tsv and timing.tsv grow while the benchmark runs; summary.json, summary.md, rd.svg, rd.png and
-    /// index.html are written at its end.
+    /// results.tsv and timing.tsv grow while the benchmark runs; summary.json, summary.md, rd.svg and index.html
+    /// are written at its end.
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub(super) out: Option<PathBuf>,
 

@@ -8,16 +8,14 @@ use super::summary::Summary;
 use super::viewer::ViewerPicture;
 use super::{figure, page, report};
 use crate::cli::output::{Existing, Output};
-use crate::cli::plot;
 
 /// Their names, with those of the rows that are written as they are measured.
-pub(super) const FILES: [&str; 7] = [
+pub(super) const FILES: [&str; 6] = [
     "results.tsv",
     "timing.tsv",
     "summary.json",
     "summary.md",
     "rd.svg",
-    "rd.png",
     "index.html",
 ];
 
@@ -27,14 +25,12 @@ pub(super) fn write(
     summary: &Summary,
     pictures: &[ViewerPicture],
 ) -> anyhow::Result<()> {
-    let figure = figure::figure(summary);
     let json =
         serde_json::to_string_pretty(summary).context("cannot write the summary as JSON")? + "\n";
     let files = [
         ("summary.json", json.into_bytes()),
         ("summary.md", report::markdown(summary).into_bytes()),
-        ("rd.svg", plot::svg(&figure).into_bytes()),
-        ("rd.png", plot::png(&figure)?),
+        ("rd.svg", figure::figure(summary).svg().into_bytes()),
         ("index.html", page::html(summary, pictures)?.into_bytes()),
     ];
     for (name, bytes) in files {

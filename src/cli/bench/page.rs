@@ -3,10 +3,9 @@
 use super::report::{bd_table, bd_title, conditions, measured, points_table};
 use super::summary::{Origin, Summary};
 use super::viewer::ViewerPicture;
-use crate::cli::plot::{self, escape};
+use crate::cli::html::{STYLE, escape, fill};
 
 const TEMPLATE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The whole page.
@@ -21,7 +20,7 @@ pub(super) fn html(summary: &Summary, pictures: &[ViewerPicture]) -> anyhow::Res
             ("script", SCRIPT),
             ("conditions", &escape(&conditions(summary))),
             ("command", &escape(&summary.command)),
-            ("plots", &plot::svg(&super::figure::figure(summary))),
+            ("plots", &super::figure::figure(summary).svg()),
             ("bd_title", &escape(&bd_title(summary))),
             ("bd_table", &bd_table(summary).html()),
             ("tables", &tables(summary)),
@@ -67,34 +66,5 @@ fn list(title: &str, items: impl Iterator<Item = String>) -> String {
         items
     } else {
         format!("<h2>{title}</h2>\n<ul class=\"small\">\n{items}</ul>\n")
-    }
-}
-
-/// Replaces every `{{name}}` of the template; what is filled in is not looked at again.
-pub(in super::super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        out.push_str(before);
-        let (name, after) = after
-            .split_once("}}")
-            .expect("the template closes what it opens");
-        let value = values.iter().find(|(known, _)| *known == name);
-        out.push_str(value.expect("the template names known values").1);
-        rest = after;
-    }
-    out + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filled_in_text_is_not_filled_again() {
-        assert_eq!(
-            fill("<{{a}}|{{b}}>", &[("a", "{{b}}"), ("b", "2")]),
-            "<{{b}}|2>"
-        );
     }
 }

@@ -3,12 +3,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 
 use super::measure::{Measurement, Timing};
+use crate::atomic;
 use crate::cli::text;
+use crate::sync;
 
 /// A kind of row.
 pub(super) trait Row: Sized {
@@ -177,10 +179,8 @@ impl Recorder {
             }
             let mut text = format!("{}\n", R::HEADING);
             text.extend(rows.iter().map(|row| row.to_line() + "\n"));
-            // Written aside first: a crash here must not lose the rows that were read.
-            let aside = path.with_extension("new.tsv");
-            fs::write(&aside, text)?;
-            fs::rename(&aside, path)?;
+            // A crash here must not lose the rows that were read.
+            atomic::write(path, text.as_bytes())?;
             OpenOptions::new().append(true).open(path)
         };
         let file = write().with_context(|| format!("cannot write {}", text::quoted(path)))?;
@@ -194,7 +194,7 @@ impl Recorder {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = sync::lock(file);
         file.write_all((row.to_line() + "\n").as_bytes())
             .context("cannot append to the results")
     }

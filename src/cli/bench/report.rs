@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::measure::Metric;
 use super::summary::{BdRow, Curve, CurvePoint, Origin, Summary};
-use super::table::Table;
+use crate::cli::metric::Metric;
+use crate::cli::table::Table;
 
 /// What the program prints.
 pub(super) fn text(summary: &Summary) -> String {
@@ -170,7 +170,7 @@ fn point_row(point: &CurvePoint, summary: &Summary, is_timed: bool) -> Vec<Strin
 }
 
 /// Decimals that a metric is printed with.
-pub(in super::super) fn decimals(metric: Metric) -> usize {
+fn decimals(metric: Metric) -> usize {
     match metric {
         Metric::Psnr | Metric::Ssimulacra2 => 2,
         Metric::MsSsim => 4,

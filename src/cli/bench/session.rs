@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use rayon::prelude::*;
 
 use super::codec::{Codec, JpegCodec};
 use super::inputs::Input;
-use super::measure::{BACKGROUND, Measurement, Metric, Timing, measure, time};
+use super::measure::{Measurement, Timing, measure, time};
 use super::options::Args;
 use super::record::{self, Recorder, Row};
 use super::viewer::{ViewerPicture, ViewerPlan};
 use crate::cli::messages::GlobalOptions;
+use crate::cli::metric::{BACKGROUND, Metric};
 use crate::cli::progress::Bar;
 use crate::cli::text;
 use crate::codec::Progress;
 use crate::limits::Limits;
+use crate::sync;
 
 /// Everything a run needs to know.
 pub(super) struct Session<'a> {
@@ -81,14 +83,8 @@ impl Session<'_> {
             .par_iter()
             .map(|input| work.measure_picture(input))
             .collect::<anyhow::Result<_>>()?;
-        let failures = work
-            .failures
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        let blended = work
-            .blended
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let failures = sync::into_inner(work.failures);
+        let blended = sync::into_inner(work.blended);
         let rows = rows
             .into_iter()
             .chain(measured.into_iter().flatten())
@@ -316,8 +312,7 @@ impl Work<'_> {
             }
         };
         if source.is_blended {
-            let mut blended = self.blended.lock().unwrap_or_else(PoisonError::into_inner);
-            blended.insert(input.name.clone());
+            sync::lock(&self.blended).insert(input.name.clone());
         }
         let mut rows = Vec::new();
         for (codec, quality) in missing {
@@ -353,9 +348,6 @@ impl Work<'_> {
 
     fn fail(&self, text: String) {
         self.session.global.warn(&text);
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(text);
+        sync::lock(&self.failures).push(text);
     }
 }

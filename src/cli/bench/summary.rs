@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::codec::Codec;
 use super::machine::Machine;
-use super::measure::{Measurement, Metric, Timing};
+use super::measure::{Measurement, Timing};
 use super::reference::Reference;
+use crate::cli::metric::Metric;
 use crate::metrics::{RatePoint, bd_rate};
 
 /// Everything a report says.

@@ -1,17 +1,16 @@
 //! Pictures for the page's viewer: original, aec, and JPEG at nearly the same rate.
 
-use image::ExtendedColorType;
-use image::codecs::webp::WebPEncoder;
 use serde::Serialize;
 
-use super::base64;
 use super::codec::{Codec, Source};
 use super::inputs::Input;
-use super::measure::{Measurement, view};
-use crate::error::{Error, Result};
-use crate::image::Image;
+use super::measure::Measurement;
+use crate::cli::html::data_uri;
+use crate::cli::metric::view;
+use crate::error::Result;
 use crate::limits::Limits;
 use crate::metrics::psnr;
+use crate::picture::Image;
 
 /// Rates that the viewer shows, in bits per pixel; of aec's files the nearest are taken.
 const RATES_BPP: [f64; 2] = [0.4, 0.2];
@@ -193,18 +192,4 @@ impl ViewerPicture {
         let versions = self.rates.iter().flat_map(|rate| &rate.versions);
         self.original.len() + versions.map(|version| version.source.len()).sum::<usize>()
     }
-}
-
-/// A picture as lossless WebP in a data URI.
-pub(in super::super) fn data_uri(picture: &Image) -> Result<String> {
-    let mut file = Vec::new();
-    WebPEncoder::new_lossless(&mut file)
-        .encode(
-            &picture.rgb,
-            picture.width,
-            picture.height,
-            ExtendedColorType::Rgb8,
-        )
-        .map_err(|error| Error::Image(error.to_string()))?;
-    Ok(format!("data:image/webp;base64,{}", base64::encode(&file)))
 }

@@ -1,12 +1,12 @@
 //! One file under inspection: what its bits bought, block by block.
 
-use crate::cli::bench::measure::{BACKGROUND, view};
+use crate::cli::metric::{BACKGROUND, view};
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
-use crate::image::{CHANNELS, Image};
 use crate::limits::Limits;
 use crate::metrics::psnr;
-use crate::model::config::LATENT_STRIDE;
+use crate::network::config::LATENT_STRIDE;
+use crate::picture::{CHANNELS, Image};
 
 /// How far around a block its surroundings reach, in blocks.
 const SURROUNDINGS: usize = 2;

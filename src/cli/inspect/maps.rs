@@ -2,8 +2,8 @@
 
 use super::exhibit::{Comparison, Exhibit};
 use crate::error::{Error, Result};
-use crate::image::{CHANNELS, Image};
-use crate::model::config::LATENT_STRIDE;
+use crate::network::config::LATENT_STRIDE;
+use crate::picture::{CHANNELS, Image};
 
 /// Colors from nothing to most, dark to bright.
 pub(super) const COLORS: [[u8; 3]; 8] = [
@@ -107,34 +107,10 @@ pub(super) fn fitted(image: Image, side: u32) -> Result<Image> {
     Image::new(width, height, small.into_raw())
 }
 
-/// Pictures of equal size in rows and columns, on white.
-pub(super) fn arranged(rows: &[Vec<Image>]) -> Result<Image> {
-    const GAP: usize = 6;
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let sizes = rows
-        .iter()
-        .flatten()
-        .map(|image| (image.width as usize, image.height as usize));
-    let (wide, high) = sizes.fold((0, 0), |(w, h), size| (size.0.max(w), size.1.max(h)));
-    let width = columns * (wide + GAP) - GAP;
-    let height = rows.len() * (high + GAP) - GAP;
-    let mut rgb = vec![255; width * height * CHANNELS];
-    for (i, row) in rows.iter().enumerate() {
-        for (j, image) in row.iter().enumerate() {
-            let lines = image.rgb.chunks_exact(image.width as usize * CHANNELS);
-            for (y, line) in lines.enumerate() {
-                let start = (i * (high + GAP) + y) * width + j * (wide + GAP);
-                rgb[start * CHANNELS..][..line.len()].copy_from_slice(line);
-            }
-        }
-    }
-    // A few pictures of bounded sides.
-    Image::new(width as u32, height as u32, rgb)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::sheet::sheet;
 
     #[test]
     fn colors_run_from_dark_to_bright() {
@@ -151,7 +127,7 @@ mod tests {
         let small = fitted(wide.clone(), 10).unwrap();
         assert_eq!((small.width, small.height, small.rgb[0]), (10, 1, 7));
         assert_eq!(fitted(wide.clone(), 40).unwrap(), wide);
-        let both = arranged(&[vec![small.clone(), small]]).unwrap();
+        let both = sheet(&[vec![small.clone(), small]], 6, 0).unwrap();
         assert_eq!((both.width, both.height), (26, 1));
         assert_eq!((both.rgb[0], both.rgb[33], both.rgb[48]), (7, 255, 7));
     }

@@ -19,7 +19,7 @@ use super::rate::{parse_effort, parse_quality, parse_tune};
 use super::{stdio, text};
 use crate::bitstream::{Quality, SIGNATURE};
 use crate::codec::{self, Effort, EncodeOptions, NoProgress, Tune};
-use crate::image::{Image, io};
+use crate::picture::{Image, io};
 use exhibit::Exhibit;
 
 /// Most files beside each other.

@@ -9,12 +9,15 @@ use image::codecs::jpeg::JpegEncoder;
 use super::exhibit::Exhibit;
 use super::{maps, page, report};
 use crate::cli::output::{Existing, Output};
+use crate::cli::sheet::sheet;
 use crate::cli::text;
 use crate::error::Error;
-use crate::image::{Image, io};
+use crate::picture::{Image, io};
 
 /// Longest side of a picture in the overview.
 const OVERVIEW_SIDE: u32 = 400;
+/// Pixels between its pictures.
+const GAP: usize = 6;
 /// JPEG quality of the overview.
 const OVERVIEW_QUALITY: u8 = 88;
 
@@ -64,7 +67,7 @@ fn write_folder(out: &Path, exhibits: &[Exhibit], most: f64, blocks: usize) -> a
             .map(|image| maps::fitted(image, OVERVIEW_SIDE));
         rows.push(small.collect::<crate::error::Result<_>>()?);
     }
-    write_file(&out.join("overview.jpg"), &jpeg(&maps::arranged(&rows)?)?)?;
+    write_file(&out.join("overview.jpg"), &jpeg(&sheet(&rows, GAP, 0)?)?)?;
     let lines = exhibits
         .iter()
         .map(|exhibit| format!("{}\n", report::json(exhibit, blocks)));

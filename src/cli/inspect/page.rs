@@ -4,14 +4,12 @@ use std::fmt::Write;
 
 use super::exhibit::Exhibit;
 use super::{maps, report};
-use crate::cli::bench::page::fill;
-use crate::cli::bench::viewer::data_uri;
-use crate::cli::plot::escape;
+use crate::cli::html::{STYLE, data_uri, escape, fill};
+use crate::cli::table::Table;
 use crate::error::Result;
-use crate::image::Image;
+use crate::picture::Image;
 
 const TEMPLATE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("../bench/page.css");
 
 /// Longest side of a picture on the page, so that it stays easy to open and to send.
 const SIDE: u32 = 1600;
@@ -107,15 +105,7 @@ fn channels(exhibit: &Exhibit) -> String {
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let line = |tag: &str, cells: &mut dyn Iterator<Item = String>| {
-        let cells: String = cells
-            .map(|cell| format!("<{tag}>{}</{tag}>", escape(&cell)))
-            .collect();
-        format!("<tr>{cells}</tr>\n")
-    };
-    let head = line("th", &mut head.iter().map(|&cell| cell.to_owned()));
-    let rows: String = rows
-        .map(|cells| line("td", &mut cells.into_iter()))
-        .collect();
-    format!("<div class=\"table\"><table>\n{head}{rows}</table></div>\n")
+    let mut table = Table::new(head.iter().map(|&cell| cell.to_owned()).collect());
+    rows.for_each(|row| table.push(row));
+    table.html()
 }

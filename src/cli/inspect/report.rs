@@ -5,10 +5,9 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::exhibit::{Exhibit, Outlier};
-use crate::cli::compare::decibels;
-use crate::cli::text;
+use crate::cli::text::{self, decibels};
 use crate::codec::{StepUsage, TileUsage};
-use crate::image::CHANNELS;
+use crate::picture::CHANNELS;
 
 /// Channels that are named in the text.
 const NAMED_CHANNELS: usize = 8;

@@ -1,7 +1,8 @@
 //! A figure: charts side by side with one legend.
 
 use super::axis::Axis;
-use super::{Anchor, Canvas, Color, Lettering, Point, Stroke};
+use super::svg::{Anchor, Lettering, Stroke, Svg};
+use super::{Color, Point};
 
 const CHART_WIDTH: f64 = 580.0;
 const CHART_HEIGHT: f64 = 440.0;
@@ -62,14 +63,17 @@ pub(in super::super) struct Figure {
 }
 
 impl Figure {
-    /// Width and height in pixels.
-    pub(super) fn size(&self) -> (f64, f64) {
+    /// The figure as an SVG document.
+    pub(in super::super) fn svg(&self) -> String {
         let rows = self.legend().len().div_ceil(self.legend_columns());
-        (self.width(), CHART_HEIGHT + rows as f64 * LEGEND_ROW + 14.0)
+        let size = (self.width(), CHART_HEIGHT + rows as f64 * LEGEND_ROW + 14.0);
+        let mut svg = Svg::new(size, &self.description());
+        self.draw(&mut svg);
+        svg.finish()
     }
 
     /// One sentence for people who cannot see the figure.
-    pub(super) fn description(&self) -> String {
+    fn description(&self) -> String {
         let titles: Vec<&str> = self
             .charts
             .iter()
@@ -88,15 +92,15 @@ impl Figure {
         )
     }
 
-    pub(super) fn draw(&self, canvas: &mut dyn Canvas) {
+    fn draw(&self, svg: &mut Svg) {
         for (i, chart) in self.charts.iter().enumerate() {
-            chart.draw(canvas, i as f64 * CHART_WIDTH);
+            chart.draw(svg, &format!("chart-{i}"), i as f64 * CHART_WIDTH);
         }
         let columns = self.legend_columns();
         for (i, series) in self.legend().iter().enumerate() {
             let x = LEFT + (i % columns) as f64 * LEGEND_COLUMN;
             let y = CHART_HEIGHT + (i / columns) as f64 * LEGEND_ROW + 8.0;
-            series.draw_key(canvas, (x, y));
+            series.draw_key(svg, (x, y));
         }
         if self
             .legend()
@@ -104,7 +108,7 @@ impl Figure {
             .any(|series| series.style == Style::Published)
         {
             let at = (self.width() - RIGHT, TOP - 16.0);
-            canvas.text(
+            svg.text(
                 at,
                 "dashed: published by others",
                 lettering(12.0, GRAY, Anchor::End),
@@ -135,24 +139,25 @@ impl Figure {
 }
 
 impl Chart {
-    fn draw(&self, canvas: &mut dyn Canvas, left: f64) {
+    /// Draws the chart from `left` on; `name` is its own in the document.
+    fn draw(&self, svg: &mut Svg, name: &str, left: f64) {
         let shown = || {
             self.measured_or_all()
                 .flat_map(|series| series.points.iter().copied())
         };
-        let x = Axis::logarithmic(
-            shown().map(|point| point.0),
-            left + LEFT,
-            left + CHART_WIDTH - RIGHT,
-        );
-        let y = Axis::linear(shown().map(|point| point.1), CHART_HEIGHT - BOTTOM, TOP);
-        self.draw_frame(canvas, left, &x, &y);
-        // Published curves first, the main one last and on top.
-        for style in [Style::Published, Style::Trace, Style::Measured, Style::Main] {
-            for series in self.series.iter().filter(|series| series.style == style) {
-                series.draw(canvas, &x, &y);
+        let (from, to) = (left + LEFT, left + CHART_WIDTH - RIGHT);
+        let (bottom, top) = (CHART_HEIGHT - BOTTOM, TOP);
+        let x = Axis::logarithmic(shown().map(|point| point.0), from, to);
+        let y = Axis::linear(shown().map(|point| point.1), bottom, top);
+        self.draw_frame(svg, left, &x, &y);
+        svg.framed(name, (from, top), (to, bottom), |svg| {
+            // Published curves first, the main one last and on top.
+            for style in [Style::Published, Style::Trace, Style::Measured, Style::Main] {
+                for series in self.series.iter().filter(|series| series.style == style) {
+                    series.draw(svg, &x, &y);
+                }
             }
-        }
+        });
     }
 
     /// The axes follow the measured curves, so that published ones cannot squeeze them.
@@ -166,13 +171,13 @@ impl Chart {
             .filter(move |series| !has_measured || series.style != Style::Published)
     }
 
-    fn draw_frame(&self, canvas: &mut dyn Canvas, left: f64, x: &Axis, y: &Axis) {
+    fn draw_frame(&self, svg: &mut Svg, left: f64, x: &Axis, y: &Axis) {
         let (right, bottom) = (left + CHART_WIDTH - RIGHT, CHART_HEIGHT - BOTTOM);
         let left = left + LEFT;
         for (value, label) in x.ticks() {
             let at = x.position(value);
-            canvas.line(&[(at, TOP), (at, bottom)], Stroke::solid(FAINT, 1.0));
-            canvas.text(
+            svg.line(&[(at, TOP), (at, bottom)], Stroke::solid(FAINT, 1.0));
+            svg.text(
                 (at, bottom + 19.0),
                 &label,
                 lettering(13.0, GRAY, Anchor::Middle),
@@ -180,24 +185,24 @@ impl Chart {
         }
         for (value, label) in y.ticks() {
             let at = y.position(value);
-            canvas.line(&[(left, at), (right, at)], Stroke::solid(FAINT, 1.0));
-            canvas.text(
+            svg.line(&[(left, at), (right, at)], Stroke::solid(FAINT, 1.0));
+            svg.text(
                 (left - 8.0, at + 4.5),
                 &label,
                 lettering(13.0, GRAY, Anchor::End),
             );
         }
-        canvas.line(
+        svg.line(
             &[(left, TOP), (left, bottom), (right, bottom)],
             Stroke::solid(GRAY, 1.2),
         );
         let middle = f64::midpoint(left, right);
-        canvas.text(
+        svg.text(
             (left, TOP - 16.0),
             &self.title,
             lettering(16.0, INK, Anchor::Start),
         );
-        canvas.text(
+        svg.text(
             (middle, bottom + 42.0),
             &self.across,
             lettering(13.0, INK, Anchor::Middle),
@@ -206,7 +211,7 @@ impl Chart {
             is_upright: false,
             ..lettering(13.0, INK, Anchor::Middle)
         };
-        canvas.text(
+        svg.text(
             (left - 46.0, f64::midpoint(TOP, bottom)),
             &self.label,
             upwards,
@@ -237,51 +242,27 @@ impl Series {
         }
     }
 
-    fn has_marks(&self) -> bool {
-        matches!(self.style, Style::Main | Style::Measured)
-    }
-
-    fn draw(&self, canvas: &mut dyn Canvas, x: &Axis, y: &Axis) {
-        for run in self.visible_runs(x, y) {
-            canvas.line(&run, self.stroke());
-        }
-        if !self.has_marks() {
-            return;
-        }
-        for &(rate, quality) in self.points.iter().filter(|point| is_inside(**point, x, y)) {
-            canvas.disc(
-                (x.position(rate), y.position(quality)),
-                self.stroke().width + 1.2,
-                self.color,
-            );
+    fn draw(&self, svg: &mut Svg, x: &Axis, y: &Axis) {
+        let place = |&(rate, quality): &Point| (x.position(rate), y.position(quality));
+        let has_place = |point: &Point| point.0.is_finite() && point.1.is_finite() && point.0 > 0.0;
+        let runs = self.points.split(|point| !has_place(point));
+        for run in runs.filter(|run| !run.is_empty()) {
+            let places: Vec<Point> = run.iter().map(place).collect();
+            svg.line(&places, self.stroke());
+            places.into_iter().for_each(|at| self.draw_mark(svg, at));
         }
     }
 
-    /// The curve inside the axes, in canvas positions, cut into runs at the frame.
-    fn visible_runs(&self, x: &Axis, y: &Axis) -> Vec<Vec<Point>> {
-        let place = |(rate, quality): Point| (x.position(rate), y.position(quality));
-        let mut runs: Vec<Vec<Point>> = Vec::new();
-        let mut is_open = false;
-        for pair in self.points.windows(2) {
-            let Some((from, to)) = clip(pair[0], pair[1], x, y) else {
-                is_open = false;
-                continue;
-            };
-            match runs.last_mut() {
-                Some(run) if is_open => run.push(place(to)),
-                _ => runs.push(vec![place(from), place(to)]),
-            }
-            is_open = to == pair[1];
+    fn draw_mark(&self, svg: &mut Svg, at: Point) {
+        if matches!(self.style, Style::Main | Style::Measured) {
+            svg.disc(at, self.stroke().width + 1.2, self.color);
         }
-        runs
     }
 
-    fn draw_key(&self, canvas: &mut dyn Canvas, (x, y): Point) {
-        canvas.line(&[(x, y), (x + 30.0, y)], self.stroke());
-        if self.has_marks() {
-            canvas.disc((x + 15.0, y), self.stroke().width + 1.2, self.color);
-        }
-        canvas.text(
+    fn draw_key(&self, svg: &mut Svg, (x, y): Point) {
+        svg.line(&[(x, y), (x + 30.0, y)], self.stroke());
+        self.draw_mark(svg, (x + 15.0, y));
+        svg.text(
             (x + 38.0, y + 4.5),
             &shorten(&self.name),
             lettering(13.0, INK, Anchor::Start),
@@ -296,37 +277,4 @@ fn shorten(name: &str) -> String {
         return name.to_owned();
     }
     name.chars().take(LONGEST - 2).chain("..".chars()).collect()
-}
-
-fn is_inside((rate, quality): Point, x: &Axis, y: &Axis) -> bool {
-    x.contains(rate) && y.contains(quality)
-}
-
-/// The part of a segment inside the axes, found by bisection from its ends.
-fn clip(from: Point, to: Point, x: &Axis, y: &Axis) -> Option<(Point, Point)> {
-    let is_finite = |point: Point| point.0.is_finite() && point.1.is_finite() && point.0 > 0.0;
-    if !is_finite(from) || !is_finite(to) {
-        return None;
-    }
-    match (is_inside(from, x, y), is_inside(to, x, y)) {
-        (true, true) => Some((from, to)),
-        (true, false) => Some((from, border(from, to, x, y))),
-        (false, true) => Some((border(to, from, x, y), to)),
-        (false, false) => None,
-    }
-}
-
-/// The last point inside the axes on the way from `inside` to `outside`.
-fn border(inside: Point, outside: Point, x: &Axis, y: &Axis) -> Point {
-    let (mut near, mut far) = (inside, outside);
-    for _ in 0..40 {
-        // Straight on the logarithmic rate axis.
-        let middle = ((near.0 * far.0).sqrt(), f64::midpoint(near.1, far.1));
-        if is_inside(middle, x, y) {
-            near = middle
-        } else {
-            far = middle
-        }
-    }
-    near
 }

@@ -1,30 +1,68 @@
-//! The SVG back end: real text, so that it can be selected and searched.
+//! SVG elements, with real text, so that it can be selected and searched.
 
 use std::fmt::Write;
 
-use super::{Anchor, Canvas, Color, Lettering, Point, Stroke};
+use super::{Color, Point};
+use crate::cli::html::escape;
+
+/// Where a text's given point lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stroke {
+    pub(super) color: Color,
+    pub(super) width: f64,
+    pub(super) is_dashed: bool,
+}
+
+impl Stroke {
+    pub(super) fn solid(color: Color, width: f64) -> Self {
+        Self {
+            color,
+            width,
+            is_dashed: false,
+        }
+    }
+}
+
+/// How a text is set; not `is_upright` means turned to read upwards.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lettering {
+    pub(super) size: f64,
+    pub(super) color: Color,
+    pub(super) anchor: Anchor,
+    pub(super) is_upright: bool,
+}
 
 /// Collects an SVG document.
-pub(super) struct SvgCanvas {
+pub(super) struct Svg {
     document: String,
 }
 
-impl SvgCanvas {
-    pub(super) fn new(width: f64, height: f64, description: &str) -> Self {
-        let mut canvas = Self {
+impl Svg {
+    /// A white page of so many pixels.
+    pub(super) fn new((width, height): Point, description: &str) -> Self {
+        let mut svg = Self {
             document: String::new(),
         };
-        canvas.push(format_args!(
+        svg.push(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\" font-family=\"system-ui, 'DejaVu Sans', Arial, sans-serif\">"
         ));
-        canvas.push(format_args!("<title>{}</title>", escape(description)));
-        canvas.push(format_args!(
+        svg.push(format_args!("<title>{}</title>", escape(description)));
+        svg.push(format_args!(
             "<rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>"
         ));
-        canvas
+        svg
     }
 
+    /// The document.
     pub(super) fn finish(mut self) -> String {
         self.push(format_args!("</svg>"));
         self.document
@@ -33,10 +71,26 @@ impl SvgCanvas {
     fn push(&mut self, element: std::fmt::Arguments) {
         writeln!(self.document, "{element}").expect("writing to a string cannot fail");
     }
-}
 
-impl Canvas for SvgCanvas {
-    fn line(&mut self, points: &[Point], stroke: Stroke) {
+    /// Shows of what `draw` draws only the part between two corners; `name` is the frame's own in the document.
+    pub(super) fn framed(
+        &mut self,
+        name: &str,
+        (left, top): Point,
+        (right, bottom): Point,
+        draw: impl FnOnce(&mut Self),
+    ) {
+        let (width, height) = (right - left, bottom - top);
+        self.push(format_args!(
+            "<clipPath id=\"{name}\"><rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/></clipPath>\n\
+             <g clip-path=\"url(#{name})\">"
+        ));
+        draw(self);
+        self.push(format_args!("</g>"));
+    }
+
+    /// A line through `points`.
+    pub(super) fn line(&mut self, points: &[Point], stroke: Stroke) {
         let places: Vec<String> = points
             .iter()
             .map(|(x, y)| format!("{x:.1},{y:.1}"))
@@ -54,14 +108,16 @@ impl Canvas for SvgCanvas {
         ));
     }
 
-    fn disc(&mut self, (x, y): Point, radius: f64, color: Color) {
+    /// A filled disc.
+    pub(super) fn disc(&mut self, (x, y): Point, radius: f64, color: Color) {
         self.push(format_args!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{}\"/>",
             hex(color)
         ));
     }
 
-    fn text(&mut self, (x, y): Point, text: &str, lettering: Lettering) {
+    /// Text whose baseline passes through the point.
+    pub(super) fn text(&mut self, (x, y): Point, text: &str, lettering: Lettering) {
         let anchor = match lettering.anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -83,22 +139,4 @@ impl Canvas for SvgCanvas {
 
 fn hex([red, green, blue]: Color) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
-}
-
-/// Text made safe for XML and HTML content and attributes.
-pub(in super::super) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            // Control characters are not allowed in XML at all.
-            other if other.is_control() => safe.push(' '),
-            other => safe.push(other),
-        }
-    }
-    safe
 }

@@ -12,13 +12,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::messages::GlobalOptions;
 use super::options::Device;
 use super::output::{Existing, Output, RESUME_OR_OVERWRITE, check_folder};
-use super::{interrupt, plot, text};
+use super::{interrupt, text};
+use crate::atomic;
 use crate::codec::Model;
 use crate::error::Error;
-use crate::image::io::{OutputFormat, write};
-use crate::model::embedded;
-use crate::model::weights::read_file;
-use crate::model::{IntegerWeights, Weights};
+use crate::network::embedded;
+use crate::network::weights::read_file;
+use crate::network::{IntegerWeights, Weights};
+use crate::picture::io::{OutputFormat, write};
 use crate::train::data::{MAX_PIXELS, Pictures};
 use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
 
@@ -117,7 +118,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     if !args.resume && !args.overwrite {
         check_folder(&args.out, &RUN_FILES, "a run", RESUME_OR_OVERWRITE)?;
     }
-    interrupt::remove_unfinished(&args.out);
+    atomic::remove_left(&args.out);
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
@@ -169,7 +170,7 @@ fn gallery_crops(validation: &Pictures, side: usize) -> (Vec<Vec<u8>>, u32) {
     (crops, u32::try_from(side).unwrap_or(u32::MAX))
 }
 
-/// Refreshes the run folder's pictures: `loss.svg`, `loss.png`, `reconstructions.png`.
+/// Refreshes the run folder's pictures: `loss.svg`, `reconstructions.png`.
 fn draw(
     out: &Path,
     (crops, side): &(Vec<Vec<u8>>, u32),
@@ -181,8 +182,7 @@ fn draw(
     let mut picture = Vec::new();
     write(&grid, OutputFormat::Png, &mut picture)?;
     let files = [
-        ("loss.svg", plot::svg(&figure).into_bytes()),
-        ("loss.png", plot::png(&figure)?),
+        ("loss.svg", figure.svg().into_bytes()),
         ("reconstructions.png", picture),
     ];
     for (name, bytes) in files {
@@ -225,7 +225,7 @@ fn configure(args: &Args, init: Option<&Weights>) -> anyhow::Result<TrainConfig>
                 .with_context(name)?
         }
         None => TrainConfig {
-            model: init.map_or_else(crate::model::ModelConfig::base, |w| w.config.clone()),
+            model: init.map_or_else(crate::network::ModelConfig::base, |w| w.config.clone()),
             ..TrainConfig::default()
         },
     };

@@ -6,7 +6,7 @@ use super::{Codec, Source};
 use crate::bitstream::Quality;
 use crate::codec::Model;
 use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress, model_id};
-use crate::image::Image;
+use crate::picture::Image;
 
 /// aec with one model, effort and tune.
 pub(in super::super) struct AecCodec {

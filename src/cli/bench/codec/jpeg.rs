@@ -7,7 +7,7 @@ use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder};
 
 use super::{Codec, Source};
-use crate::image::Image;
+use crate::picture::Image;
 
 /// Qualities that span the useful range.
 const QUALITIES: [f64; 13] = [

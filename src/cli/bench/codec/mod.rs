@@ -15,8 +15,8 @@ pub(super) use aec::AecCodec;
 pub(super) use jpeg::JpegCodec;
 pub(super) use tool::installed_tools;
 
-use super::measure::BACKGROUND;
-use crate::image::{Image, io};
+use crate::cli::metric::BACKGROUND;
+use crate::picture::{Image, io};
 
 /// A codec with its settings fixed, all but the quality.
 pub(super) trait Codec: Sync {

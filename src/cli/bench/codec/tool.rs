@@ -1,16 +1,16 @@
 //! Codecs run as programs: `cwebp`, `avifenc`, `cjxl`, `cjpeg`, when they are installed.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use which::which;
 
 use super::jpeg::decode_jpeg;
 use super::{Codec, Source};
-use crate::image::{Image, io};
 use crate::limits::Limits;
+use crate::picture::{Image, io};
 
 /// What is known about a codec's tools.
 struct Recipe {
@@ -134,10 +134,10 @@ pub(in super::super) fn installed_tools() -> (Vec<Box<dyn Codec>>, Vec<String>) 
 impl ToolCodec {
     /// Looks for the programs of a recipe; fails with the name of a missing one.
     fn find(recipe: &'static Recipe) -> Result<Self, &'static str> {
-        let encoder = find_program(recipe.encoder).ok_or(recipe.encoder)?;
+        let encoder = which(recipe.encoder).map_err(|_| recipe.encoder)?;
         let decoder = recipe
             .decoder
-            .map(|name| find_program(name).ok_or(name))
+            .map(|name| which(name).map_err(|_| name))
             .transpose()?;
         let version = version_line(&encoder, recipe.version);
         // `cjpeg` is also the name of libjpeg's and libjpeg-turbo's program.
@@ -283,15 +283,6 @@ fn first_line(text: &str) -> String {
         .filter(|character| !character.is_control())
         .take(60)
         .collect()
-}
-
-/// Looks for a program in the folders of PATH.
-fn find_program(name: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    let file_name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join(OsStr::new(&file_name)))
-        .find(|path| path.is_file())
 }
 
 #[cfg(test)]

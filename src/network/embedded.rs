@@ -1,0 +1,49 @@
+//! The models that the library carries.
+
+/// A model file that the library carries.
+pub(crate) struct Embedded {
+    /// Its name.
+    pub name: &'static str,
+    /// The first 8 bytes of its digest, by which files name it.
+    pub id: [u8; 8],
+    /// The file.
+    pub bytes: &'static [u8],
+}
+
+/// Trained for squared error.
+pub(crate) static BASE: Embedded = Embedded {
+    name: "base",
+    id: 0xed88_560c_3f9a_2499_u64.to_be_bytes(),
+    bytes: include_bytes!("../../weights/base.safetensors"),
+};
+
+/// Trained on from it for what people see.
+pub(crate) static BASE_SSIM: Embedded = Embedded {
+    name: "base-ssim",
+    id: 0xff81_44a8_2be1_2531_u64.to_be_bytes(),
+    bytes: include_bytes!("../../weights/base-ssim.safetensors"),
+};
+
+/// All of them.
+pub(crate) static ALL: [&Embedded; 2] = [&BASE, &BASE_SSIM];
+
+/// The one of this name.
+pub(crate) fn named(name: &str) -> Option<&'static Embedded> {
+    ALL.into_iter().find(|model| model.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::integer::{IntegerWeights, digest};
+
+    #[test]
+    fn names_and_ids_are_those_of_the_files() {
+        for model in ALL {
+            let digest = digest(model.bytes).expect("a model file");
+            assert_eq!(digest[..8], model.id, "{}", model.name);
+            let weights = IntegerWeights::from_bytes(model.bytes).expect("it is valid");
+            assert_eq!(weights.config.name, model.name);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The kernels on NVIDIA GPUs.
+//!
+//! What runs on a GPU is training; pictures are coded on the CPU. The sources (`.cu`) are compiled to PTX when
+//! the feature `cuda` is on. Those of `integer.cu`, which nothing launches yet, give the bits of the CPU's
+//! kernels; those of `train.cu` and `optimizer.cu` need not. The tests compile the same sources as C++ and run
+//! them on the CPU, so that they are checked on machines without a GPU too.
+//!
+//! These are the only kernels that know candle: its device, its stream and its memory.
+#![allow(unsafe_code)]
+
+#[cfg(test)]
+pub(crate) mod emulation;
+#[cfg(feature = "cuda")]
+mod launch;
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "cuda")]
+pub use launch::{
+    Matrix, Moments, Rule, cut_patches, launch, move_matrix, move_moments, open, uniform_noise,
+};
+
+/// Threads of every block.
+pub const THREADS: usize = 256;
+
+/// Channels that a block of threads sums up, in the kernels that sum over pixels.
+pub const SUM_COLUMNS: usize = 32;
+
+/// Pixels and outputs of the tile that a block of threads computes in `integer_pointwise`.
+#[cfg(test)]
+const TILE: usize = 64;
+
+/// How many blocks of threads a kernel is launched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grid {
+    /// Enough for one thread per output.
+    PerOutput,
+    /// This many.
+    Blocks(usize),
+}
+
+impl Grid {
+    /// Blocks for a kernel with `outputs` outputs.
+    #[must_use]
+    pub fn blocks(self, outputs: usize) -> usize {
+        match self {
+            Self::PerOutput => outputs.div_ceil(THREADS),
+            Self::Blocks(blocks) => blocks,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The kernels of training against the CPU's, and the optimizer's.
+
+use super::emulation::{Launch, emulator, from_bytes, to_bytes};
+use super::{Grid, TILE};
+use crate::kernels::integer::{self, Output, Rescale, Residual, Scale};
+use crate::kernels::{depth_to_space, space_to_depth};
+
+/// Numbers of all sizes from -2 to 2.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 22) as f32 - 2.0
+    };
+    (0..count).map(|_| next() * next() * 0.5).collect()
+}
+
+#[track_caller]
+fn assert_bits(found: &[f32], want: &[f32]) {
+    assert_eq!(found.len(), want.len());
+    for (i, (found, want)) in found.iter().zip(want).enumerate() {
+        assert_eq!(found.to_bits(), want.to_bits(), "value {i}: {found} {want}");
+    }
+}
+
+/// Any int16.
+fn integers(count: usize, seed: u32) -> Vec<i16> {
+    let numbers = numbers(count, seed).into_iter();
+    numbers.map(|v| (v.to_bits() >> 4) as i16).collect()
+}
+
+fn integer_bytes(integers: &[i16]) -> Vec<u8> {
+    integers.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The first array after a launch of `kernel` with these numbers, some of them floats.
+fn launched(
+    kernel: &str,
+    grid: Grid,
+    arrays: Vec<Vec<u8>>,
+    sizes: &[usize],
+    floats: &[f32],
+    outputs: usize,
+) -> Option<Vec<u8>> {
+    let mut numbers: Vec<u64> = sizes.iter().map(|n| *n as u64).collect();
+    numbers.extend(floats.iter().map(|v| u64::from(v.to_bits())));
+    let launch = Launch {
+        kernel,
+        blocks: grid.blocks(outputs),
+        arrays,
+        numbers,
+    };
+    Some(emulator()?.launch(&launch).swap_remove(0))
+}
+
+#[test]
+fn integer_pointwise_gives_the_bits_of_the_cpu() {
+    let scale = |exponent| Scale::from_exponent(exponent).expect("a small exponent");
+    for (flags, (pixels, inputs, outputs)) in
+        (0..16).zip([(1, 1, 1), (67, 33, 70), (64, 48, 32)].into_iter().cycle())
+    {
+        let [activate, with_residual, real, wide] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
+        let (x, values) = (integers(pixels * inputs, 1), integers(pixels * outputs, 2));
+        let wide_weights = integers(inputs * outputs, 3);
+        let wide_weights: Vec<i16> = wide_weights.iter().map(|w| *w.min(&32_639)).collect();
+        let low: Vec<i8> = wide_weights.iter().map(|w| *w as i8).collect();
+        let high = wide_weights.iter().zip(&low);
+        let high: Vec<i8> = high
+            .map(|(w, low)| ((i32::from(*w) - i32::from(*low)) >> 8) as i8)
+            .collect();
+        let parts = if wide { [high, low].concat() } else { low };
+        let weights = match wide {
+            false => integer::PackedPointwise::new(inputs, outputs, &parts),
+            true => integer::PackedPointwise::wide(inputs, outputs, &wide_weights),
+        };
+        let multiplier: Vec<f32> = numbers(outputs, 4).iter().map(|m| m * 4e-7).collect();
+        let bias = numbers(outputs, 5);
+        let rescale = Rescale::new(&multiplier, &bias).expect("small numbers");
+        let weights = weights.expect("small sums");
+        let layer = integer::Pointwise::new(weights, rescale).expect("the sizes agree");
+        let residual = with_residual.then_some(Residual {
+            values: &values,
+            scale: scale(-15),
+        });
+        let want = if real {
+            let mut want = vec![0.0; pixels * outputs];
+            integer::pointwise(&x, &layer, activate, residual, Output::Real(&mut want));
+            to_bytes(&want)
+        } else {
+            let mut want = vec![0; pixels * outputs];
+            let out = Output::Integer(&mut want, scale(-14));
+            integer::pointwise(&x, &layer, activate, residual, out);
+            integer_bytes(&want)
+        };
+        let arrays = vec![
+            vec![1; want.len()],
+            integer_bytes(&x),
+            parts.iter().map(|w| w.cast_unsigned()).collect(),
+            to_bytes(&[multiplier, bias].concat()),
+            integer_bytes(&values),
+        ];
+        let grid = Grid::Blocks(pixels.div_ceil(TILE) * outputs.div_ceil(TILE));
+        let sizes = [pixels, inputs, outputs, flags];
+        let floats = [scale(-14).inverse(), scale(-15).value()];
+        let found = launched("integer_pointwise", grid, arrays, &sizes, &floats, 0);
+        let Some(found) = found else { return };
+        assert_eq!(found, want, "flags {flags}");
+    }
+}
+
+#[test]
+fn integer_depthwise_and_conversion_give_the_bits_of_the_cpu() {
+    let scale = Scale::from_exponent(-14).expect("a small exponent");
+    for (height, width, channels) in [(1, 1, 3), (5, 7, 33), (2, 9, 64)] {
+        let n = height * width * channels;
+        let x = integers(n, 5);
+        let taps: Vec<i8> = integers(9 * channels, 6).iter().map(|v| *v as i8).collect();
+        let multiplier: Vec<f32> = numbers(channels, 7).iter().map(|m| m * 1e-6).collect();
+        let bias = numbers(channels, 8);
+        let rescale = Rescale::new(&multiplier, &bias).expect("small numbers");
+        let weights = integer::PackedDepthwise::new(channels, &taps).expect("the sizes agree");
+        let layer = integer::Depthwise::new(weights, rescale).expect("the sizes agree");
+        let mut want = vec![0; n];
+        integer::depthwise3x3(&x, height, width, &layer, &mut want, scale);
+        let arrays = vec![
+            vec![1; 2 * n],
+            integer_bytes(&x),
+            taps.iter().map(|tap| tap.cast_unsigned()).collect(),
+            to_bytes(&[multiplier, bias].concat()),
+        ];
+        let (grid, sizes) = (Grid::PerOutput, [n, height, width, channels]);
+        let floats = [scale.inverse()];
+        let found = launched("integer_depthwise", grid, arrays, &sizes, &floats, n);
+        let Some(found) = found else { return };
+        assert_eq!(found, integer_bytes(&want));
+    }
+    let mut x = numbers(300, 9);
+    x.extend([2.5, 3.5, -2.5].map(|steps| steps * scale.value()));
+    x.extend([1e30, -1e30, f32::INFINITY, f32::NEG_INFINITY]);
+    let mut want = vec![0; x.len()];
+    integer::quantize(&x, scale, &mut want);
+    let arrays = vec![vec![1; 2 * x.len()], to_bytes(&x)];
+    let (grid, sizes, floats) = (Grid::PerOutput, [x.len()], [scale.inverse()]);
+    let found = launched("integer_quantize", grid, arrays, &sizes, &floats, x.len());
+    assert!(found.is_none_or(|found| found == integer_bytes(&want)));
+}
+
+#[test]
+fn rearrangements_are_those_of_the_cpu() {
+    let Some(emulator) = emulator() else { return };
+    let (batch, h, w, c, s) = (2, 4, 6, 5, 2);
+    let x = numbers(batch * h * w * c, 7);
+    let mut want = vec![0.0; x.len()];
+    let one = h * w * c;
+    for (x, want) in x.chunks(one).zip(want.chunks_mut(one)) {
+        space_to_depth(x, h, w, c, s, want);
+    }
+    let sizes = [x.len(), w, c, s, h];
+    let found = emulator.run("space_to_depth", Grid::PerOutput, &[&x], sizes, x.len());
+    assert_bits(&found, &want);
+    let back = emulator.run("depth_to_space", Grid::PerOutput, &[&found], sizes, x.len());
+    assert_bits(&back, &x);
+    let mut want = vec![0.0; one];
+    depth_to_space(&found[..one], h, w, c, s, &mut want);
+    assert_bits(&back[..one], &want);
+}
+
+/// A launch of an optimizer kernel over arrays of `n` values and the squared norm.
+fn optimizer(kernel: &str, arrays: &[&[f32]], norm: f32, scalars: &[f32]) -> Option<Vec<Vec<f32>>> {
+    let n = arrays[0].len();
+    let mut bytes: Vec<_> = arrays.iter().map(|array| to_bytes(array)).collect();
+    bytes.push(to_bytes(&[norm * norm]));
+    let mut numbers = vec![n as u64];
+    numbers.extend(scalars.iter().map(|v| u64::from(v.to_bits())));
+    let launch = Launch {
+        kernel,
+        blocks: Grid::PerOutput.blocks(n),
+        arrays: bytes,
+        numbers,
+    };
+    let arrays = emulator()?.launch(&launch);
+    Some(arrays.iter().map(|array| from_bytes(array)).collect())
+}
+
+#[test]
+fn the_first_step_goes_against_the_gradient() {
+    let (p, g) = (numbers(300, 9), numbers(300, 10));
+    let zeros = vec![0.0; 300];
+    let kinds: Vec<f32> = (0..300).map(|i| f32::from(i >= 200)).collect();
+    // Clip norm, rate, decay, corrections 1 / (1 - beta), decay of the average.
+    let scalars = [1.0, 0.1, 0.0, 10.0, 1000.0, 0.25];
+    let arrays = [&p[..], &zeros, &zeros, &p, &zeros, &g, &kinds];
+    let Some(after) = optimizer("moments", &arrays, 2.0, &scalars) else {
+        return;
+    };
+    for i in 0..200 {
+        // Adam's first step is the sign of the gradient times the rate.
+        let want = p[i] - 0.1 * g[i].signum();
+        assert!((after[0][i] - want).abs() < 1e-3 || g[i].abs() < 1e-4);
+        let average = 0.25 * p[i] + 0.75 * after[0][i];
+        assert!((after[3][i] - average).abs() < 1e-5);
+    }
+    for i in 200..300 {
+        // Clipped to half; momentum 0.05 g, Nesterov's direction 0.95 * 0.05 g + 0.05 g.
+        assert_eq!(after[0][i], p[i]);
+        assert!((after[1][i] - 0.025 * g[i]).abs() < 1e-6);
+        assert!((after[4][i] - 0.04875 * g[i]).abs() < 1e-6);
+    }
+    for norm in [f32::INFINITY, f32::NAN] {
+        let after = optimizer("moments", &arrays, norm, &scalars).expect("it was built");
+        assert_eq!((&after[0], &after[1], &after[3]), (&p, &zeros, &p));
+    }
+}
+
+#[test]
+fn matrices_move_along_their_direction() {
+    let (p, direction) = (numbers(70, 11), numbers(70, 12));
+    let arrays = [&p[..], &p, &direction];
+    let scalars = [0.5, 0.1, 0.0];
+    let Some(after) = optimizer("move_matrix", &arrays, 1.0, &scalars) else {
+        return;
+    };
+    for i in 0..70 {
+        let want = p[i] - 0.5 * direction[i] - 0.1 * p[i];
+        assert!((after[0][i] - want).abs() < 1e-5 && after[0][i] == after[1][i]);
+    }
+    let after = optimizer("move_matrix", &arrays, f32::NAN, &scalars).expect("it was built");
+    assert_eq!(after[0], p);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn crops_are_cut_turned_and_scaled_like_on_the_cpu() {
+    use crate::picture::Image;
+    use crate::train::crop::Crop;
+    use crate::train::data::append_patches;
+    let Some(emulator) = emulator() else { return };
+    let (width, height, side) = (37, 40, 16);
+    let bytes: Vec<u8> = (0..3 * width * height)
+        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let picture = Image::new(width, height, bytes.clone()).expect("the sizes agree");
+    let (mut table, mut want) = (Vec::new(), Vec::new());
+    for turn in 0..8 {
+        let crop = Crop {
+            picture: 0,
+            x: 3,
+            y: 5 + usize::from(turn),
+            source: [16, 16, 17, 23, 24, 27, 16, 25][usize::from(turn)],
+            turn,
+        };
+        let first = 3 * (crop.y * width as usize + crop.x);
+        let numbers = [first, 3 * width as usize, crop.source, usize::from(turn)];
+        table.extend(numbers.iter().flat_map(|n| (*n as i64).to_le_bytes()));
+        append_patches(&crop.pixels(&picture, side), side, &mut want);
+    }
+    let launch = Launch {
+        kernel: "cut_patches",
+        blocks: Grid::PerOutput.blocks(want.len()),
+        arrays: vec![to_bytes(&vec![f32::NAN; want.len()]), bytes, table],
+        numbers: vec![want.len() as u64, side as u64],
+    };
+    assert_bits(&from_bytes(&emulator.launch(&launch)[0]), &want);
+}

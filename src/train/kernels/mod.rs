@@ -1,0 +1,50 @@
+//! Kernels for training: the depth-conv block, the pointwise layer, the depthwise convolution and the activation, each
+//! with its gradient, on plain slices and in parallel.
+//!
+//! Products take bf16 operands and sum in binary32; on processors with matrix tiles (AMX) they run at several times the
+//! speed of binary32. Results are not exact in the sense of the codec: only inference has to be, and it uses the
+//! kernels beside this module. This module knows nothing of tensors or graphs.
+#![allow(unsafe_code)]
+
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod block;
+mod block_backward;
+mod block_gradients;
+mod depthwise;
+mod engine;
+mod epilogue;
+mod gemm;
+mod lanes;
+mod orthogonal;
+mod pack;
+mod pointwise;
+mod portable;
+mod rate;
+mod scratch;
+mod update;
+#[cfg(target_arch = "x86_64")]
+mod zmm;
+
+pub use activation::{
+    activation_backward, activation_backward_on, activation_forward, activation_forward_on,
+};
+pub use block::{BlockLayout, block_forward, block_forward_on, block_param_len};
+pub use block_backward::{block_backward, block_backward_on};
+pub use depthwise::{
+    depthwise_backward, depthwise_backward_on, depthwise_forward, depthwise_forward_on,
+    depthwise_param_len,
+};
+pub use engine::Engine;
+pub use orthogonal::{POLYNOMIAL, STEPS, orthogonalize, orthogonalize_on};
+pub use pointwise::{
+    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32,
+    pointwise_param_len,
+};
+pub use rate::{Scales, chosen_symbols, rate_bits, rate_gradients};
+pub use scratch::unwritten;
+pub use update::{Descent, descend, momentum, square_sum};
+
+#[cfg(test)]
+mod tests;

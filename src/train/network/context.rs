@@ -1,0 +1,84 @@
+//! The context model's layers: entropy parameters from hyper features and the latents coded
+//! so far, in four steps (Li et al., "Neural Video Compression with Diverse Contexts",
+//! section 3.3).
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Module, VarBuilder};
+
+use super::layers::{Blocks, Pointwise};
+use crate::network::config::{CONTEXT_STEPS, ModelConfig};
+use crate::train::ops::train::join_channels;
+
+/// One step's network.
+pub struct ContextStep {
+    step: usize,
+    conv_in: Pointwise,
+    /// What the trunk adds of the step before, where the model has that.
+    state: Option<Pointwise>,
+    block: Blocks,
+    mean: Pointwise,
+    scale: Pointwise,
+}
+
+/// The trunk's output of a context step, `[b, h, w, F]`: what the next step starts from.
+pub struct ContextState(Tensor);
+
+impl ContextStep {
+    /// Reads the step's layers under `vb`.
+    ///
+    /// # Errors
+    /// When weights are missing or of another size.
+    fn new(config: &ModelConfig, step: usize, vb: &VarBuilder) -> Result<Self> {
+        let (m, f) = (config.latent_channels, config.context_channels);
+        let state = |()| Pointwise::new(&vb.pp("state"), f, f);
+        Ok(Self {
+            step,
+            conv_in: Pointwise::new(&vb.pp("conv_in"), f + m, f)?,
+            state: config
+                .has_state(step)
+                .then_some(())
+                .map(state)
+                .transpose()?,
+            block: Blocks::single(&vb.pp("block"), f)?,
+            mean: Pointwise::new(&vb.pp("mean"), f, m)?,
+            scale: Pointwise::new(&vb.pp("scale"), f, m)?,
+        })
+    }
+
+    /// Features `[b, h, w, F]` and the normalized latents so far `[b, h, w, M]`
+    /// (zero where not yet decoded) to normalized means and raw scales of what the step codes,
+    /// each `[b, h, w, M / 4]`.
+    /// `state` is what the step before left, and becomes what this one leaves.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn forward(
+        &self,
+        features: &Tensor,
+        latent: &Tensor,
+        state: &mut Option<ContextState>,
+    ) -> Result<(Tensor, Tensor)> {
+        let x = self.conv_in.forward(&join_channels(features, latent)?)?;
+        let x = match (&self.state, state.take()) {
+            (Some(layer), Some(ContextState(state))) => layer.forward_add(&state, &x)?,
+            _ => x,
+        };
+        let x = self.block.forward(&x)?;
+        let params = (
+            self.mean.forward_coded(self.step, &x)?,
+            self.scale.forward_coded(self.step, &x)?,
+        );
+        *state = Some(ContextState(x));
+        Ok(params)
+    }
+}
+
+/// Reads all four steps under `vb`.
+///
+/// # Errors
+/// When weights are missing or of another size.
+pub fn context_steps(config: &ModelConfig, vb: &VarBuilder) -> Result<Vec<ContextStep>> {
+    (0..CONTEXT_STEPS)
+        .map(|step| ContextStep::new(config, step, &vb.pp(step)))
+        .collect()
+}

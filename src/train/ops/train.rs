@@ -1,0 +1,210 @@
+//! Trainable operations with gradients of their own (candle's stock operations
+//! are one thread and one pass over memory each), recorded on the thread's [`tape`].
+
+use candle_core::{Result, Tensor};
+
+use super::tape::{Made, record};
+use super::{composed, elementwise, rate, with_values};
+use crate::train::kernels;
+
+/// Precision of a trainable product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// bf16 operands, f32 sums.
+    Bf16,
+    /// f32 throughout: the linear path, whose errors reach the picture directly.
+    F32,
+}
+
+/// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainPointwise {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Precision of the products.
+    pub precision: Precision,
+    /// Whether the input needs a gradient (the picture does not).
+    pub input_gradient: bool,
+}
+
+impl TrainPointwise {
+    /// The layer's output.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn forward(self, x: &Tensor, params: &Tensor) -> Result<Tensor> {
+        if x.device().is_cuda() {
+            return composed::pointwise(x, params, self);
+        }
+        let (b, h, w, _) = x.dims4()?;
+        let pixels = b * h * w;
+        let mut y = kernels::unwritten(pixels * self.outputs);
+        let forward = match self.precision {
+            Precision::Bf16 => kernels::pointwise_forward,
+            Precision::F32 => kernels::pointwise_forward_f32,
+        };
+        with_values([x, params], |[x, params]| {
+            forward(x, pixels, self.inputs, self.outputs, params, &mut y);
+        })?;
+        let made = Made::on_cpu(y, (b, h, w, self.outputs));
+        let (input, weights) = (x.clone(), params.clone());
+        record([x, params], made, move |grad| {
+            self.backward(&input, &weights, &grad)
+        })
+    }
+
+    /// Gradients of input and parameters.
+    fn backward(self, x: &Tensor, params: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let pixels = x.elem_count() / self.inputs;
+        let wanted = usize::from(self.input_gradient);
+        let mut gx = kernels::unwritten(wanted * x.elem_count());
+        let mut gp = kernels::unwritten(params.elem_count());
+        let backward = match self.precision {
+            Precision::Bf16 => kernels::pointwise_backward,
+            Precision::F32 => kernels::pointwise_backward_f32,
+        };
+        with_values([x, params, grad], |[x, p, grad]| {
+            let gx = self.input_gradient.then_some(&mut gx[..]);
+            backward(x, grad, pixels, self.inputs, self.outputs, p, gx, &mut gp);
+        })?;
+        let gx = self
+            .input_gradient
+            .then(|| Made::on_cpu(gx, x.shape()).plain());
+        Ok([gx, Some(Made::on_cpu(gp, params.shape()).plain())])
+    }
+}
+
+/// A depth-conv block with flat parameters (see [`kernels::BlockLayout`]).
+///
+/// # Errors
+/// When an operation fails.
+pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
+    if x.device().is_cuda() {
+        return composed::block(x, params);
+    }
+    let (b, h, w, c) = x.dims4()?;
+    let mut y = kernels::unwritten(x.elem_count());
+    with_values([x, params], |[x, params]| {
+        kernels::block_forward(x, b, h, w, c, params, &mut y);
+    })?;
+    let (input, weights) = (x.clone(), params.clone());
+    record([x, params], Made::on_cpu(y, x.shape()), move |grad| {
+        let mut gx = kernels::unwritten(input.elem_count());
+        let mut gp = kernels::unwritten(weights.elem_count());
+        with_values([&input, &weights, &grad], |[x, params, grad]| {
+            kernels::block_backward(x, grad, b, h, w, c, params, &mut gx, &mut gp);
+        })?;
+        Ok([
+            Some(Made::on_cpu(gx, input.shape()).plain()),
+            Some(Made::on_cpu(gp, weights.shape()).plain()),
+        ])
+    })
+}
+
+/// `a + b`.
+///
+/// # Errors
+/// When an operation fails.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let made = elementwise::add(a.shape(), false).make([a, b])?;
+    record([a, b], made, |grad| Ok([Some(grad.clone()), Some(grad)]))
+}
+
+/// `a - b`.
+///
+/// # Errors
+/// When an operation fails.
+pub fn subtract(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let made = elementwise::add(a.shape(), true).make([a, b])?;
+    record([a, b], made, |grad| {
+        let negative = elementwise::affine(&grad, -1)?;
+        Ok([Some(grad), Some(negative)])
+    })
+}
+
+/// `a` and then `b` in the last dimension.
+///
+/// # Errors
+/// When an operation fails.
+pub fn join_channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (n, m) = (a.dim(3)?, b.dim(3)?);
+    let made = Made::copy_of(&Tensor::cat(&[a.detach(), b.detach()], 3)?)?;
+    record([a, b], made, move |grad| {
+        let part = |start, len| grad.narrow(3, start, len)?.contiguous();
+        Ok([Some(part(0, n)?), Some(part(n, m)?)])
+    })
+}
+
+/// `y[b, h, w, c] = x[b, h, w, c] * g[b, c]`.
+///
+/// # Errors
+/// When an operation fails.
+pub fn scale_channels(x: &Tensor, g: &Tensor) -> Result<Tensor> {
+    let made = elementwise::scale_channels(x.shape())?.make([x, g])?;
+    let (input, gains) = (x.clone(), g.clone());
+    record([x, g], made, move |grad| {
+        let gx = elementwise::scale_channels(input.shape())?.run([&grad, &gains])?;
+        Ok([Some(gx), Some(elementwise::sum_products(&grad, &input)?)])
+    })
+}
+
+/// `y[b, h, w, c] = 8 * x[b, h, w, c] + o[b, c]`: a network's output as a scale index.
+///
+/// # Errors
+/// When an operation fails.
+pub fn scale_index(x: &Tensor, o: &Tensor) -> Result<Tensor> {
+    let made = elementwise::scale_index(x.shape())?.make([x, o])?;
+    record([x, o], made, |grad| {
+        let gx = elementwise::affine(&grad, 8)?;
+        Ok([Some(gx), Some(elementwise::sum_channels(&grad)?)])
+    })
+}
+
+/// Bits of each sample's symbols: `(residual y - mean [b, ...], scale index [b, ...]) -> [b]`,
+/// under the discretized Gaussian of the entropy tables.
+///
+/// # Errors
+/// When an operation fails.
+pub fn rate(residual: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    let made = rate::bits_call(residual.shape()).sums([residual, scale])?;
+    let (v, s) = (residual.clone(), scale.clone());
+    record([residual, scale], made, move |grad| {
+        let (gv, gs) = rate::bits_gradients(&v, &s)?;
+        let scaled = |gradient| elementwise::scale_samples(&gradient, &grad);
+        Ok([Some(scaled(gv)?), Some(scaled(gs)?)])
+    })
+}
+
+/// The symbols that an encoder chooses for residuals at scale indices, where an error of one step is worth `weight`
+/// bits; all of one shape. Without gradient.
+///
+/// # Errors
+/// When an operation fails.
+pub fn chosen_symbols(residual: &Tensor, scale: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    rate::choices_call(residual.shape()).run([residual, scale, weight])
+}
+
+/// Sum of squared differences of each sample: `(x̂ [b, ...], x [b, ...]) -> [b]`;
+/// the second argument has no gradient.
+///
+/// # Errors
+/// When an operation fails.
+pub fn squared_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tensor> {
+    let call = elementwise::squared_differences(reconstruction.shape());
+    let made = call.sums([reconstruction, original])?;
+    let (a, t) = (reconstruction.clone(), original.clone());
+    record([reconstruction], made, move |grad| {
+        Ok([Some(elementwise::squared_error_gradient(&a, &t, &grad)?)])
+    })
+}
+
+/// Straight-through rounding: `round(x)` forward, the identity backward.
+///
+/// # Errors
+/// When an operation fails.
+pub fn round_straight_through(x: &Tensor) -> Result<Tensor> {
+    let made = elementwise::round_even(x.shape()).make([x])?;
+    record([x], made, |grad| Ok([Some(grad)]))
+}

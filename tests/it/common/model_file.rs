@@ -1,0 +1,95 @@
+//! A model file taken apart and put together again, so that tests can change its parts.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aec::entropy::ScaleTables;
+use aec::network::rounding::provisional_exponents;
+use aec::network::{IntegerWeights, ModelConfig, Weights};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+/// The smallest model that the format allows, with repeatable values.
+pub fn least() -> Vec<u8> {
+    least_with(1)
+}
+
+/// The same with so many context channels.
+pub fn least_with(context_channels: usize) -> Vec<u8> {
+    let config = ModelConfig {
+        name: "least".into(),
+        latent_channels: 4,
+        hyper_channels: 1,
+        stage8_channels: 1,
+        stage8_blocks: 1,
+        stage16_channels: 1,
+        stage16_blocks: 1,
+        hyper_stage_channels: 1,
+        context_channels,
+        quality_rows: 2,
+        ..ModelConfig::tiny()
+    };
+    let value = |i: usize| (i % 7 + 1) as f32 / 8.0;
+    let layers = config.layers().into_iter();
+    let layers = layers.map(|layer| {
+        (
+            layer.path.clone(),
+            (0..layer.kind.len()).map(value).collect(),
+        )
+    });
+    let weights = Weights {
+        layers: layers.collect(),
+        config,
+        tables: ScaleTables::gaussian().to_words(),
+    };
+    let exponents = provisional_exponents(&weights.config);
+    let model = IntegerWeights::rounded(&weights, exponents).unwrap();
+    model.to_bytes().unwrap()
+}
+
+/// One tensor.
+pub struct Tensor {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub data: Vec<u8>,
+}
+
+/// The parts of a model file.
+pub struct ModelFile {
+    pub config: String,
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl ModelFile {
+    /// Takes a valid file apart.
+    pub fn of(bytes: &[u8]) -> Self {
+        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+        let config = header.metadata().as_ref().unwrap()["config"].clone();
+        let file = SafeTensors::deserialize(bytes).unwrap();
+        let own = |(name, view): (String, TensorView)| {
+            let tensor = Tensor {
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                data: view.data().to_vec(),
+            };
+            (name, tensor)
+        };
+        Self {
+            config,
+            tensors: file.tensors().into_iter().map(own).collect(),
+        }
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> Vec<u8> {
+        let views = self.tensors.iter().map(|(name, tensor)| {
+            let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.data);
+            (name.as_str(), view.unwrap())
+        });
+        let metadata = HashMap::from([("config".to_string(), self.config.clone())]);
+        safetensors::serialize(views, Some(metadata)).unwrap()
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&mut self, name: &str) -> &mut Tensor {
+        self.tensors.get_mut(name).unwrap()
+    }
+}

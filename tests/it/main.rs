@@ -1,0 +1,27 @@
+//! The tests of the library and of the built binary, as one program, so that what they share is compiled and
+//! linked once. They run at the same time in one process: what is one for the whole process, such as the kernel
+//! path, is changed under a lock (`common::settings`), and memory is counted by thread (`common::memory`).
+
+mod common;
+mod reference;
+
+mod against_reference;
+mod conformance;
+mod corrupt;
+mod damaged;
+mod effort;
+mod hooks;
+mod hostile;
+mod inputs;
+mod rate_control;
+mod region;
+mod roundtrip;
+
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod cuda;
+#[cfg(feature = "cli")]
+mod metrics;
+#[cfg(feature = "cli")]
+mod train;
