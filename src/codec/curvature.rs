@@ -4,8 +4,6 @@
 //! of an error beside it is measured: by Hutchinson's estimate, the gradient's expected square
 //! is the diagonal of the squared Jacobian when random signs take the picture's place.
 
-use std::ops::Range;
-
 use crate::error::Result;
 use crate::network::{Grid, QualityModel};
 
@@ -17,9 +15,6 @@ const PROBE: usize = 16;
 /// errors, in others.
 const MEASURED: f32 = 0.5;
 
-/// How much more or less than the average a channel's curvature may become by the distortion's gradient.
-const CHANNEL_RATIO: f32 = 8.0;
-
 /// Curvatures below this are of channels that no symbol is worth.
 const LEAST: f32 = 1e-6;
 
@@ -29,8 +24,6 @@ pub(super) struct Curvature {
     by_channel: Vec<f32>,
     /// How much more or less than the average at each latent, `[h, w, 1]`.
     pub by_position: Option<Grid>,
-    /// Whether the channels weigh what the distortion's gradient says.
-    is_weighed: bool,
     /// The positions whose latents are not to be moved, in raster order; none where empty.
     pub frozen: Vec<bool>,
 }
@@ -41,7 +34,6 @@ impl Curvature {
         Self {
             by_channel: quality.bits_per_squared_step.clone(),
             by_position: None,
-            is_weighed: false,
             frozen: Vec::new(),
         }
     }
@@ -72,88 +64,15 @@ impl Curvature {
 
     /// Mixes in what the middle of the picture's latent `quantized` shows.
     pub fn measure(&mut self, quality: &QualityModel<'_>, quantized: &Grid) -> Result<()> {
-        let part = Probe::of(quantized);
-        let mut signs = Signs(1);
-        let squares = part.gradient_squares(quality, quantized, &mut |_, gradient| {
-            gradient.iter_mut().for_each(|value| *value = signs.next());
-        })?;
-        let positions = (part.size.0 * part.size.1) as f64;
-        let steps = quality.latent_inverse_gain.iter().zip(squares);
-        for (curvature, (step, squares)) in self.by_channel.iter_mut().zip(steps) {
-            let norm = (squares / positions) as f32;
-            let measured = quality.bits_per_squared_sample * step * step * norm;
-            *curvature += MEASURED * (measured - *curvature);
-        }
-        Ok(())
-    }
-
-    /// Lets the channels weigh what a distortion is worth beside squared error, once, by the sizes of both gradients
-    /// in the middle of the picture: each writes rows of that part's patches.
-    pub fn weigh_channels(
-        &mut self,
-        quality: &QualityModel<'_>,
-        quantized: &Grid,
-        gradients: [&mut KnownGradient<'_>; 2],
-    ) -> Result<()> {
-        if std::mem::replace(&mut self.is_weighed, true) {
-            return Ok(());
-        }
-        let part = Probe::of(quantized);
-        let [distortion, squared] = gradients;
-        let distortion = part.gradient_squares(quality, quantized, distortion)?;
-        let squared = part.gradient_squares(quality, quantized, squared)?;
-        let sum = |squares: &[f64]| squares.iter().sum::<f64>();
-        let whole = sum(&distortion) / sum(&squared);
-        if !(whole > 0.0 && whole.is_finite()) {
-            return Ok(());
-        }
-        let ratios = distortion.iter().zip(&squared);
-        for (curvature, (distortion, squared)) in self.by_channel.iter_mut().zip(ratios) {
-            if *squared > 0.0 {
-                let ratio = (distortion / squared / whole).sqrt() as f32;
-                *curvature *= ratio.clamp(1.0 / CHANNEL_RATIO, CHANNEL_RATIO);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes the gradient with respect to rows of patches, and is told which rows.
-pub(super) type KnownGradient<'a> = dyn FnMut(Range<usize>, &mut [f32]) + 'a;
-
-/// The middle of a picture's latents, which stands for all.
-pub(super) struct Probe {
-    /// First row and column.
-    pub place: (usize, usize),
-    /// Rows and columns.
-    pub size: (usize, usize),
-}
-
-impl Probe {
-    /// That of a latent.
-    pub fn of(latent: &Grid) -> Self {
         let side = |length: usize| (length.min(PROBE), (length - length.min(PROBE)) / 2);
-        let ((height, top), (width, left)) = (side(latent.height), side(latent.width));
-        Self {
-            place: (top, left),
-            size: (height, width),
-        }
-    }
-
-    /// The sums over the positions of the squared gradient of each channel of `latent`, where `known` writes that of
-    /// the part's patches.
-    fn gradient_squares(
-        &self,
-        quality: &QualityModel<'_>,
-        latent: &Grid,
-        known: &mut KnownGradient<'_>,
-    ) -> Result<Vec<f64>> {
-        let part = latent.crop(self.place.0, self.place.1, self.size.0, self.size.1);
+        let ((height, top), (width, left)) = (side(quantized.height), side(quantized.width));
+        let part = quantized.crop(top, left, height, width);
         let mut squares = vec![0.0f64; part.channels];
+        let mut signs = Signs(1);
         quality.synthesis_gradient(
             &part,
-            &mut |rows, _, gradient| {
-                known(rows, gradient);
+            &mut |_, _, gradient| {
+                gradient.iter_mut().for_each(|value| *value = signs.next());
                 Ok(())
             },
             &mut |_, gradient| {
@@ -165,7 +84,14 @@ impl Probe {
                 Ok(())
             },
         )?;
-        Ok(squares)
+        let positions = (height * width) as f64;
+        let steps = quality.latent_inverse_gain.iter().zip(squares);
+        for (curvature, (step, squares)) in self.by_channel.iter_mut().zip(steps) {
+            let norm = (squares / positions) as f32;
+            let measured = quality.bits_per_squared_sample * step * step * norm;
+            *curvature += MEASURED * (measured - *curvature);
+        }
+        Ok(())
     }
 }
 

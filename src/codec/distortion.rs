@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Steps;
-use super::curvature::{Curvature, Probe};
+use super::curvature::Curvature;
 use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
 use super::visual::VisualDistortion;
@@ -147,31 +147,6 @@ impl<'a> Distortion<'a> {
         let by_position = &mut curvature.by_position;
         let weights = by_position.get_or_insert_with(|| Grid::zeros(size.0, size.1, 1));
         self.cost = visual.cost_with_gradient(weights);
-        let (known, plain) = (&*visual, visual.squared_gradient());
-        let part = Probe::of(quantized);
-        let of_part =
-            |gradient: &dyn Fn(Range<usize>, &mut [f32]), rows: Range<usize>, out: &mut [f32]| {
-                // Rows of the whole picture's patches, of which the part takes some columns.
-                let stride = 2 * size.1 * PATCH8;
-                let mut whole = vec![0.0; rows.len() * stride];
-                gradient(
-                    rows.start + 2 * part.place.0..rows.end + 2 * part.place.0,
-                    &mut whole,
-                );
-                let columns = 2 * part.place.1 * PATCH8..2 * (part.place.1 + part.size.1) * PATCH8;
-                let rows = out
-                    .chunks_exact_mut(columns.len())
-                    .zip(whole.chunks_exact(stride));
-                rows.for_each(|(to, from)| to.copy_from_slice(&from[columns.clone()]));
-            };
-        curvature.weigh_channels(
-            self.quality,
-            quantized,
-            [
-                &mut |rows, out| of_part(&|rows, out| known.gradient(rows, out), rows, out),
-                &mut |rows, out| of_part(&plain, rows, out),
-            ],
-        )?;
         let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
             emit(rows, gradient, curvature);
             steps.advance(0)

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use super::Steps;
 use super::curvature::Curvature;
 use super::distortion::Distortion;
-use super::effort::{Plan, Round, Tune};
+use super::effort::{Gradient, Plan, Round, Tune};
 use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
@@ -38,19 +38,18 @@ struct Strides {
 }
 
 impl Strides {
-    /// Those for a distortion. Visual error is much more curved than its gradient shows where most of it is.
-    const fn of(tune: Tune) -> Self {
-        match tune {
-            Tune::Psnr => Self {
-                first: 0.3,
-                shortening: 0.5,
-                overshoot: 1.2,
-            },
-            Tune::Ssim => Self {
-                first: 0.1,
-                shortening: 0.5,
-                overshoot: 1.2,
-            },
+    /// Those for a distortion and the way its gradient is taken. Visual error is more curved than its gradient shows
+    /// where there is most of it.
+    const fn of(tune: Tune, gradient: Gradient) -> Self {
+        let (first, shortening, overshoot) = match (tune, gradient) {
+            (Tune::Psnr, _) => (0.3, 0.5, 1.2),
+            (Tune::Ssim, Gradient::Linear) => (0.1, 0.6, 0.6),
+            (Tune::Ssim, Gradient::Whole) => (0.12, 0.6, 1.0),
+        };
+        Self {
+            first,
+            shortening,
+            overshoot,
         }
     }
 }
@@ -195,7 +194,8 @@ impl Search<'_> {
     /// Moves `latent` by the step of round `number`; gives the squared error of what it was
     /// coded as.
     fn advance(&mut self, number: usize, latent: &mut Grid, coded: &Coded) -> Result<u64> {
-        let strides = Strides::of(self.encoder.options.tune);
+        let kind = self.plan.rounds[number];
+        let strides = Strides::of(self.encoder.options.tune, kind);
         let mover = Mover {
             quality: self.quality,
             factors: &self.factors,
@@ -205,7 +205,7 @@ impl Search<'_> {
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
             mover.advance(rows, latent, coded, gradient, curvature);
         };
-        let (kind, curvature) = (self.plan.rounds[number], &mut self.curvature);
+        let curvature = &mut self.curvature;
         self.distortion
             .gradient(&coded.quantized, kind, curvature, self.steps, &mut emit)
     }

@@ -137,42 +137,21 @@ impl<'a> VisualDistortion<'a> {
         f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
     }
 
-    /// The gradient in bits with respect to rows of patches.
+    /// Writes the gradient in bits with respect to rows of patches; zeros beyond the picture's edges.
     pub fn gradient(&self, rows: Range<usize>, out: &mut [f32]) {
-        self.patches(rows, out, |at| self.gradient[at].to_f32());
-    }
-
-    /// Writes that of plain squared error.
-    pub fn squared_gradient(&self) -> impl Fn(Range<usize>, &mut [f32]) {
-        move |rows, out| {
-            self.patches(rows, out, |at| {
-                let difference = f32::from(self.decoded[at]) - f32::from(self.encoder.rgb[at]);
-                self.bits * 2.0 * difference / 255.0
-            });
-        }
-    }
-
-    /// Rows of patches whose samples are a function of their place in the picture, zeros beyond its edges.
-    fn patches(&self, rows: Range<usize>, out: &mut [f32], sample: impl Fn(usize) -> f32 + Sync) {
         let stride = CHANNELS * self.width();
         let padded = out.len() / rows.len().max(1) / PATCH;
         let mut band = vec![0.0; out.len()];
-        let top = rows.start * PATCH;
-        let inside = (self.decoded.len() / stride).saturating_sub(top);
-        let lines = band.par_chunks_exact_mut(padded).take(inside).enumerate();
-        lines.for_each(|(y, line)| {
-            for (x, value) in line[..stride].iter_mut().enumerate() {
-                *value = sample((top + y) * stride + x);
+        let top = (rows.start * PATCH * stride).min(self.gradient.len());
+        let known = self.gradient[top..].par_chunks_exact(stride);
+        let lines = band.par_chunks_exact_mut(padded).zip(known);
+        lines.for_each(|(line, known)| {
+            for (value, known) in line.iter_mut().zip(known) {
+                *value = known.to_f32();
             }
         });
-        space_to_depth(
-            &band,
-            rows.len() * PATCH,
-            padded / CHANNELS,
-            CHANNELS,
-            PATCH,
-            out,
-        );
+        let (height, width) = (rows.len() * PATCH, padded / CHANNELS);
+        space_to_depth(&band, height, width, CHANNELS, PATCH, out);
     }
 }
 
