@@ -354,18 +354,28 @@ mod tests {
             .map(|i| (i * i % 1009) as f32 / 900.0 - 0.55)
             .collect();
         let all = |path: dispatch::KernelPath| {
-            let mut values = rgb.clone();
-            dispatch::run(
-                path,
-                Light {
-                    values: &mut values,
-                    slopes: None,
-                },
-            );
-            let (red, rest) = values.split_at_mut(pixels);
+            let (mut values, mut slopes) = (rgb.clone(), rgb.clone());
+            for slopes in [None, Some(&mut slopes[..])] {
+                let values = &mut values[..];
+                dispatch::run(path, Light { values, slopes });
+            }
+            let mut planes = [values.clone(), values];
+            let [to_planes, to_slopes] = &mut planes;
+            let (red, rest) = to_planes.split_at_mut(pixels);
             let (green, blue) = rest.split_at_mut(pixels);
             dispatch::run(path, Opponent([red, green, blue]));
-            values
+            let (red, rest) = to_slopes.split_at_mut(pixels);
+            let (green, blue) = rest.split_at_mut(pixels);
+            let light = [red, green, blue];
+            let slopes_of = [0, 1, 2].map(|plane| &rgb[plane * pixels..(plane + 1) * pixels]);
+            dispatch::run(
+                path,
+                OpponentSlopes {
+                    light,
+                    slopes: slopes_of,
+                },
+            );
+            (planes, slopes)
         };
         for path in dispatch::available() {
             assert!(all(path) == all(dispatch::KernelPath::Portable), "{path}");
