@@ -67,11 +67,13 @@ impl<'a> VisualDistortion<'a> {
     /// What the distortion of these rows of latents alone is worth in bits, as if they were a picture.
     pub fn cost_of(&self, latents: &Range<usize>) -> f64 {
         let samples = self.samples(latents);
-        let (original, decoded) = (&self.encoder.rgb[samples.clone()], &self.decoded[samples]);
-        self.worth(
-            original,
-            BandedComparison::new(original, decoded, self.width()).error(),
-        )
+        let (original, decoded) = (&self.encoder.rgb, &self.decoded);
+        let comparison = BandedComparison::new(
+            &original[samples.clone()],
+            &decoded[samples.clone()],
+            self.width(),
+        );
+        self.worth(samples, comparison.error())
     }
 
     /// What the distortion is worth in bits.
@@ -85,7 +87,7 @@ impl<'a> VisualDistortion<'a> {
         let (original, decoded) = (&*self.encoder.rgb, &self.decoded[..]);
         let stride = CHANNELS * self.width();
         let comparison = BandedComparison::new(original, decoded, self.width());
-        let cost = self.worth(original, comparison.error());
+        let cost = self.worth(0..original.len(), comparison.error());
         let factors = Factors {
             bits: self.bits,
             squared: (1.0 - VISUAL_SHARE) as f32,
@@ -126,14 +128,17 @@ impl<'a> VisualDistortion<'a> {
         cost
     }
 
-    /// What squared error and visual `error` of a picture or a part of it are worth.
-    fn worth(&self, original: &[u8], error: f64) -> f64 {
-        let start = original.as_ptr() as usize - self.encoder.rgb.as_ptr() as usize;
-        let decoded = &self.decoded[start..start + original.len()];
-        let pairs = original.par_iter().zip(decoded).with_min_len(1 << 14);
-        let squared: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
-        let squared = squared as f64 / (255.0 * 255.0);
-        let visual = squared_error_of_visual(original.len()) * error;
+    /// What squared error and visual `error` of these samples are worth.
+    fn worth(&self, samples: Range<usize>, error: f64) -> f64 {
+        let count = samples.len();
+        let pairs = self.encoder.rgb[samples.clone()]
+            .par_iter()
+            .zip(&self.decoded[samples]);
+        let squared = pairs
+            .with_min_len(1 << 14)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2));
+        let squared = squared.sum::<u64>() as f64 / (255.0 * 255.0);
+        let visual = squared_error_of_visual(count) * error;
         f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
     }
 
