@@ -3,6 +3,7 @@
 //! Throughput is in pixels (criterion prints `Melem/s`: read megapixels per second), since the cost
 //! of a pixel should not depend on the picture's size.
 //! `cargo bench --bench codec`; the largest size alone: `cargo bench --bench codec -- 24mp`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
 mod common;
 
@@ -10,7 +11,7 @@ use std::cell::OnceCell;
 use std::hint::black_box;
 use std::time::Duration;
 
-use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress, Quality};
+use aec::unstable::{DecodeOptions, EncodeOptions, Image, Model, NoProgress, Quality};
 use common::{picture, pool, thread_counts};
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
@@ -59,11 +60,11 @@ fn encode(image: &Image, model: &Model) -> Vec<u8> {
         quality: Quality::from_percent(50.0).expect("in range"),
         ..EncodeOptions::default()
     };
-    aec::encode(image, model, &options, &NoProgress).expect("encodes")
+    aec::unstable::encode(image, model, &options, &NoProgress).expect("encodes")
 }
 
 fn decode(file: &[u8], model: &Model) -> Image {
-    aec::decode(file, model, &DecodeOptions::default(), &NoProgress).expect("decodes")
+    aec::unstable::decode(file, model, &DecodeOptions::default(), &NoProgress).expect("decodes")
 }
 
 /// Encoding and decoding of `subject` on `threads` threads, called `name`.
@@ -88,7 +89,7 @@ fn bench_both(
 
 /// Every size, on all cores.
 fn by_size(criterion: &mut Criterion) {
-    aec::kernels::memory::keep_freed_memory();
+    aec::unstable::kernels::memory::keep_freed_memory();
     let model = Model::embedded().expect("the built-in model loads");
     let mut group = criterion.benchmark_group("codec");
     group

@@ -4,17 +4,18 @@
 //! All work on the same 1024 x 1024 pixels, one tile, and throughput is in these pixels (criterion prints
 //! `Melem/s`: read megapixels per second). Decoding runs the context step four times per tile.
 //! `cargo bench --bench transforms`; one of them: `cargo bench --bench transforms -- synthesis/1`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
 mod common;
 
 use std::hint::black_box;
 use std::ops::Range;
 
-use aec::Model;
-use aec::kernels::pixels_to_patches;
-use aec::network::config::PATCH8;
-use aec::network::{Features, Grid, QualityModel};
-use aec::{Quality, Result};
+use aec::unstable::Model;
+use aec::unstable::format::PATCH8;
+use aec::unstable::kernels::pixels_to_patches;
+use aec::unstable::network::{Features, Grid, QualityModel};
+use aec::unstable::{Quality, Result};
 use common::{picture, pool, thread_counts};
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
@@ -95,7 +96,7 @@ fn transform<T>(
 }
 
 fn transforms(criterion: &mut Criterion) {
-    aec::kernels::memory::keep_freed_memory();
+    aec::unstable::kernels::memory::keep_freed_memory();
     let model = Model::embedded().expect("the built-in model loads");
     let quality = Quality::from_percent(50.0).expect("in range");
     let model = model.at_quality(quality.raw());

@@ -55,7 +55,7 @@ pub enum Error {
     /// An option outside its documented range.
     #[error("invalid option: {0}")]
     InvalidOption(String),
-    /// No quality meets a target (see [`encode_to_target`](crate::encode_to_target)).
+    /// No quality meets a target (see [`Encoder::max_bytes`](crate::Encoder::max_bytes)).
     #[error(
         "the target of {wanted} is out of reach: the closest is {closest}, at quality {quality}"
     )]

@@ -1,55 +1,75 @@
 //! `aec`: a learned image codec that decodes to the same pixels on every machine.
 //!
+//! ```no_run
+//! use aec::{Image, Quality};
+//!
+//! let picture = Image::try_from(image::open("photo.png")?)?;
+//! let file = aec::encode(&picture, Quality::from_percent(75.0)?)?;
+//! let back = aec::decode(&file)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Encoder`] and [`Decoder`] take options: effort, targets and metadata; limits, a region of the
+//! picture, a closure that is told the progress. Both are also an encoder and a decoder of the
+//! `image` crate, and [`register_image_hooks`] makes `image::open` read `.aec` files.
+//!
 //! A picture's path reads like the papers it comes from: the analysis transform
 //! maps pixels to latents, which are quantized; a hyperprior and a four-step
 //! context model give every latent a mean and a scale; rANS packs the symbols
 //! into a specified bitstream ([codec-spec.md]). Decoding runs the same path back.
 //!
-//! ```no_run
-//! use aec::{DecodeOptions, EncodeOptions, Model, NoProgress, picture::io};
+//! # Features
 //!
-//! # fn main() -> aec::Result<()> {
-//! let model = Model::embedded()?;
-//! let picture = io::read(&std::fs::read("photo.png")?, &aec::Limits::default())?;
-//! let file = aec::encode(&picture, &model, &EncodeOptions::default(), &NoProgress)?;
-//! let decoded = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress)?;
-//! assert_eq!((decoded.width, decoded.height), (picture.width, picture.height));
-//! # Ok(())
-//! # }
-//! ```
+//! Without default features, the crate is a decoder and an encoder for the CPU.
+//!
+//! - `cli` (default) is what the `aec` program needs, `mimalloc` (default) its allocator.
+//! - `train` brings training, and the float network and `candle` with it; `cuda` lets it use a GPU.
+//! - `formats` reads and writes pictures of other formats for them.
+//! - `unstable` opens the layers inside, to tests and benches: nothing in them is promised to stay.
 //!
 //! [codec-spec.md]: https://docs.rs/crate/aec/latest/source/codec-spec.md
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_sign_loss))]
 #![deny(missing_docs)]
-#![deny(unsafe_code)]
+// Much of the layers serves the program, training, tests and benches alone.
+#![cfg_attr(not(feature = "unstable"), allow(dead_code, unused_imports))]
 
-#[cfg(feature = "cli")]
+mod api;
+#[cfg(feature = "train")]
 mod atomic;
-pub mod bitstream;
+mod bitstream;
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod codec;
-pub mod depth;
-pub mod entropy;
-pub mod error;
-pub mod kernels;
-pub mod limits;
+mod cli;
+mod codec;
+mod depth;
+mod entropy;
+mod error;
+mod format;
+mod kernels;
+mod limits;
 mod math;
-pub mod metrics;
-pub mod network;
-pub mod picture;
-pub mod resolution;
+mod metrics;
+mod network;
+mod orientation;
+mod picture;
+mod resolution;
 mod sync;
-#[cfg(feature = "cli")]
-pub mod train;
+#[cfg(feature = "train")]
+mod train;
+#[cfg(feature = "unstable")]
+#[doc(hidden)]
+pub mod unstable;
 
-pub use bitstream::{ModelId, Quality};
-pub use codec::{
-    Damage, DecodeOptions, Effort, EncodeOptions, Encoded, Goal, Model, NoProgress, Progress,
-    Region, Round, Target, Tune, decode, decode_damaged, encode, encode_to_target, model_id,
-    register_image_hooks,
-};
+pub use api::{Decoder, Encoder, Info, Model, decode, encode, register_image_hooks};
+pub use bitstream::Quality;
+pub use codec::{Damage, Effort, Region, Tune};
 pub use depth::Depth;
 pub use error::{Error, Result};
 pub use limits::Limits;
-pub use picture::{Alpha, Image};
+pub use orientation::Orientation;
+pub use picture::{Alpha, Image, Metadata};
 pub use resolution::Resolution;
+
+/// The examples of the README, so that they are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

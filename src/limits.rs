@@ -1,9 +1,7 @@
 //! Limits that are checked before memory is asked for.
 
 use crate::error::{Error, Result};
-
-/// Sides are padded to multiples of this many pixels before they are coded.
-const PADDING: u32 = 64;
+use crate::format::TILE_UNIT;
 
 /// Upper bounds on what a file or an input picture may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when `width * height` is over `max_pixels`, or one of them over `max_side`.
-    pub fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
+    pub(crate) fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
         self.check("number of pixels", width, height)?;
         for (what, side) in [("width", width), ("height", height)] {
             if side > self.max_side {
@@ -48,10 +46,10 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when that is over `max_pixels`.
-    pub fn check_coded_pixels(&self, width: u32, height: u32) -> Result<()> {
+    pub(crate) fn check_coded_pixels(&self, width: u32, height: u32) -> Result<()> {
         self.check_pixels(width, height)?;
         let what = "number of pixels (sides below 64 count as 64)";
-        self.check(what, width.max(PADDING), height.max(PADDING))
+        self.check(what, width.max(TILE_UNIT), height.max(TILE_UNIT))
     }
 
     fn check(&self, what: &'static str, width: u32, height: u32) -> Result<()> {

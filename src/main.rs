@@ -1,4 +1,4 @@
-//! The `aec` binary: everything is in [`aec::cli`].
+//! The `aec` binary: everything is in the library's command line.
 
 /// Returns large buffers to the system slowly and hands them out fast, which suits a program
 /// that asks for the same big tensors again and again.
@@ -8,6 +8,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     #[cfg(feature = "mimalloc")]
-    aec::kernels::memory::keep_freed_memory();
-    aec::cli::main()
+    aec::unstable::kernels::memory::keep_freed_memory();
+    aec::unstable::cli::main()
 }

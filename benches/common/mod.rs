@@ -1,6 +1,6 @@
 //! What the benches of pictures share: the picture, the numbers of threads, and the binary's allocator.
 
-use aec::Image;
+use aec::unstable::Image;
 
 /// As in the binary, or the figures would be those of another allocator.
 #[global_allocator]

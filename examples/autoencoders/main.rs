@@ -7,6 +7,7 @@
 //! `uses` (what for); `digits` and `pictures` are input and output.
 //!
 //! Run `cargo run --release --example autoencoders -- dense --data mnist --out target/dense`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // samples are rounded to bytes
 
 mod digits;
 mod networks;
@@ -79,7 +80,7 @@ fn main() -> Result<()> {
 
 /// Runs one experiment and returns its figures by name.
 fn run(args: Args) -> Result<Figures> {
-    aec::kernels::memory::keep_freed_memory();
+    aec::unstable::kernels::memory::keep_freed_memory();
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create '{}'", args.out.display()))?;
     let mut lab = Lab {

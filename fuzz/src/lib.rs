@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use aec::Model;
+use aec::unstable::Model;
 
 #[path = "../../tests/it/common/checks.rs"]
 pub mod checks;

@@ -1,8 +1,8 @@
 //! Mutation of `.aec` files part by part: lengths and checksums are put right afterwards, so that the
 //! fuzzer gets to what lies behind them.
 
-use aec::bitstream::{Header, Reader};
-use aec::entropy::{decode_plane, encode_plane};
+use aec::unstable::bitstream::{Header, Reader};
+use aec::unstable::entropy::{decode_plane, encode_plane};
 use libfuzzer_sys::fuzzer_mutate;
 
 use crate::layout::{Layout, Section};

@@ -3,25 +3,11 @@
 use super::model_id::ModelId;
 use super::quality::Quality;
 use super::reader::{Reader, write_varint};
-use super::tile::{TILE_UNIT, TileGrid};
+use super::tile::TileGrid;
 use crate::depth::Depth;
 use crate::error::{Error, Result};
-
-/// The first bytes of every file: not text, not UTF-8, and damaged by any newline conversion.
-pub const SIGNATURE: [u8; 6] = *b"\x8aAEC\r\n";
-/// The format version this code writes, and the newest it reads.
-pub const VERSION: u8 = 1;
-/// Largest width and height in pixels.
-pub const MAX_DIMENSION: u32 = 65_535 * 16;
-
-/// Flag bit: the picture is gray.
-const FLAG_GRAY: u8 = 1;
-/// Flag bit: the picture has an alpha channel.
-const FLAG_ALPHA: u8 = 2;
-/// Flag bit, only with [`FLAG_ALPHA`]: its samples have 16 bits.
-const FLAG_WIDE_ALPHA: u8 = 4;
-/// Largest tile size in units of [`TILE_UNIT`] pixels.
-const MAX_TILE_UNITS: u32 = 64;
+use crate::format::{MAX_DIMENSION, MAX_TILE_UNITS, SIGNATURE, TILE_UNIT, VERSION, flag};
+use crate::orientation::Orientation;
 
 /// Everything the header says. [`Header::new`] checks the values; a literal does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +20,8 @@ pub struct Header {
     pub is_gray: bool,
     /// Bits per sample of the alpha channel, if there is one.
     pub alpha: Option<Depth>,
-    /// How to turn the picture for display: an Exif orientation, `1..=8`, 1 for as stored.
-    pub orientation: u8,
+    /// How to turn the picture for display.
+    pub orientation: Orientation,
     /// Quality the picture was coded with.
     pub quality: Quality,
     /// Side of a tile in pixels: a multiple of 64 up to 4096.
@@ -53,7 +39,7 @@ impl Header {
         width: u32,
         height: u32,
         is_gray: bool,
-        orientation: u8,
+        orientation: Orientation,
         quality: Quality,
         tile_size: u32,
         model: ModelId,
@@ -84,12 +70,13 @@ impl Header {
     }
 
     /// Appends the signature and the header.
+    #[allow(clippy::cast_possible_truncation)] // a tile has at most 255 units
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend(SIGNATURE);
         out.push(VERSION);
         out.push(self.flags());
-        out.push(self.orientation);
+        out.push(self.orientation.to_exif());
         out.extend(self.quality.raw().to_le_bytes());
         out.push((self.tile_size / TILE_UNIT) as u8);
         write_varint(out, self.width);
@@ -102,10 +89,10 @@ impl Header {
     fn flags(&self) -> u8 {
         let alpha = match self.alpha {
             None => 0,
-            Some(Depth::Eight) => FLAG_ALPHA,
-            Some(Depth::Sixteen) => FLAG_ALPHA | FLAG_WIDE_ALPHA,
+            Some(Depth::Eight) => flag::ALPHA,
+            Some(Depth::Sixteen) => flag::ALPHA | flag::WIDE_ALPHA,
         };
-        alpha | if self.is_gray { FLAG_GRAY } else { 0 }
+        alpha | if self.is_gray { flag::GRAY } else { 0 }
     }
 
     /// Reads the signature and the header.
@@ -136,13 +123,15 @@ impl Header {
                 "the header's checksum does not match".into(),
             ));
         }
-        let is_gray = flags & FLAG_GRAY != 0;
-        let alpha = match flags & !FLAG_GRAY {
+        let is_gray = flags & flag::GRAY != 0;
+        let alpha = match flags & !flag::GRAY {
             0 => None,
-            FLAG_ALPHA => Some(Depth::Eight),
-            both if both == FLAG_ALPHA | FLAG_WIDE_ALPHA => Some(Depth::Sixteen),
+            flag::ALPHA => Some(Depth::Eight),
+            both if both == flag::ALPHA | flag::WIDE_ALPHA => Some(Depth::Sixteen),
             _ => return Err(Error::Unsupported(format!("header flags {flags:#04x}"))),
         };
+        let orientation = Orientation::from_exif(orientation)
+            .ok_or_else(|| Error::Corrupt(format!("orientation {orientation} is not in 1..=8")))?;
         let quality = Quality::from_raw(quality)?;
         let tile_size = u32::from(tile_units) * TILE_UNIT;
         let header = Self {
@@ -165,9 +154,6 @@ impl Header {
             if !(1..=MAX_DIMENSION).contains(&value) {
                 return Err(format!("{name} {value} is not in 1..={MAX_DIMENSION}"));
             }
-        }
-        if !(1..=8).contains(&self.orientation) {
-            return Err(format!("orientation {} is not in 1..=8", self.orientation));
         }
         let units = self.tile_size / TILE_UNIT;
         if !self.tile_size.is_multiple_of(TILE_UNIT) || !(1..=MAX_TILE_UNITS).contains(&units) {

@@ -143,7 +143,7 @@ fn safetensors(header: &Header, latent: &Grid) -> anyhow::Result<Vec<u8>> {
     let facts = json!({
         "width_px": header.width,
         "height_px": header.height,
-        "orientation": header.orientation,
+        "orientation": header.orientation.to_exif(),
         "quality": header.quality.percent(),
         "model_id": header.model.to_string(),
     });

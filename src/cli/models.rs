@@ -42,7 +42,7 @@ impl ModelOption {
     ///
     /// # Errors
     /// As [`load_model`].
-    pub fn load(&self, tune: Tune) -> anyhow::Result<Model> {
+    pub fn load(&self, tune: Tune) -> anyhow::Result<Arc<Model>> {
         load_model(self.model.as_deref(), tune)
     }
 
@@ -60,7 +60,7 @@ impl ModelOption {
 ///
 /// # Errors
 /// When the weights cannot be read or are not valid.
-pub fn load_model(path: Option<&Path>, tune: Tune) -> anyhow::Result<Model> {
+pub fn load_model(path: Option<&Path>, tune: Tune) -> anyhow::Result<Arc<Model>> {
     let Some(path) = path else {
         return Model::embedded_for(tune).context(BUILT_IN);
     };
@@ -71,7 +71,9 @@ pub fn load_model(path: Option<&Path>, tune: Tune) -> anyhow::Result<Model> {
     {
         return model.context(BUILT_IN);
     }
-    Model::load(&file).with_context(|| format!("cannot load the model {}", text::quoted(path)))
+    let model = Model::load(&file)
+        .with_context(|| format!("cannot load the model {}", text::quoted(path)))?;
+    Ok(Arc::new(model))
 }
 
 /// The file that `--model` means: a path, or a name in the folder where there is no such file.
@@ -102,7 +104,7 @@ pub struct Models<'a> {
     chosen: Option<Arc<Model>>,
     /// What lies in the folder; read when a file needs it.
     files: OnceLock<Vec<(ModelId, PathBuf)>>,
-    /// What was loaded: built-in models and those of the folder.
+    /// What was loaded of the folder.
     loaded: Mutex<Vec<Arc<Model>>>,
     global: &'a GlobalOptions,
 }
@@ -115,7 +117,7 @@ impl<'a> Models<'a> {
     pub fn new(path: Option<&Path>, global: &'a GlobalOptions) -> anyhow::Result<Self> {
         let chosen = path.map(|path| load_model(Some(path), Tune::Psnr));
         Ok(Self {
-            chosen: chosen.transpose()?.map(Arc::new),
+            chosen: chosen.transpose()?,
             files: OnceLock::new(),
             loaded: Mutex::default(),
             global,
@@ -143,25 +145,22 @@ impl<'a> Models<'a> {
     pub fn first(&self) -> anyhow::Result<Arc<Model>> {
         match &self.chosen {
             Some(chosen) => Ok(chosen.clone()),
-            None => Ok(Arc::new(Model::embedded().context(BUILT_IN)?)),
+            None => Model::embedded().context(BUILT_IN),
         }
     }
 
     /// The model `id`, built in or of the folder.
     fn find(&self, id: ModelId) -> Option<Arc<Model>> {
+        if let Some(model) = Model::embedded_with_id(id) {
+            return model.ok();
+        }
         if let Some(model) = self.loaded(id) {
             return Some(model);
         }
+        let files = self.files.get_or_init(|| self.list());
+        let mut named = files.iter().filter(|(found, _)| *found == id);
         // Not under the lock: loading runs on all threads, each of which may come here for another file.
-        let model = match Model::embedded_with_id(id) {
-            Some(model) => model.ok()?,
-            None => {
-                let files = self.files.get_or_init(|| self.list());
-                let mut named = files.iter().filter(|(found, _)| *found == id);
-                named.find_map(|(_, path)| self.load(path, id))?
-            }
-        };
-        let model = Arc::new(model);
+        let model = Arc::new(named.find_map(|(_, path)| self.load(path, id))?);
         self.lock().push(model.clone());
         Some(model)
     }

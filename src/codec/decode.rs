@@ -12,14 +12,14 @@ use super::region::Region;
 use super::source::Source;
 use super::tile::{CodedTile, Reader, SymbolCoder, code_tile};
 use super::{DecodeOptions, Model, Progress, Steps, model_id};
-use crate::bitstream::{Container, Salvage, TilePayload, TileRect};
+use crate::bitstream::{Container, Header, Salvage, TilePayload, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
+use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::patches_to_pixels;
-use crate::kernels::pixels::PATCH;
-use crate::network::config::LATENT_STRIDE;
 use crate::network::{Grid, QualityModel};
+use crate::orientation::Orientation;
 use crate::picture::{Alpha, CHANNELS, Image};
 use crate::sync;
 
@@ -46,6 +46,30 @@ pub fn decode(
     let source = Source::intact(container);
     let (image, _) = Decoder::new(source, model, options.region)?.decode(options, progress)?;
     Ok(image)
+}
+
+/// As [`decode()`], straight into `samples`, of a file for which that is possible: see [`is_plain`].
+///
+/// # Errors
+/// As [`decode()`]; [`InvalidOption`](Error::InvalidOption) when `samples` has another length than those wanted.
+pub fn decode_into(
+    bytes: &[u8],
+    model: &Model,
+    options: &DecodeOptions,
+    progress: &dyn Progress,
+    samples: &mut [u8],
+) -> Result<()> {
+    let source = Source::intact(Container::parse(bytes, &options.limits)?);
+    let decoder = Decoder::new(source, model, options.region)?;
+    let steps = decoder.steps(progress);
+    let latent = decoder.decode_latents(&steps)?;
+    decoder.synthesize(&latent, &steps, samples)
+}
+
+/// Whether the samples that are computed are those of the upright picture: red, green and blue, nothing to turn.
+#[must_use]
+pub fn is_plain(header: &Header) -> bool {
+    !header.is_gray && header.alpha.is_none() && header.orientation == Orientation::NoTransforms
 }
 
 /// As [`decode()`], from a file that may be damaged behind its header: gives what is left of the
@@ -171,16 +195,22 @@ impl<'a> Decoder<'a> {
         options: &DecodeOptions,
         progress: &dyn Progress,
     ) -> Result<(Image, Vec<Damage>)> {
-        let steps = Steps::new(progress, self.tile_work() + 2 * self.needed.height);
+        let steps = self.steps(progress);
         self.check_anything_left()?;
         let latent = self.decode_latents(&steps)?;
         self.check_anything_left()?;
-        let rgb = self.synthesize(&latent, &steps)?;
+        let mut rgb = vec![0; self.pixels.pixels() * CHANNELS];
+        self.synthesize(&latent, &steps, &mut rgb)?;
         // The latent takes more than the picture: alpha comes when it is gone.
         drop(latent);
         let alpha = self.decode_alpha()?;
         let image = self.finish_image(rgb, alpha, options.strip)?;
         Ok((image, self.into_damage()))
+    }
+
+    /// Reports on all of the work.
+    fn steps<'p>(&self, progress: &'p dyn Progress) -> Steps<'p> {
+        Steps::new(progress, self.tile_work() + 2 * self.needed.height)
     }
 
     /// What was damaged.
@@ -386,10 +416,16 @@ impl<'a> Decoder<'a> {
         self.note(DamagedPart::Alpha(index), samples)
     }
 
-    /// The wanted pixels.
-    fn synthesize(&self, latent: &Grid, steps: &Steps) -> Result<Vec<u8>> {
+    /// The wanted pixels, into `rgb`.
+    fn synthesize(&self, latent: &Grid, steps: &Steps, rgb: &mut [u8]) -> Result<()> {
+        let wanted = self.pixels.pixels() * CHANNELS;
+        if rgb.len() != wanted {
+            let found = rgb.len();
+            return Err(Error::InvalidOption(format!(
+                "{found} bytes for {wanted} samples"
+            )));
+        }
         let input = self.needed.in_pixels();
-        let mut rgb = vec![0u8; self.pixels.width * self.pixels.height * CHANNELS];
         let mut band = Vec::new();
         self.quality.synthesis(latent, &mut |rows, patches| {
             let place = Area {
@@ -400,12 +436,10 @@ impl<'a> Decoder<'a> {
             band.resize(patches.len(), 0);
             patches_to_pixels(patches, place.height, place.width, &mut band);
             if let Some(wanted) = place.intersection(&self.pixels) {
-                self.pixels
-                    .copy_from(&mut rgb, &place, &band, &wanted, CHANNELS);
+                self.pixels.copy_from(rgb, &place, &band, &wanted, CHANNELS);
             }
             steps.advance(rows.len())
-        })?;
-        Ok(rgb)
+        })
     }
 
     /// Adds alpha and metadata, reduces gray pictures to gray, and turns the picture upright.

@@ -108,10 +108,10 @@ impl fmt::Display for Effort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Tune {
     /// Squared error of the red, green and blue samples.
-    #[default]
     Psnr,
     /// The error that SSIMULACRA2 sees, mixed with squared error: nearer to what people see. At effort 1 there is
     /// no search to tune.
+    #[default]
     Ssim,
 }
 

@@ -4,6 +4,7 @@
 //! analysis transform, quantization and entropy coding tile by tile, container;
 //! and back. Both sides run [`tile::code_tile`] for everything that decides a
 //! probability. [`encode_to_target()`] searches the quality for a file size or a PSNR.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
 
 mod alpha;
 mod area;
@@ -15,7 +16,6 @@ mod distortion;
 mod effort;
 mod encode;
 mod fill;
-mod hooks;
 mod model;
 mod rate_control;
 mod rate_gradient;
@@ -29,10 +29,11 @@ mod visual;
 
 pub use count::count_symbols;
 pub use damage::Damage;
-pub use decode::{decode, decode_damaged, decode_latents, quantized_latent, verify};
+pub use decode::{
+    decode, decode_damaged, decode_into, decode_latents, is_plain, quantized_latent, verify,
+};
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
-pub use hooks::register_image_hooks;
 pub use model::{Model, ModelSummary, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
@@ -63,9 +64,8 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        let quality = Quality::from_percent(60.0).expect("60 lies within 0 to 100");
         Self {
-            quality,
+            quality: Quality::default(),
             tile_size: 1024,
             effort: Effort::DEFAULT,
             tune: Tune::Psnr,
@@ -138,24 +138,6 @@ impl<'a> Steps<'a> {
             Ok(())
         } else {
             Err(Error::Cancelled)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::entropy::{self, ScaleTables};
-    use crate::network::scales;
-
-    #[test]
-    fn the_scales_of_training_are_those_of_the_tables() {
-        assert_eq!(scales::SCALE_LEVELS, entropy::SCALE_LEVELS);
-        for i in 0..scales::SCALE_LEVELS {
-            let trained = scales::SIGMA_MIN * (scales::LOG_STEP * i as f64).exp();
-            assert!(
-                (trained / ScaleTables::sigma(i) - 1.0).abs() < 1e-12,
-                "table {i}"
-            );
         }
     }
 }

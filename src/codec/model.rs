@@ -1,12 +1,13 @@
 //! A model ready to encode and decode: the network, the scale tables, and what they are called.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use super::effort::Tune;
 use crate::bitstream::ModelId;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
-use crate::network::embedded::{self, Embedded};
+use crate::network::embedded;
 use crate::network::integer::digest;
 use crate::network::ranges::Ranges;
 use crate::network::weights::read_file;
@@ -36,11 +37,12 @@ pub struct ModelSummary {
 }
 
 impl Model {
-    /// The model that the library carries for [`Tune::Psnr`].
+    /// The model that the library carries for [`Tune::Psnr`]. Here and below, the first who asks for a
+    /// model loads it; it is then kept.
     ///
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when the library was built with a broken model file.
-    pub fn embedded() -> Result<Self> {
+    pub fn embedded() -> Result<Arc<Self>> {
         Self::embedded_for(Tune::Psnr)
     }
 
@@ -48,10 +50,10 @@ impl Model {
     ///
     /// # Errors
     /// As [`embedded`](Self::embedded).
-    pub fn embedded_for(tune: Tune) -> Result<Self> {
+    pub fn embedded_for(tune: Tune) -> Result<Arc<Self>> {
         Self::carried(match tune {
-            Tune::Psnr => &embedded::BASE,
-            Tune::Ssim => &embedded::BASE_SSIM,
+            Tune::Psnr => embedded::BASE,
+            Tune::Ssim => embedded::BASE_SSIM,
         })
     }
 
@@ -59,21 +61,29 @@ impl Model {
     ///
     /// # Errors
     /// As [`embedded`](Self::embedded).
-    pub fn embedded_with_id(id: ModelId) -> Option<Result<Self>> {
-        let found = embedded::ALL.into_iter().find(|model| model.id == id.0);
-        found.map(Self::carried)
+    pub fn embedded_with_id(id: ModelId) -> Option<Result<Arc<Self>>> {
+        let place = embedded::ALL.iter().position(|model| model.id == id.0);
+        place.map(Self::carried)
     }
 
     /// The model that the library carries under a name, if it does.
     ///
     /// # Errors
     /// As [`embedded`](Self::embedded).
-    pub fn embedded_named(name: &str) -> Option<Result<Self>> {
-        embedded::named(name).map(Self::carried)
+    pub fn embedded_named(name: &str) -> Option<Result<Arc<Self>>> {
+        let place = embedded::ALL.iter().position(|model| model.name == name);
+        place.map(Self::carried)
     }
 
-    fn carried(model: &Embedded) -> Result<Self> {
-        Self::from_bytes(model.bytes)
+    fn carried(place: usize) -> Result<Arc<Self>> {
+        static LOADED: [OnceLock<Arc<Model>>; embedded::ALL.len()] =
+            [const { OnceLock::new() }; embedded::ALL.len()];
+        if let Some(model) = LOADED[place].get() {
+            return Ok(model.clone());
+        }
+        // Not inside `get_or_init`: loading runs on all threads, each of which may come here for another file.
+        let model = Arc::new(Self::from_bytes(embedded::ALL[place].bytes)?);
+        Ok(LOADED[place].get_or_init(|| model).clone())
     }
 
     /// Reads a model file.
@@ -192,6 +202,21 @@ pub fn model_id(model: &Model) -> ModelId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_carried_model_is_loaded_once_however_it_is_asked_for() {
+        for tune in [Tune::Psnr, Tune::Ssim] {
+            let model = Model::embedded_for(tune).unwrap();
+            for same in [
+                Model::embedded_with_id(model_id(&model)),
+                Model::embedded_named(model.name()),
+            ] {
+                assert!(Arc::ptr_eq(&model, &same.unwrap().unwrap()));
+            }
+        }
+        assert!(Model::embedded_with_id(ModelId([0; 8])).is_none());
+        assert!(Model::embedded_named("none").is_none());
+    }
 
     #[test]
     fn the_shipped_tables_are_fitted_and_near_those_of_the_formula() {

@@ -16,11 +16,10 @@ use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
 use super::{Effort, EncodeOptions, Model, Progress, Steps};
 use crate::bitstream::Quality;
 use crate::error::{Error, Result};
+use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::patches_to_pixels;
-use crate::kernels::pixels::PATCH;
 use crate::math;
 use crate::metrics::{RgbView, psnr_from_error, squared_error};
-use crate::network::config::LATENT_STRIDE;
 use crate::network::{Grid, QualityModel};
 use crate::picture::{CHANNELS, Image};
 
@@ -106,16 +105,6 @@ pub struct Encoded {
 /// The file can differ by a few bytes from that of [`encode`](super::encode()) at the same
 /// quality, because its latent may come from the analysis at a quality nearby. Progress is
 /// counted in all the probes that there may be.
-///
-/// ```no_run
-/// # use aec::{EncodeOptions, Goal, Image, Model, NoProgress};
-/// # fn save(image: &Image, model: &Model) -> aec::Result<()> {
-/// let goal = Goal::Bytes(100_000).into();
-/// let encoded = aec::encode_to_target(image, model, &goal, &EncodeOptions::default(), &NoProgress)?;
-/// assert!(encoded.file.len() <= 100_000);
-/// # Ok(())
-/// # }
-/// ```
 ///
 /// # Errors
 /// [`TargetOutOfReach`](Error::TargetOutOfReach) when no quality meets the goal,

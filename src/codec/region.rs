@@ -5,6 +5,7 @@ use std::fmt;
 use super::area::Area;
 use crate::bitstream::Header;
 use crate::error::{Error, Result};
+use crate::orientation::{Orientation, inverse, swaps_sides};
 
 /// A rectangle of the upright picture, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Region {
     /// [`Error::InvalidOption`] when it is empty or does not lie within the picture.
     pub(super) fn stored(&self, header: &Header) -> Result<Area> {
         let (mut width, mut height) = (header.width, header.height);
-        if is_turned_on_its_side(header.orientation) {
+        if swaps_sides(header.orientation) {
             std::mem::swap(&mut width, &mut height);
         }
         let fits = |start: u32, size: u32, whole: u32| {
@@ -51,18 +52,12 @@ impl Region {
     pub(super) fn showing(area: &Area, header: &Header) -> Option<Self> {
         let (width, height) = (header.width as usize, header.height as usize);
         let area = area.intersection(&Area::whole(width, height))?;
-        let upright = if is_turned_on_its_side(header.orientation) {
+        let upright = if swaps_sides(header.orientation) {
             (height, width)
         } else {
             (width, height)
         };
-        // All are their own inverse but the two quarter turns.
-        let inverse = match header.orientation {
-            6 => 8,
-            8 => 6,
-            other => other,
-        };
-        let area = source(inverse, &area, upright);
+        let area = source(inverse(header.orientation), &area, upright);
         // Not more than the header's sizes, which have 32 bits.
         Some(Self {
             x: area.x as u32,
@@ -86,28 +81,23 @@ impl fmt::Display for Region {
     }
 }
 
-/// Whether an orientation makes columns of rows.
-fn is_turned_on_its_side(orientation: u8) -> bool {
-    orientation >= 5
-}
-
 /// The area of a stored picture of `width` x `height` that becomes `area` when an orientation is
 /// applied (codec-spec.md, Crop, gray, orientation).
-fn source(orientation: u8, area: &Area, (width, height): (usize, usize)) -> Area {
+fn source(orientation: Orientation, area: &Area, (width, height): (usize, usize)) -> Area {
     let mirrored = |start: usize, size: usize, whole: usize| whole - start - size;
     let Area { x, y, .. } = *area;
     let (w, h) = (area.width, area.height);
     let (x, y) = match orientation {
-        2 => (mirrored(x, w, width), y),
-        3 => (mirrored(x, w, width), mirrored(y, h, height)),
-        4 => (x, mirrored(y, h, height)),
-        5 => (y, x),
-        6 => (y, mirrored(x, w, height)),
-        7 => (mirrored(y, h, width), mirrored(x, w, height)),
-        8 => (mirrored(y, h, width), x),
-        _ => (x, y),
+        Orientation::NoTransforms => (x, y),
+        Orientation::FlipHorizontal => (mirrored(x, w, width), y),
+        Orientation::Rotate180 => (mirrored(x, w, width), mirrored(y, h, height)),
+        Orientation::FlipVertical => (x, mirrored(y, h, height)),
+        Orientation::Rotate90FlipH => (y, x),
+        Orientation::Rotate90 => (y, mirrored(x, w, height)),
+        Orientation::Rotate270FlipH => (mirrored(y, h, width), mirrored(x, w, height)),
+        Orientation::Rotate270 => (mirrored(y, h, width), x),
     };
-    let (width, height) = if is_turned_on_its_side(orientation) {
+    let (width, height) = if swaps_sides(orientation) {
         (h, w)
     } else {
         (w, h)
@@ -126,6 +116,7 @@ mod tests {
     use crate::bitstream::{ModelId, Quality};
 
     fn header(orientation: u8) -> Header {
+        let orientation = Orientation::from_exif(orientation).unwrap();
         let quality = Quality::from_raw(0).unwrap();
         Header::new(50, 20, false, orientation, quality, 64, ModelId([0; 8])).unwrap()
     }

@@ -1,7 +1,5 @@
 //! What a decoder has of a file: all of its parts, or those that are intact.
 
-use std::borrow::Cow;
-
 use super::damage::{DamageList, DamagedPart};
 use crate::bitstream::{self, AlphaPayload, Container, Header, Salvage, TilePayload};
 use crate::picture::Metadata;
@@ -44,13 +42,6 @@ impl<'a> Source<'a> {
 
     /// The metadata and the header's orientation.
     pub(super) fn metadata(&self) -> Metadata {
-        let own = |block: &Option<Cow<[u8]>>| block.as_deref().map(<[u8]>::to_vec);
-        Metadata {
-            icc: own(&self.metadata.icc),
-            exif: own(&self.metadata.exif),
-            xmp: own(&self.metadata.xmp),
-            resolution: self.metadata.resolution,
-            orientation: self.header.orientation,
-        }
+        Metadata::of_file(&self.metadata, self.header.orientation)
     }
 }

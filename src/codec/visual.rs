@@ -7,11 +7,10 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::encode::PictureEncoder;
-use crate::kernels::pixels::PATCH;
+use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::visual::BandedComparison;
 use crate::network::Grid;
-use crate::network::config::LATENT_STRIDE;
 use crate::network::worth::{VISUAL_SHARE, squared_error_of_visual};
 use crate::picture::CHANNELS;
 

@@ -121,7 +121,6 @@ impl Sums {
             } else {
                 0.0
             };
-            #[allow(clippy::cast_possible_truncation)]
             [(weight[0] / positions) as f32, of_cubes as f32]
         })
     }
@@ -192,10 +191,7 @@ impl Comparison {
         let mut sums = Sums::default();
         for (halvings, comparison) in self.scales.iter().enumerate() {
             let rows = rows.start >> halvings..rows.end.div_ceil(1 << halvings);
-            #[allow(clippy::cast_precision_loss)]
-            {
-                sums.positions[comparison.scale] = (rows.len() * comparison.width) as f64;
-            }
+            sums.positions[comparison.scale] = (rows.len() * comparison.width) as f64;
             for plane in &comparison.planes {
                 let pair = plane.pair(comparison.width);
                 sums.maps[comparison.scale][plane.plane] = map_sums(&pair, rows.clone());

@@ -10,26 +10,29 @@ pub(crate) struct Embedded {
     pub bytes: &'static [u8],
 }
 
-/// Trained for squared error.
-pub(crate) static BASE: Embedded = Embedded {
-    name: "base",
-    id: 0xed88_560c_3f9a_2499_u64.to_be_bytes(),
-    bytes: include_bytes!("../../weights/base.safetensors"),
-};
-
-/// Trained on from it for what people see.
-pub(crate) static BASE_SSIM: Embedded = Embedded {
-    name: "base-ssim",
-    id: 0xff81_44a8_2be1_2531_u64.to_be_bytes(),
-    bytes: include_bytes!("../../weights/base-ssim.safetensors"),
-};
-
 /// All of them.
-pub(crate) static ALL: [&Embedded; 2] = [&BASE, &BASE_SSIM];
+pub(crate) static ALL: [Embedded; 2] = [
+    Embedded {
+        name: "base",
+        id: 0xed88_560c_3f9a_2499_u64.to_be_bytes(),
+        bytes: include_bytes!("../../weights/base.safetensors"),
+    },
+    Embedded {
+        name: "base-ssim",
+        id: 0xff81_44a8_2be1_2531_u64.to_be_bytes(),
+        bytes: include_bytes!("../../weights/base-ssim.safetensors"),
+    },
+];
+
+/// The place of that trained for squared error.
+pub(crate) const BASE: usize = 0;
+
+/// The place of that trained on from it for what people see.
+pub(crate) const BASE_SSIM: usize = 1;
 
 /// The one of this name.
 pub(crate) fn named(name: &str) -> Option<&'static Embedded> {
-    ALL.into_iter().find(|model| model.name == name)
+    ALL.iter().find(|model| model.name == name)
 }
 
 #[cfg(test)]
@@ -39,7 +42,7 @@ mod tests {
 
     #[test]
     fn names_and_ids_are_those_of_the_files() {
-        for model in ALL {
+        for model in &ALL {
             let digest = digest(model.bytes).expect("a model file");
             assert_eq!(digest[..8], model.id, "{}", model.name);
             let weights = IntegerWeights::from_bytes(model.bytes).expect("it is valid");

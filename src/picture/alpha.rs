@@ -1,8 +1,8 @@
 //! The alpha channel: how opaque each pixel is.
 
-use super::transform;
 use crate::depth::Depth;
 use crate::error::{Error, Result};
+use crate::orientation::Orientation;
 
 /// Opacity per pixel in raster order: 0 is transparent, the depth's largest sample opaque.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,12 +81,17 @@ impl Alpha {
     ///
     /// # Errors
     /// [`Error::Image`] when the number of samples is another.
-    pub(super) fn into_upright(self, width: u32, height: u32, orientation: u8) -> Result<Self> {
+    pub(super) fn into_upright(
+        self,
+        width: u32,
+        height: u32,
+        orientation: Orientation,
+    ) -> Result<Self> {
         self.check_size(width, height)?;
         let buffer = ::image::ImageBuffer::from_raw(width, height, self.samples)
             .ok_or_else(|| Error::Image("the alpha samples do not fit the size".into()))?;
         let mut picture = ::image::DynamicImage::ImageLuma16(buffer);
-        picture.apply_orientation(transform(orientation)?);
+        picture.apply_orientation(orientation);
         Ok(Self {
             depth: self.depth,
             samples: picture.into_luma16().into_raw(),

@@ -4,10 +4,11 @@
 //! from Exif, or else from XMP, and reset in both once the samples have been rotated, so
 //! that no viewer rotates them a second time.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use ::image::metadata::Orientation;
-
+use crate::bitstream;
+use crate::orientation::{Orientation, swaps_sides};
 use crate::resolution::Resolution;
 
 /// What a picture carries besides its samples.
@@ -22,8 +23,8 @@ pub struct Metadata {
     pub xmp: Option<Vec<u8>>,
     /// How large the pixels are meant to be shown or printed.
     pub resolution: Option<Resolution>,
-    /// How to turn the samples for display: 1..=8 in Exif numbering, 1 as stored.
-    pub orientation: u8,
+    /// How to turn the samples for display.
+    pub orientation: Orientation,
 }
 
 impl Default for Metadata {
@@ -33,17 +34,29 @@ impl Default for Metadata {
             exif: None,
             xmp: None,
             resolution: None,
-            orientation: 1,
+            orientation: Orientation::NoTransforms,
         }
     }
 }
 
 impl Metadata {
+    /// What a file holds.
+    pub(crate) fn of_file(blocks: &bitstream::Metadata, orientation: Orientation) -> Self {
+        let own = |block: &Option<Cow<[u8]>>| block.as_deref().map(<[u8]>::to_vec);
+        Self {
+            icc: own(&blocks.icc),
+            exif: own(&blocks.exif),
+            xmp: own(&blocks.xmp),
+            resolution: blocks.resolution,
+            orientation,
+        }
+    }
+
     /// Finds the orientation in Exif, or in XMP if Exif has none.
-    pub(super) fn read_orientation(&mut self) {
+    pub(crate) fn read_orientation(&mut self) {
         let exif = self.exif.as_deref().and_then(Orientation::from_exif_chunk);
         let xmp = || xmp_orientations(self.xmp.as_deref()?).find_map(|(_, value)| value);
-        self.orientation = exif.map(Orientation::to_exif).or_else(xmp).unwrap_or(1);
+        self.orientation = exif.or_else(xmp).unwrap_or(Orientation::NoTransforms);
     }
 
     /// Drops Exif and XMP. The ICC profile, the resolution and the orientation stay: they decide how the
@@ -53,15 +66,15 @@ impl Metadata {
         self.xmp = None;
     }
 
-    /// What holds after the samples were turned upright: sets the orientation to 1 here, in the Exif block and in the
+    /// What holds after the samples were turned upright: resets the orientation here, in the Exif block and in the
     /// XMP packet, and exchanges the sides of the resolution if those of the picture were.
     pub fn reset_orientation(&mut self) {
-        if self.orientation >= 5
+        if swaps_sides(self.orientation)
             && let Some(resolution) = &mut self.resolution
         {
             std::mem::swap(&mut resolution.x, &mut resolution.y);
         }
-        self.orientation = 1;
+        self.orientation = Orientation::NoTransforms;
         if let Some(exif) = &mut self.exif {
             // The value read is of no use here: `orientation` decided.
             let _ = Orientation::remove_from_exif_chunk(exif);
@@ -84,7 +97,7 @@ fn reset_xmp_orientation(xmp: &mut [u8]) {
 }
 
 /// Where the values of `tiff:Orientation` stand in a packet, and those that are valid.
-fn xmp_orientations(xmp: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<u8>)> {
+fn xmp_orientations(xmp: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<Orientation>)> {
     const KEY: &[u8] = b"tiff:Orientation";
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -95,7 +108,7 @@ fn xmp_orientations(xmp: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<u8
         let is_alone = |byte: &u8| !byte.is_ascii_digit();
         let value = match xmp.get(start..) {
             Some([digit @ b'1'..=b'8', next, ..]) if start > from && is_alone(next) => {
-                Some(digit - b'0')
+                Orientation::from_exif(digit - b'0')
             }
             _ => None,
         };
@@ -149,10 +162,10 @@ pub(super) mod tests {
         for big_endian in [false, true] {
             for orientation in 1..=8 {
                 let mut metadata = with_exif(exif_with_orientation(big_endian, orientation));
-                assert_eq!(metadata.orientation, orientation);
+                assert_eq!(metadata.orientation.to_exif(), orientation);
                 metadata.resolution = Resolution::per_meter(2, 3);
                 metadata.reset_orientation();
-                assert_eq!(metadata.orientation, 1);
+                assert_eq!(metadata.orientation, Orientation::NoTransforms);
                 let (x, y) = if orientation < 5 { (2, 3) } else { (3, 2) };
                 assert_eq!(metadata.resolution, Resolution::per_meter(x, y));
                 let expected = exif_with_orientation(big_endian, 1);
@@ -168,7 +181,7 @@ pub(super) mod tests {
             exif_with_orientation(true, 9),
             vec![1, 2],
         ] {
-            assert_eq!(with_exif(block).orientation, 1);
+            assert_eq!(with_exif(block).orientation, Orientation::NoTransforms);
         }
     }
 
@@ -190,10 +203,14 @@ pub(super) mod tests {
                 ..Metadata::default()
             };
             metadata.read_orientation();
-            assert_eq!(metadata.orientation, orientation, "{packet}");
+            assert_eq!(metadata.orientation.to_exif(), orientation, "{packet}");
             metadata.exif = Some(exif_with_orientation(true, 2));
             metadata.read_orientation();
-            assert_eq!(metadata.orientation, 2, "{packet}");
+            assert_eq!(
+                metadata.orientation,
+                Orientation::FlipHorizontal,
+                "{packet}"
+            );
         }
     }
 
@@ -217,12 +234,12 @@ pub(super) mod tests {
             exif: Some(vec![2]),
             xmp: Some(vec![3]),
             resolution: Resolution::per_inch(300, 300),
-            orientation: 6,
+            orientation: Orientation::Rotate90,
         };
         metadata.strip();
         assert_eq!(metadata.icc, Some(vec![1]));
         assert_eq!((metadata.exif, metadata.xmp), (None, None));
-        assert_eq!(metadata.orientation, 6);
+        assert_eq!(metadata.orientation, Orientation::Rotate90);
         assert!(metadata.resolution.is_some());
     }
 }

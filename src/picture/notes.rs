@@ -26,7 +26,7 @@ impl fmt::Display for Warning {
 
 /// The warnings of one picture so far.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     not_kept: Vec<String>,
     damaged: Vec<String>,
     is_rounded: bool,

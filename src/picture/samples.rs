@@ -1,15 +1,17 @@
-//! Samples as decoders give them, and how they become a picture of 8-bit RGB and alpha.
+//! Samples as other formats have them, and how they become a picture of 8-bit RGB and alpha, and back.
+
+use std::borrow::Cow;
 
 use ::image::{ColorType, ImageDecoder, ImageResult};
 
-use super::color::ToneCurve;
 use super::notes::Notes;
-use super::{Alpha, Image};
+use super::tone::ToneCurve;
+use super::{Alpha, CHANNELS, Image, mean};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 
 /// A decoded picture of any kind of samples.
-pub(super) struct Samples {
+pub(crate) struct Samples {
     pub width: u32,
     pub height: u32,
     /// Native-endian where samples have 16 bits.
@@ -37,7 +39,7 @@ impl Samples {
     ///
     /// # Errors
     /// [`Error::Unsupported`] for samples that are not integers.
-    pub(super) fn into_image(self, curve: Option<ToneCurve>, notes: &mut Notes) -> Result<Image> {
+    pub(crate) fn into_image(self, curve: Option<ToneCurve>, notes: &mut Notes) -> Result<Image> {
         let (colors, alpha) = match self.color {
             ColorType::L8 | ColorType::Rgb8 => (self.data, None),
             ColorType::La8 => split_alpha::<2>(&self.data),
@@ -118,6 +120,61 @@ fn split_alpha<const N: usize>(samples: &[u8]) -> (Vec<u8>, Option<Alpha>) {
 /// `round(v * 255 / 65535)`.
 fn round_to_8_bits(v: u16) -> u8 {
     u8::try_from((u32::from(v) * 255 + 32767) / 65535).expect("at most 255")
+}
+
+/// The kind of samples that show all of a picture that is gray or of color, with alpha of a depth or without.
+pub(crate) fn color_type(is_gray: bool, alpha: Option<Depth>) -> ColorType {
+    match (is_gray, alpha) {
+        (false, None) => ColorType::Rgb8,
+        (true, None) => ColorType::L8,
+        (false, Some(Depth::Eight)) => ColorType::Rgba8,
+        (true, Some(Depth::Eight)) => ColorType::La8,
+        (false, Some(Depth::Sixteen)) => ColorType::Rgba16,
+        (true, Some(Depth::Sixteen)) => ColorType::La16,
+    }
+}
+
+/// The samples of a picture, of the kind of [`color_type`], native-endian where they have 16 bits.
+pub(crate) fn samples(image: &Image) -> Cow<'_, [u8]> {
+    let alpha = image.alpha.as_ref();
+    let alpha = alpha.map(|alpha| (alpha.depth(), alpha.samples()));
+    join(&image.rgb, alpha, image.is_gray, u16::to_ne_bytes)
+}
+
+/// Gray or RGB samples, each pixel's alpha behind its colors. With an alpha of 16 bits colors have 16 bits too,
+/// times 257.
+#[allow(clippy::cast_possible_truncation)] // 8 bits
+pub(super) fn join<'a>(
+    rgb: &'a [u8],
+    alpha: Option<(Depth, &[u16])>,
+    is_gray: bool,
+    wide: fn(u16) -> [u8; 2],
+) -> Cow<'a, [u8]> {
+    let colors = if is_gray {
+        let (pixels, _) = rgb.as_chunks::<CHANNELS>();
+        Cow::Owned(pixels.iter().map(|&pixel| mean(pixel)).collect())
+    } else {
+        Cow::Borrowed(rgb)
+    };
+    let Some((depth, alpha)) = alpha else {
+        return colors;
+    };
+    let per_pixel = if is_gray { 1 } else { CHANNELS };
+    let pixels = colors.chunks_exact(per_pixel).zip(alpha);
+    let mut out = Vec::with_capacity(alpha.len() * (per_pixel + 1) * depth.bits() as usize / 8);
+    match depth {
+        Depth::Eight => pixels.for_each(|(color, &sample)| {
+            out.extend(color);
+            // An alpha channel of 8 bits has no larger samples.
+            out.push(sample as u8);
+        }),
+        Depth::Sixteen => pixels.for_each(|(color, &sample)| {
+            // Both bytes of v * 257 are v.
+            out.extend(color.iter().flat_map(|&v| [v, v]));
+            out.extend(wide(sample));
+        }),
+    }
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The library against the reference decoder, which was written from codec-spec.md alone:
 //! the same upright pixels for every golden file, the same error class for every broken one.
 
-use aec::Depth;
+use aec::unstable::Depth;
 use rayon::prelude::*;
 
 use crate::common::layout::Layout;
@@ -195,20 +195,20 @@ fn vectors_reach_every_kind_of_symbol() {
 fn both_decoders_agree_on_the_shipped_model() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/weights/base.safetensors");
     let weights = std::fs::read(path).unwrap();
-    let model = aec::Model::from_bytes(&weights).unwrap();
+    let model = aec::unstable::Model::from_bytes(&weights).unwrap();
     let picture = pictures::scene(150, 100);
-    let file = aec::encode(
+    let file = aec::unstable::encode(
         &picture,
         &model,
-        &aec::EncodeOptions::default(),
-        &aec::NoProgress,
+        &aec::unstable::EncodeOptions::default(),
+        &aec::unstable::NoProgress,
     )
     .unwrap();
-    let found = aec::decode(
+    let found = aec::unstable::decode(
         &file,
         &model,
-        &aec::DecodeOptions::default(),
-        &aec::NoProgress,
+        &aec::unstable::DecodeOptions::default(),
+        &aec::unstable::NoProgress,
     )
     .unwrap();
     assert!(found.rgb == decoder::decode(&file, &weights).unwrap().rgb);

@@ -82,7 +82,7 @@ fn specification_names_every_vector() {
             vector.name
         );
     }
-    assert!(text.contains(&aec::model_id(common::tiny::model()).to_string()));
+    assert!(text.contains(&aec::unstable::model_id(common::tiny::model()).to_string()));
 }
 
 /// The bytes of the worked example are those of its vector.

@@ -1,7 +1,7 @@
 //! Damage: every truncation and every changed byte of a small file ends in an error,
 //! and so does damage behind right checksums. Nothing panics.
 
-use aec::{DecodeOptions, Error, Limits, NoProgress, Result};
+use aec::unstable::{DecodeOptions, Error, Limits, NoProgress, Result};
 use rayon::prelude::*;
 
 use crate::common::layout::Layout;
@@ -17,7 +17,7 @@ fn small_file() -> Vec<u8> {
 }
 
 /// Decodes with limits that keep damaged sizes cheap.
-fn decode(file: &[u8]) -> Result<aec::Image> {
+fn decode(file: &[u8]) -> Result<aec::unstable::Image> {
     let limits = Limits {
         max_pixels: 1 << 14,
         ..Limits::default()
@@ -26,7 +26,7 @@ fn decode(file: &[u8]) -> Result<aec::Image> {
         limits,
         ..DecodeOptions::default()
     };
-    aec::decode(file, tiny::model(), &options, &NoProgress)
+    aec::unstable::decode(file, tiny::model(), &options, &NoProgress)
 }
 
 /// Changes of a byte: every single bit, all bits, one less.

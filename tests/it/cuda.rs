@@ -1,17 +1,17 @@
 //! What a GPU must give: training steps close to the CPU's. Where there is no GPU, or no
 //! support for it, the test says so and passes.
 
-use aec::Error;
-use aec::network::ModelConfig;
-use aec::train::ComputeDevice;
-use aec::train::data::Pictures;
-use aec::train::{Event, Run, RunOptions, TrainConfig};
+use aec::unstable::Error;
+use aec::unstable::network::ModelConfig;
+use aec::unstable::train::ComputeDevice;
+use aec::unstable::train::data::Pictures;
+use aec::unstable::train::{Event, Run, RunOptions, TrainConfig};
 
 use crate::common::pictures;
 use crate::common::settings::usual_path;
 
 /// Losses of a few training steps.
-fn losses(device: ComputeDevice) -> aec::Result<Vec<f64>> {
+fn losses(device: ComputeDevice) -> aec::unstable::Result<Vec<f64>> {
     let folder = tempfile::tempdir()?;
     let config = TrainConfig {
         steps: 8,

@@ -1,6 +1,8 @@
 //! What is left of damaged files: everything but the parts that are hit, and a list of those.
 
-use aec::{Damage, DecodeOptions, Depth, Error, Image, Limits, NoProgress, Region, Result};
+use aec::unstable::{
+    Damage, DecodeOptions, Depth, Error, Image, Limits, NoProgress, Region, Result,
+};
 use rayon::prelude::*;
 
 use crate::common::layout::Layout;
@@ -24,12 +26,12 @@ fn decode_damaged(file: &[u8]) -> Result<(Image, Vec<Damage>)> {
         limits,
         ..DecodeOptions::default()
     };
-    aec::decode_damaged(file, tiny::model(), &options, &NoProgress)
+    aec::unstable::decode_damaged(file, tiny::model(), &options, &NoProgress)
 }
 
 /// Byte offset and length of the payload of each section `tag`.
 fn payloads(file: &[u8], tag: &[u8; 4]) -> Vec<(usize, usize)> {
-    let sections = aec::bitstream::Container::sections(file).unwrap();
+    let sections = aec::unstable::bitstream::Container::sections(file).unwrap();
     let found = sections.map(|section| section.unwrap());
     found
         .filter(|section| &section.tag == tag)
@@ -291,7 +293,7 @@ fn regions_see_their_own_damage_only() {
             region,
             ..DecodeOptions::default()
         };
-        aec::decode_damaged(&damaged, tiny::model(), &options, &NoProgress)
+        aec::unstable::decode_damaged(&damaged, tiny::model(), &options, &NoProgress)
     };
     assert!(decode(165, 98).unwrap().1.is_empty());
     assert_eq!(places(&decode(60, 20).unwrap().1), ["tile 0,0"]);

@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aec::metrics::visual::Comparison;
-use aec::metrics::{RgbView, squared_error};
-use aec::{
+use aec::unstable::metrics::visual::Comparison;
+use aec::unstable::metrics::{RgbView, squared_error};
+use aec::unstable::{
     DecodeOptions, Depth, Effort, EncodeOptions, Error, Image, Model, NoProgress, Progress,
     Quality, Round, Tune, encode,
 };
@@ -104,7 +104,8 @@ fn search_makes_a_picture_cost_less() {
     let of = |level| {
         let options = options(level, Tune::Psnr, 60.0);
         let file = encode(&image, &model, &options, &NoProgress).unwrap();
-        let back = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
+        let back =
+            aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
         cost_of(&image, &file, &back, 60.0)
     };
     let costs = [of(1), of(Effort::DEFAULT.level()), of(9)];
@@ -159,7 +160,8 @@ fn tuning_for_the_eye_makes_what_its_model_was_trained_for_small() {
     let best = rounds.iter().rfind(|round| round.2).unwrap();
     assert!(best.1 < 0.99 * rounds[0].1, "{rounds:?}");
 
-    let back = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
+    let back =
+        aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
     let error = squared_error(&view(&image), &view(&back)).unwrap() as f64;
     let samples = |image: &Image| -> Vec<f32> {
         let bytes = image.rgb.iter();
@@ -244,7 +246,12 @@ fn the_quality_dial_rises_between_the_rows_of_its_tables() {
                 ..EncodeOptions::default()
             };
             let found = encode(&image, &model, &options, &NoProgress).unwrap();
-            let back = aec::decode(&found, &model, &aec::DecodeOptions::default(), &NoProgress);
+            let back = aec::unstable::decode(
+                &found,
+                &model,
+                &aec::unstable::DecodeOptions::default(),
+                &NoProgress,
+            );
             let now = squared_error(&view(&image), &view(&back.unwrap())).unwrap();
             assert!(
                 found.len() + found.len() / 50 + 8 >= bytes,

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aec::bitstream::Container;
-use aec::entropy::decode_plane;
-use aec::{DecodeOptions, Error, Limits, Model, NoProgress};
+use aec::unstable::bitstream::Container;
+use aec::unstable::entropy::decode_plane;
+use aec::unstable::{DecodeOptions, Error, Limits, Model, NoProgress};
 use safetensors::tensor::Dtype;
 
 use crate::common::checks;
@@ -25,7 +25,7 @@ const TRIES: u32 = 20;
 const MEMORY: usize = 128 << 20;
 
 /// Checks that `work` fails soon, with less than `memory` bytes and one line of text; the error.
-fn refused<T: Send>(memory: usize, work: impl Fn() -> aec::Result<T> + Sync) -> Error {
+fn refused<T: Send>(memory: usize, work: impl Fn() -> aec::unstable::Result<T> + Sync) -> Error {
     let attempt = || {
         let timed = || {
             let start = Instant::now();
@@ -108,7 +108,7 @@ fn the_checks_hold_for_valid_input() {
         let bytes: Vec<u8> = (0..2000_u32).map(|i| (i * i / 7) as u8).collect();
         checks::entropy(&[&[kind], &bytes[..]].concat());
     }
-    let words = aec::entropy::ScaleTables::gaussian().to_words();
+    let words = aec::unstable::entropy::ScaleTables::gaussian().to_words();
     let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     checks::entropy(&[&[0], &words[..]].concat());
     for (_, input) in alpha_seeds() {
@@ -292,13 +292,13 @@ fn models_of_extreme_values_code_the_same_everywhere() {
         });
         let model = Model::from_bytes(&bytes).unwrap();
         let code = || {
-            let options = aec::EncodeOptions {
-                effort: aec::Effort::FASTEST,
-                ..aec::EncodeOptions::default()
+            let options = aec::unstable::EncodeOptions {
+                effort: aec::unstable::Effort::FASTEST,
+                ..aec::unstable::EncodeOptions::default()
             };
             let picture = pictures::scene(70, 20);
-            let file = aec::encode(&picture, &model, &options, &NoProgress).unwrap();
-            let back = aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress);
+            let file = aec::unstable::encode(&picture, &model, &options, &NoProgress).unwrap();
+            let back = aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress);
             (file, back.unwrap().rgb)
         };
         let expected = code();
@@ -457,8 +457,8 @@ fn truncated_model_files_are_refused() {
 }
 
 /// Decodes with the default limits.
-fn decode(file: &[u8]) -> aec::Result<aec::Image> {
-    aec::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
+fn decode(file: &[u8]) -> aec::unstable::Result<aec::unstable::Image> {
+    aec::unstable::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
 }
 
 /// A small file with a change behind right checksums.
@@ -505,7 +505,7 @@ fn thin_pictures_over_the_limit_are_refused_at_once() {
     for (width, height) in [(1, 16_385), (16_385, 1), (1, 65_535)] {
         let file = bomb(|layout| layout.set_size(width, height));
         let error = refused(64 << 10, || {
-            aec::decode(&file, tiny::model(), &options, &NoProgress)
+            aec::unstable::decode(&file, tiny::model(), &options, &NoProgress)
         });
         assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
         assert!(error.to_string().contains("sides below 64 count as 64"));
@@ -573,14 +573,14 @@ fn memory_is_in_proportion_to_pixels() {
 fn writing_a_png_takes_no_second_copy() {
     let side = 1500;
     let alpha = (0..side * side).map(|i| (i % 65_521) as u16).collect();
-    let alpha = aec::Alpha::new(aec::Depth::Sixteen, alpha).unwrap();
+    let alpha = aec::unstable::Alpha::new(aec::unstable::Depth::Sixteen, alpha).unwrap();
     let picture = pictures::flat(side, side, [9, 99, 199])
         .with_alpha(alpha)
         .unwrap();
     let write = || {
-        aec::picture::io::write(
+        aec::unstable::picture::io::write(
             &picture,
-            aec::picture::io::OutputFormat::Png,
+            aec::unstable::picture::io::OutputFormat::Png,
             std::io::sink(),
         )
     };

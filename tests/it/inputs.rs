@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use aec::picture::io::{self, OutputFormat, Warning};
-use aec::{Error, Image, Limits, Resolution};
+use aec::Orientation;
+use aec::unstable::picture::io::{self, OutputFormat, Warning};
+use aec::unstable::{Error, Image, Limits, Resolution};
 
 use crate::common::psnr::psnr;
 
@@ -313,18 +314,18 @@ fn metadata_is_found_wherever_it_is() {
     let exif = plain("exif_after.png").metadata;
     assert_eq!(
         (exif.orientation, exif.exif.map(|exif| exif.len())),
-        (6, Some(26))
+        (Orientation::Rotate90, Some(26))
     );
     assert!(plain("xmp_after.png").metadata.xmp.is_some());
     let raw = plain("exif_rawprofile.png");
     assert_eq!(
         (raw.metadata.orientation, raw.width, raw.height),
-        (6, 64, 48)
+        (Orientation::Rotate90, 64, 48)
     );
     let upright = round_trip(&raw);
     assert_eq!(
         (upright.metadata.orientation, upright.width, upright.height),
-        (1, 48, 64)
+        (Orientation::NoTransforms, 48, 64)
     );
     // The same as plain text, late, and of XMP by the name of its segment in JPEG.
     let text = b"Raw profile type APP1\0\nAPP1\n      31\n687474703a2f2f6e732e61646f62652e636f6d2f7861702f312e302f\n003c783e\n";
@@ -348,12 +349,12 @@ fn orientation_in_xmp_alone_turns_once() {
     let image = plain("xmp_orient.jpg");
     assert_eq!(
         (image.metadata.orientation, image.width, image.height),
-        (6, 200, 120)
+        (Orientation::Rotate90, 200, 120)
     );
     let upright = round_trip(&image);
     assert_eq!(
         (upright.width, upright.height, upright.metadata.orientation),
-        (120, 200, 1)
+        (120, 200, Orientation::NoTransforms)
     );
     let packet = String::from_utf8(upright.metadata.xmp.clone().unwrap()).unwrap();
     assert!(packet.contains("tiff:Orientation=\"1\""));
@@ -457,7 +458,7 @@ fn resolutions_are_kept() {
     bytes[13] = 0;
     let mut image = read(&bytes).0;
     assert_eq!(image.metadata.resolution, Resolution::ratio(72, 144));
-    image.metadata.orientation = 6;
+    image.metadata.orientation = Orientation::Rotate90;
     assert_eq!(
         round_trip(&image).metadata.resolution,
         Resolution::ratio(144, 72)
@@ -585,7 +586,7 @@ fn other_formats_give_their_samples() {
     let turned = plain("turned.tif");
     assert_eq!(
         (turned.metadata.orientation, turned.rgb == source.rgb),
-        (6, true)
+        (Orientation::Rotate90, true)
     );
 }
 

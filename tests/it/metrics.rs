@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aec::metrics::{
+use aec::unstable::metrics::{
     RatePoint, RgbView, bd_rate, ms_ssim, ms_ssim_db, psnr, psnr_from_error, squared_error,
     ssimulacra2,
 };

@@ -1,7 +1,8 @@
 //! Rate control: targets are kept, and what is reported is what a decoder sees.
 
-use aec::metrics::{RgbView, psnr};
-use aec::{
+use aec::Orientation;
+use aec::unstable::metrics::{RgbView, psnr};
+use aec::unstable::{
     DecodeOptions, Effort, EncodeOptions, Encoded, Error, Goal, Image, NoProgress, Progress,
     Target, decode, encode, encode_to_target,
 };
@@ -16,7 +17,7 @@ fn options(tile_size: u32) -> EncodeOptions {
     }
 }
 
-fn reach(image: &Image, goal: Goal) -> aec::Result<Encoded> {
+fn reach(image: &Image, goal: Goal) -> aec::unstable::Result<Encoded> {
     encode_to_target(
         image,
         tiny::model(),
@@ -93,7 +94,7 @@ fn a_rate_is_a_size() {
 fn the_reported_psnr_is_that_of_the_decoded_samples() {
     for mut image in all_pictures() {
         // Measured on the samples as stored: a decoder turns the picture afterwards.
-        image.metadata.orientation = 6;
+        image.metadata.orientation = Orientation::Rotate90;
         let lowest = closest(&image, Goal::Psnr(0.0)).psnr.unwrap();
         let highest = closest(&image, Goal::Psnr(f64::INFINITY)).psnr.unwrap();
         for fraction in [0.1, 0.5, 0.9] {
@@ -136,7 +137,7 @@ fn the_ends_of_the_scale_give_the_files_of_their_qualities() {
     for (goal, quality) in [(Goal::Bytes(1 << 30), 100.0), (Goal::Psnr(0.0), 0.0)] {
         let found = reach(&image, goal).unwrap();
         let options = EncodeOptions {
-            quality: aec::Quality::from_percent(quality).unwrap(),
+            quality: aec::unstable::Quality::from_percent(quality).unwrap(),
             ..options(128)
         };
         let expected = encode(&image, tiny::model(), &options, &NoProgress).unwrap();

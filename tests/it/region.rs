@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aec::{DecodeOptions, Depth, Error, Image, NoProgress, Progress, Region, Result};
+use aec::Orientation;
+use aec::unstable::{DecodeOptions, Depth, Error, Image, NoProgress, Progress, Region, Result};
 
 use crate::common::random::Random;
 use crate::common::{self, encode, pictures, tiny};
@@ -12,7 +13,7 @@ fn decode_region(file: &[u8], region: Region, progress: &dyn Progress) -> Result
         region: Some(region),
         ..DecodeOptions::default()
     };
-    aec::decode(file, tiny::model(), &options, progress)
+    aec::unstable::decode(file, tiny::model(), &options, progress)
 }
 
 /// The rows of a region among those of the whole picture, with `channels` samples per pixel.
@@ -67,7 +68,7 @@ fn regions_are_crops_of_the_whole_picture() {
     let mut random = Random::new(3);
     for orientation in 1..=8 {
         let mut picture = pictures::scene(300, 210);
-        picture.metadata.orientation = orientation;
+        picture.metadata.orientation = Orientation::from_exif(orientation).unwrap();
         picture.metadata.icc = Some(vec![1, 2, 3]);
         if orientation % 3 == 0 {
             picture.make_gray();
@@ -123,7 +124,7 @@ fn regions_of_other_pictures() {
 #[test]
 fn regions_outside_of_the_picture_are_refused() {
     let mut picture = pictures::scene(40, 30);
-    picture.metadata.orientation = 6;
+    picture.metadata.orientation = Orientation::Rotate90;
     let file = encode(&picture, 40.0, 64);
     for (x, y, width, height) in [
         (0, 0, 40, 30),

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use aec::network::ModelConfig;
-use aec::train::data::Pictures;
-use aec::train::{Event, Run, RunOptions, TrainConfig};
-use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
+use aec::unstable::network::ModelConfig;
+use aec::unstable::train::data::Pictures;
+use aec::unstable::train::{Event, Run, RunOptions, TrainConfig};
+use aec::unstable::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
 use assert_cmd::Command;
 use predicates::prelude::*;
 
@@ -45,7 +45,7 @@ fn tiny_config(steps: u64) -> TrainConfig {
 
 fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run {
     let options = RunOptions {
-        device: aec::train::ComputeDevice::Cpu,
+        device: aec::unstable::train::ComputeDevice::Cpu,
         out: out.to_path_buf(),
         resume,
         init: None,
@@ -100,7 +100,7 @@ fn the_loss_falls() {
         ..tiny_config(60)
     };
     let options = RunOptions {
-        device: aec::train::ComputeDevice::Cpu,
+        device: aec::unstable::train::ComputeDevice::Cpu,
         out: folder.path().to_path_buf(),
         resume: false,
         init: None,
@@ -128,9 +128,9 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     std::fs::create_dir(&data).expect("a folder");
     for seed in 0..2 {
         let file = std::fs::File::create(data.join(format!("{seed}.png"))).expect("a file");
-        aec::picture::io::write(
+        aec::unstable::picture::io::write(
             &picture(seed, 96),
-            aec::picture::io::OutputFormat::Png,
+            aec::unstable::picture::io::OutputFormat::Png,
             file,
         )
         .expect("a picture");
@@ -159,10 +159,10 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
         );
     let model = Model::load(&out.join("model.safetensors")).expect("the trained model loads");
     let image = picture(7, 70);
-    let file =
-        aec::encode(&image, &model, &EncodeOptions::default(), &NoProgress).expect("it encodes");
-    let decoded =
-        aec::decode(&file, &model, &DecodeOptions::default(), &NoProgress).expect("it decodes");
+    let file = aec::unstable::encode(&image, &model, &EncodeOptions::default(), &NoProgress)
+        .expect("it encodes");
+    let decoded = aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress)
+        .expect("it decodes");
     assert_eq!((decoded.width, decoded.height), (70, 70));
     let log = std::fs::read_to_string(out.join("log.tsv")).expect("the run wrote a log");
     assert!(log.lines().count() > 3 && log.starts_with("kind\tstep\tloss"));
@@ -170,7 +170,10 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     // What a person looks at: the loss curve, and originals above reconstructions.
     let read = |name: &str| std::fs::read(out.join(name)).expect("the run drew it");
     assert!(String::from_utf8_lossy(&read("loss.svg")).contains("validation crops"));
-    let grid = aec::picture::io::read(&read("reconstructions.png"), &aec::Limits::default());
+    let grid = aec::unstable::picture::io::read(
+        &read("reconstructions.png"),
+        &aec::unstable::Limits::default(),
+    );
     let grid = grid.expect("a picture");
     assert_eq!((grid.width, grid.height), (64 + 8, 5 * (64 + 4) + 4));
     let row = |i: usize| {

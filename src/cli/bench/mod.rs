@@ -131,7 +131,7 @@ fn our_codecs(
     let mut models: Vec<(Tune, Arc<Model>)> = Vec::new();
     for &tune in &args.tune {
         if models.iter().all(|(known, _)| *known != tune) {
-            models.push((tune, Arc::new(args.model.load(tune)?)));
+            models.push((tune, args.model.load(tune)?));
         }
     }
     let mut settings: Vec<(Effort, Tune, &Arc<Model>)> = Vec::new();

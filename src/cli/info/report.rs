@@ -4,10 +4,12 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::bitstream::{Container, Section, VERSION};
+use crate::bitstream::{Container, Section};
 use crate::cli::text;
 use crate::depth::Depth;
 use crate::error::Result;
+use crate::format::VERSION;
+use crate::orientation::{Orientation, swaps_sides};
 
 /// The facts about one file. Its sections are read again for every list of them: a file can have millions.
 pub(super) struct Report<'a> {
@@ -17,7 +19,7 @@ pub(super) struct Report<'a> {
     height: u32,
     is_gray: bool,
     alpha_bits: Option<u32>,
-    orientation: u8,
+    orientation: Orientation,
     quality: f64,
     tile_size: u32,
     /// Bytes by kind of section, in the order of the file; they add up to the file.
@@ -104,10 +106,10 @@ impl<'a> Report<'a> {
 
     /// Width and height as the picture is seen: upright.
     fn upright_size(&self) -> (u32, u32) {
-        if self.orientation < 5 {
-            (self.width, self.height)
-        } else {
+        if swaps_sides(self.orientation) {
             (self.height, self.width)
+        } else {
+            (self.width, self.height)
         }
     }
 
@@ -125,13 +127,13 @@ impl<'a> Report<'a> {
             None => self.model_id.clone(),
         };
         let (width, height) = self.upright_size();
-        let orientation = if self.orientation == 1 {
+        let orientation = if self.orientation == Orientation::NoTransforms {
             String::new()
         } else {
             let (width, height) = (self.width, self.height);
             format!(
                 "stored as {width}x{height} with orientation {}, ",
-                self.orientation
+                self.orientation.to_exif()
             )
         };
         writeln!(
@@ -186,7 +188,7 @@ impl<'a> Report<'a> {
             "height": height,
             "gray": self.is_gray,
             "alpha_bits": self.alpha_bits,
-            "orientation": self.orientation,
+            "orientation": self.orientation.to_exif(),
             "quality": self.quality,
             "tile_size": self.tile_size,
             "model_id": self.model_id,

@@ -3,9 +3,10 @@
 use crate::cli::metric::{BACKGROUND, view};
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
+use crate::format::LATENT_STRIDE;
 use crate::limits::Limits;
 use crate::metrics::psnr;
-use crate::network::config::LATENT_STRIDE;
+use crate::orientation::{Orientation, inverse};
 use crate::picture::{CHANNELS, Image};
 
 /// How far around a block its surroundings reach, in blocks.
@@ -145,14 +146,9 @@ impl Comparison {
 }
 
 /// An upright picture, opaque and turned back to how the file stores it.
-fn as_stored(mut image: Image, orientation: u8) -> Result<Image> {
+fn as_stored(mut image: Image, orientation: Orientation) -> Result<Image> {
     image.flatten(BACKGROUND);
-    // Turns by a quarter undo each other; all other orientations undo themselves.
-    image.metadata.orientation = match orientation {
-        6 => 8,
-        8 => 6,
-        other => other,
-    };
+    image.metadata.orientation = inverse(orientation);
     image.into_upright()
 }
 

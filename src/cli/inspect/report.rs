@@ -164,7 +164,7 @@ pub(super) fn json(exhibit: &Exhibit, blocks: usize) -> Value {
         "size_bytes": exhibit.file_bytes,
         "width_px": header.width,
         "height_px": header.height,
-        "orientation": header.orientation,
+        "orientation": header.orientation.to_exif(),
         "quality": header.quality.percent(),
         "model_id": header.model.to_string(),
         "rate_bpp": exhibit.file_bytes as f64 * 8.0 / exhibit.decoded.pixels() as f64,

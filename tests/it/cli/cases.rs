@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use aec::picture::io::{OutputFormat, write};
-use aec::{Image, Limits};
+use aec::Orientation;
+use aec::unstable::picture::io::{OutputFormat, write};
+use aec::unstable::{Image, Limits};
 use predicates::str::contains;
 
 use super::inputs::with_input;
@@ -49,7 +50,7 @@ fn pattern(side: u32, size: u32, is_white: impl Fn(u32, u32) -> bool) -> Image {
 #[test]
 fn patterns_beyond_the_model_cost_little_or_come_out_better_than_gray_and_are_warned_of() {
     let read = |name: &str| {
-        aec::picture::io::read(&with_input(name).read(name), &Limits::default()).unwrap()
+        aec::unstable::picture::io::read(&with_input(name).read(name), &Limits::default()).unwrap()
     };
     let pictures = [
         ("check1.png", read("check1.png")),
@@ -171,21 +172,21 @@ fn what_a_small_file_asks_for_is_bounded() {
 #[cfg(target_os = "linux")]
 #[test]
 fn turning_takes_no_third_copy() {
-    use aec::{Alpha, Depth};
+    use aec::unstable::{Alpha, Depth};
     let (width, height) = (3000, 2000);
     let alpha = (0..width * height).map(|i| (i / 90) as u16).collect();
     let mut image = gradient(width, height)
         .with_alpha(Alpha::new(Depth::Sixteen, alpha).unwrap())
         .unwrap();
     let here = Workspace::new();
-    let peak = |name: &str, orientation: u8, image: &mut Image| {
+    let peak = |name: &str, orientation: Orientation, image: &mut Image| {
         image.metadata.orientation = orientation;
-        let model = aec::Model::load(TINY.as_ref()).unwrap();
-        let file = aec::encode(
+        let model = aec::unstable::Model::load(TINY.as_ref()).unwrap();
+        let file = aec::unstable::encode(
             image,
             &model,
-            &aec::EncodeOptions::default(),
-            &aec::NoProgress,
+            &aec::unstable::EncodeOptions::default(),
+            &aec::unstable::NoProgress,
         );
         here.write(name, &file.unwrap());
         here.peak_memory(&[
@@ -197,7 +198,10 @@ fn turning_takes_no_third_copy() {
             TINY,
         ])
     };
-    let (stored, turned) = (peak("a", 1, &mut image), peak("b", 6, &mut image));
+    let (stored, turned) = (
+        peak("a", Orientation::NoTransforms, &mut image),
+        peak("b", Orientation::Rotate90, &mut image),
+    );
     let mut expected = Vec::new();
     write(&image, OutputFormat::Png, &mut expected).unwrap();
     let found = here.image("b.png");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use aec::Resolution;
+use aec::unstable::Resolution;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use aec::codec::quantized_latent;
-use aec::{DecodeOptions, EncodeOptions, Image, Model, NoProgress, Quality};
+use aec::Orientation;
+use aec::unstable::codec::quantized_latent;
+use aec::unstable::{DecodeOptions, EncodeOptions, Image, Model, NoProgress, Quality};
 use serde_json::Value;
 
 use super::{TINY, Workspace};
@@ -96,7 +97,12 @@ fn two_tunes_stand_side_by_side() {
     let work = Workspace::new();
     let mut png = Vec::new();
     let image = picture_with_noise(192, 192);
-    aec::picture::io::write(&image, aec::picture::io::OutputFormat::Png, &mut png).unwrap();
+    aec::unstable::picture::io::write(
+        &image,
+        aec::unstable::picture::io::OutputFormat::Png,
+        &mut png,
+    )
+    .unwrap();
     work.write("a.png", &png);
     let inspect = |more: &[&str]| {
         let args = ["inspect", "a.png", "--json", "--model", TINY, "-q", "50"];
@@ -128,8 +134,8 @@ fn two_tunes_stand_side_by_side() {
 /// The sample picture as a file.
 fn scene(percent: f64, tile_size: u32) -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/scene.png");
-    let limits = aec::Limits::default();
-    let image = aec::picture::io::read(&fs::read(path).unwrap(), &limits).unwrap();
+    let limits = aec::unstable::Limits::default();
+    let image = aec::unstable::picture::io::read(&fs::read(path).unwrap(), &limits).unwrap();
     encode(&image, &Model::embedded().unwrap(), percent, tile_size)
 }
 
@@ -139,14 +145,14 @@ fn encode(image: &Image, model: &Model, percent: f64, tile_size: u32) -> Vec<u8>
         tile_size,
         ..EncodeOptions::default()
     };
-    aec::encode(image, model, &options, &NoProgress).unwrap()
+    aec::unstable::encode(image, model, &options, &NoProgress).unwrap()
 }
 
 #[test]
 fn many_tiles_add_up_and_noise_stands_out() {
     let work = Workspace::new();
     let mut image = picture_with_noise(250, 130);
-    image.metadata.orientation = 6;
+    image.metadata.orientation = Orientation::Rotate90;
     let model = Model::embedded().unwrap();
     work.write("noise.aec", &encode(&image, &model, 60.0, 64));
     work.aec(&["decode", "noise.aec", "upright.png"])
@@ -180,8 +186,9 @@ fn many_tiles_add_up_and_noise_stands_out() {
     );
     assert_eq!(sum(&report["block_squared_errors"]), 0.0);
     for map in ["shown/bits.png", "shown/error.png", "upright.png"] {
-        let limits = aec::Limits::default();
-        let map = aec::picture::io::read(&fs::read(work.path(map)).unwrap(), &limits).unwrap();
+        let limits = aec::unstable::Limits::default();
+        let map =
+            aec::unstable::picture::io::read(&fs::read(work.path(map)).unwrap(), &limits).unwrap();
         assert_eq!((map.width, map.height), (130, 250));
     }
     let kept = fs::read_to_string(work.path("shown/inspect.json")).unwrap();
@@ -231,7 +238,12 @@ fn inspect_refuses_what_it_cannot_compare() {
     );
     let mut png = Vec::new();
     let other = picture_with_noise(151, 90);
-    aec::picture::io::write(&other, aec::picture::io::OutputFormat::Png, &mut png).unwrap();
+    aec::unstable::picture::io::write(
+        &other,
+        aec::unstable::picture::io::OutputFormat::Png,
+        &mut png,
+    )
+    .unwrap();
     work.write("other.png", &png);
     let model = ["--model", TINY];
     work.aec(&[&["inspect", "a.aec", "other.png"], &model[..]].concat())

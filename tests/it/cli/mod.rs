@@ -19,8 +19,8 @@ mod targets;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aec::limits::Limits;
-use aec::picture::{Image, io};
+use aec::unstable::Limits;
+use aec::unstable::picture::{Image, io};
 use assert_cmd::Command;
 use tempfile::TempDir;
 

@@ -125,7 +125,7 @@ fn a_named_model_that_is_broken_is_skipped() {
     hostile.tensor("entropy.tables").data[2] ^= 1;
     let hostile = hostile.bytes();
     here.write("models/broken.safetensors", &hostile);
-    let id = aec::network::integer::digest(&hostile).unwrap();
+    let id = aec::unstable::network::integer::digest(&hostile).unwrap();
     let mut layout = Layout::of(&here.read("a.aec"));
     let end = layout.header.len() - 8;
     layout.header[end..].copy_from_slice(&id[..8]);

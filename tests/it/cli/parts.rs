@@ -3,7 +3,7 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use aec::{Alpha, Depth, Image};
+use aec::unstable::{Alpha, Depth, Image};
 
 use super::{TINY, Workspace, gradient, png};
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use aec::picture::Image;
+use aec::Orientation;
+use aec::unstable::picture::Image;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -143,7 +144,7 @@ fn orientation_is_applied_once_and_metadata_is_kept() {
     let back = here.image("b.png");
     assert_eq!(
         (back.width, back.height, back.metadata.orientation),
-        (40, 60, 1)
+        (40, 60, Orientation::NoTransforms)
     );
     assert_eq!(back.metadata.icc.as_deref(), Some(&b"profile"[..]));
     assert_eq!(

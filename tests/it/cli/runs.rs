@@ -238,7 +238,7 @@ fn pictures_have_a_budget_and_something_to_learn() {
         "there is no picture of at least 64x64 pixels that can be used",
     ));
     for i in 0..3 {
-        let flat = aec::Image::new(70, 70, [10 * i, 20, 30].repeat(70 * 70)).unwrap();
+        let flat = aec::unstable::Image::new(70, 70, [10 * i, 20, 30].repeat(70 * 70)).unwrap();
         here.write(&format!("pics/{i}.png"), &png(&flat));
     }
     train(&here, &["--overwrite", "--config", "tiny.toml"])

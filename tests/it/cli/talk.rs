@@ -1,5 +1,6 @@
 //! What the program says: errors, exit statuses, summaries, descriptions.
 
+use aec::Orientation;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -154,7 +155,7 @@ fn info_describes_files_and_the_model() {
             contains("a.aec: AEC 1, 40x30, RGB 8-bit, quality 60, ")
                 .and(contains(format!(
                     "\n  {} bytes, ",
-                    aec::cli::text::thousands(size as u64)
+                    aec::unstable::cli::text::thousands(size as u64)
                 )))
                 .and(contains("verified: every checksum matches"))
                 .and(contains("TILE"))
@@ -302,7 +303,7 @@ fn equal_pictures_have_no_difference() {
 fn turned_pictures_have_the_size_that_is_seen() {
     let here = Workspace::new();
     let mut image = gradient(40, 30);
-    image.metadata.orientation = 6;
+    image.metadata.orientation = Orientation::Rotate90;
     // The orientation travels in Exif; TIFF header, one entry.
     let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0".to_vec();
     exif.extend([0; 4]);

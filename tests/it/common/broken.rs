@@ -1,6 +1,6 @@
 //! Files that must be refused: valid ones with one thing wrong each.
 
-use aec::Depth;
+use aec::unstable::Depth;
 
 use super::layout::Layout;
 use super::random::Random;

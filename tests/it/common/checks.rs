@@ -4,12 +4,15 @@
 use std::io::Cursor;
 use std::sync::LazyLock;
 
-use aec::bitstream::Container;
-use aec::entropy::{
-    MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
+use aec::unstable::bitstream::Container;
+use aec::unstable::entropy::{
+    ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
-use aec::picture::io::{OutputFormat, read, write};
-use aec::{DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality};
+use aec::unstable::format::MAX_SYMBOL;
+use aec::unstable::picture::io::{OutputFormat, read, write};
+use aec::unstable::{
+    DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality,
+};
 
 use super::symbols::with_symbols;
 
@@ -43,8 +46,8 @@ pub fn container(bytes: &[u8]) {
 /// Decoding gives an error or a picture of the stated size, and what is left of a file that is not
 /// damaged is all of it.
 pub fn decode(bytes: &[u8], model: &Model) {
-    let left = aec::decode_damaged(bytes, model, &DECODE, &NoProgress);
-    let Ok(picture) = aec::decode(bytes, model, &DECODE, &NoProgress) else {
+    let left = aec::unstable::decode_damaged(bytes, model, &DECODE, &NoProgress);
+    let Ok(picture) = aec::unstable::decode(bytes, model, &DECODE, &NoProgress) else {
         assert!(left.is_err() || !left.unwrap().1.is_empty());
         return;
     };
@@ -55,7 +58,7 @@ pub fn decode(bytes: &[u8], model: &Model) {
     }
     let (left, damage) = left.expect("the whole decoded");
     assert!(left == picture && damage.is_empty());
-    aec::codec::decode_latents(bytes, model, &DECODE).expect("the whole decoded");
+    aec::unstable::codec::decode_latents(bytes, model, &DECODE).expect("the whole decoded");
 }
 
 /// Any symbols in a valid file decode. The input: quality, width, height, then two bytes a
@@ -73,7 +76,8 @@ pub fn symbols(bytes: &[u8], model: &Model) {
     };
     let gray = vec![127; (width * height * 3) as usize];
     let picture = Image::new(width, height, gray).expect("the sizes agree");
-    let file = aec::encode(&picture, model, &options, &NoProgress).expect("a valid picture");
+    let file =
+        aec::unstable::encode(&picture, model, &options, &NoProgress).expect("a valid picture");
     let mut pairs = rest.as_chunks::<2>().0.iter();
     let file = with_symbols(&file, model, |_| {
         pairs.next().map_or(0, |&[value, scale]| {
@@ -82,7 +86,7 @@ pub fn symbols(bytes: &[u8], model: &Model) {
         })
     });
     let options = DecodeOptions::default();
-    let decoded = aec::decode(&file, model, &options, &NoProgress).expect("a valid file");
+    let decoded = aec::unstable::decode(&file, model, &options, &NoProgress).expect("a valid file");
     assert_eq!((decoded.width, decoded.height), (width, height));
 }
 
@@ -97,10 +101,10 @@ pub fn weights(bytes: &[u8]) {
         tile_size: 64,
         ..EncodeOptions::default()
     };
-    let Ok(file) = aec::encode(&picture, &model, &options, &NoProgress) else {
+    let Ok(file) = aec::unstable::encode(&picture, &model, &options, &NoProgress) else {
         return;
     };
-    let decoded = aec::decode(&file, &model, &DECODE, &NoProgress).expect("its own file");
+    let decoded = aec::unstable::decode(&file, &model, &DECODE, &NoProgress).expect("its own file");
     assert_eq!((decoded.width, decoded.height), (20, 70));
 }
 

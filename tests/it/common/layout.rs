@@ -1,8 +1,8 @@
 //! A file taken apart and put together again with right checksums, so that tests can
 //! change what lies behind them.
 
-use aec::Result;
-use aec::bitstream::{Reader, write_section, write_varint};
+use aec::unstable::Result;
+use aec::unstable::bitstream::{Reader, write_section, write_varint};
 
 /// A section's tag and payload.
 pub type Section = ([u8; 4], Vec<u8>);

@@ -14,7 +14,7 @@ pub mod symbols;
 pub mod tiny;
 pub mod vectors;
 
-use aec::{DecodeOptions, Effort, EncodeOptions, Image, NoProgress, Quality, Result};
+use aec::unstable::{DecodeOptions, Effort, EncodeOptions, Image, NoProgress, Quality, Result};
 
 /// Encodes with the tiny model, without search.
 pub fn encode(picture: &Image, percent: f64, tile_size: u32) -> Vec<u8> {
@@ -25,16 +25,16 @@ pub fn encode(picture: &Image, percent: f64, tile_size: u32) -> Vec<u8> {
         effort: Effort::FASTEST,
         ..EncodeOptions::default()
     };
-    aec::encode(picture, tiny::model(), &options, &NoProgress).unwrap()
+    aec::unstable::encode(picture, tiny::model(), &options, &NoProgress).unwrap()
 }
 
 /// Decodes with the tiny model.
 pub fn decode(file: &[u8]) -> Result<Image> {
-    aec::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
+    aec::unstable::decode(file, tiny::model(), &DecodeOptions::default(), &NoProgress)
 }
 
 /// The name of an error's variant: `Corrupt`, `Truncated`, ...
-pub fn class(error: &aec::Error) -> String {
+pub fn class(error: &aec::unstable::Error) -> String {
     let text = format!("{error:?}");
     text.chars()
         .take_while(|c| c.is_ascii_alphanumeric())

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aec::entropy::ScaleTables;
-use aec::network::rounding::provisional_exponents;
-use aec::network::{IntegerWeights, ModelConfig, Weights};
+use aec::unstable::entropy::ScaleTables;
+use aec::unstable::network::rounding::provisional_exponents;
+use aec::unstable::network::{IntegerWeights, ModelConfig, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// The smallest model that the format allows, with repeatable values.

@@ -1,6 +1,6 @@
 //! Pictures made by code, in integers, so that they are the same everywhere.
 
-use aec::{Alpha, Depth, Image};
+use aec::unstable::{Alpha, Depth, Image};
 
 use super::random::Random;
 

@@ -1,6 +1,6 @@
 //! How near two pictures are.
 
-use aec::Image;
+use aec::unstable::Image;
 
 /// The peak signal-to-noise ratio of their colors in dB.
 pub fn psnr(a: &Image, b: &Image) -> f64 {

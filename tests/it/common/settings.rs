@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use aec::kernels::dispatch;
+use aec::unstable::kernels::dispatch;
 
 /// The path is one for the whole process: whoever changes it is alone with those that do not mind.
 static PATH: RwLock<()> = RwLock::new(());

@@ -1,13 +1,13 @@
 //! A hostile encoder: it writes whatever symbols it is told to, and gets every checksum right.
 //! Decoders have to cope with each of its files.
 
-use aec::Model;
-use aec::bitstream::{Header, Reader, TilePayload, TileRect};
-use aec::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
-use aec::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
-use aec::network::context::StepMask;
-use aec::network::infer::scale_index;
-use aec::network::{Grid, QualityModel};
+use aec::unstable::Model;
+use aec::unstable::bitstream::{Header, Reader, TilePayload, TileRect};
+use aec::unstable::entropy::{ScaleTables, SymbolChecksum, SymbolEncoder};
+use aec::unstable::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
+use aec::unstable::network::context::StepMask;
+use aec::unstable::network::infer::scale_index;
+use aec::unstable::network::{Grid, QualityModel};
 
 use super::layout::Layout;
 

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use aec::Model;
-use aec::entropy::ScaleTables;
-use aec::network::config::{LayerKind, LayerSpec, PATCH16};
-use aec::network::{ModelConfig, Weights};
+use aec::unstable::Model;
+use aec::unstable::entropy::ScaleTables;
+use aec::unstable::format::PATCH16;
+use aec::unstable::network::config::{LayerKind, LayerSpec};
+use aec::unstable::network::{ModelConfig, Weights};
 
 use super::random::Random;
 
@@ -43,7 +44,7 @@ fn made() -> Vec<u8> {
         super::pictures::noise(64, 64),
         super::pictures::flat(64, 64, [255; 3]),
     ];
-    let model = aec::train::export::export(&weights(), &pictures).unwrap();
+    let model = aec::unstable::train::export::export(&weights(), &pictures).unwrap();
     model.to_bytes().unwrap()
 }
 

@@ -10,7 +10,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Once;
 
-use aec::{Alpha, Depth, Image, Resolution};
+use aec::Orientation;
+use aec::unstable::{Alpha, Depth, Image, Resolution};
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
@@ -72,7 +73,7 @@ const VALID: &[(&str, Maker)] = &[
     ("whole-tiles", || encode(&pictures::scene(128, 64), 50.0, 64)),
     ("one-over", || encode(&pictures::scene(65, 64), 50.0, 64)),
     ("gray", || encode(&pictures::gray_scene(40, 30), 60.0, 64)),
-    ("orientation", || encode(&turned(6), 60.0, 64)),
+    ("orientation", || encode(&turned(Orientation::Rotate90), 60.0, 64)),
     ("metadata", || encode(&with_metadata(), 60.0, 64)),
     ("metadata-long", || encode(&with_long_metadata(), 60.0, 64)),
     ("quality-0", || encode(&pictures::scene(70, 50), 0.0, 64)),
@@ -89,7 +90,7 @@ const VALID: &[(&str, Maker)] = &[
     ("alpha-clear", || encode(&clear(), 60.0, 64)),
 ];
 
-fn turned(orientation: u8) -> Image {
+fn turned(orientation: Orientation) -> Image {
     let mut picture = pictures::scene(50, 20);
     picture.metadata.orientation = orientation;
     picture
@@ -97,7 +98,7 @@ fn turned(orientation: u8) -> Image {
 
 fn turned_alpha() -> Image {
     let mut picture = pictures::with_alpha(pictures::scene(100, 37), Depth::Eight);
-    picture.metadata.orientation = 7;
+    picture.metadata.orientation = Orientation::Rotate270FlipH;
     picture
 }
 

@@ -8,19 +8,19 @@ use png::{BitDepth, Decoder, DecodingError, Transformations};
 use super::chunks::{Parts, SIGNATURE_BYTES};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::picture::blocks::Blocks;
-use crate::picture::color::ToneCurve;
+use crate::picture::io::blocks::Blocks;
+use crate::picture::io::sniff::InputFormat;
 use crate::picture::io::{refuse_animation, truncated};
 use crate::picture::notes::Notes;
 use crate::picture::samples::Samples;
-use crate::picture::sniff::InputFormat;
+use crate::picture::tone::ToneCurve;
 
 /// Reads samples, the curve that they are on unless it is that of sRGB, and metadata.
 ///
 /// # Errors
 /// [`Error::Image`] when the file is damaged, [`Error::Unsupported`] for animations and high dynamic range,
 /// [`Error::LimitExceeded`] for what `limits` forbid.
-pub(in crate::picture) fn read(
+pub(in crate::picture::io) fn read(
     bytes: &[u8],
     limits: &Limits,
     notes: &mut Notes,
@@ -44,7 +44,7 @@ pub(in crate::picture) fn read(
 }
 
 /// Width and height in the header.
-pub(in crate::picture) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+pub(in crate::picture::io) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     let header = bytes.get(SIGNATURE_BYTES..)?.first_chunk::<16>()?;
     let [
         _,

@@ -13,11 +13,11 @@ use ::image::ColorType;
 use jpeg_decoder::{Decoder, PixelFormat};
 
 use super::blocks::Blocks;
-use super::notes::Notes;
-use super::samples::Samples;
 use super::sniff::InputFormat;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::picture::notes::Notes;
+use crate::picture::samples::Samples;
 use segments::Segments;
 
 /// The marker that ends a picture.
@@ -58,6 +58,7 @@ pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// RGB of cyan, magenta, yellow and black, as screens approximate them.
+#[allow(clippy::cast_possible_truncation)] // from 0 to 255
 fn from_inks(data: &[u8]) -> Vec<u8> {
     let paper = |ink: u8| u32::from(255 - ink);
     let (pixels, _) = data.as_chunks::<4>();
@@ -69,12 +70,12 @@ fn from_inks(data: &[u8]) -> Vec<u8> {
 fn error(error: jpeg_decoder::Error) -> Error {
     match error {
         jpeg_decoder::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            super::io::truncated(InputFormat::Jpeg)
+            super::truncated(InputFormat::Jpeg)
         }
         jpeg_decoder::Error::Io(error) => Error::Io(error),
         jpeg_decoder::Error::Unsupported(_) => {
             Error::Unsupported("JPEG with a rare sampling or color space".into())
         }
-        other => Error::Image(super::io::one_line(&other.to_string())),
+        other => Error::Image(super::one_line(&other.to_string())),
     }
 }

@@ -8,7 +8,6 @@ mod write;
 
 pub(super) use mark::is_own;
 pub(super) use read::{read, size};
-pub(crate) use write::samples;
 pub(super) use write::write;
 
 /// Keyword of the text that holds an XMP packet.

@@ -3,19 +3,31 @@
 //! Decoding is done by crates; this folder decides what is accepted, checks sizes before memory is
 //! asked for, keeps what a picture carries besides samples, and says what it does not keep.
 
+mod blocks;
+mod color;
+mod gif;
+mod jpeg;
+mod others;
+mod png;
+mod sniff;
+mod tiff;
+mod webp;
+
 use std::io::{Cursor, Write};
 
 use ::image::codecs::{pnm::PnmDecoder, webp::WebPDecoder};
 use ::image::{ImageDecoder, ImageError};
 
-use super::blocks::Blocks;
+use blocks::Blocks;
+use sniff::{InputFormat, name_of_other};
+
+use super::Image;
 use super::notes::Notes;
 pub use super::notes::Warning;
 use super::samples::Samples;
-use super::sniff::{InputFormat, name_of_other};
-use super::{Image, jpeg, others, png, webp};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::orientation::Orientation;
 
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +121,7 @@ pub fn is_picture(bytes: &[u8]) -> bool {
 /// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`] wrote: it says so.
 #[must_use]
 pub fn is_own_png(start: &[u8]) -> bool {
-    super::png::is_own(start)
+    png::is_own(start)
 }
 
 /// Whether the file was compressed with loss (JPEG, lossy WebP), so that coding it again
@@ -170,7 +182,7 @@ pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()>
     // Writing is buffered here, since encoders write many small pieces.
     let mut out = std::io::BufWriter::with_capacity(1 << 18, out);
     let turned;
-    let pixels = if image.metadata.orientation == 1 {
+    let pixels = if image.metadata.orientation == Orientation::NoTransforms {
         image
     } else {
         turned = image.clone().into_upright()?;
@@ -180,7 +192,7 @@ pub fn write(image: &Image, format: OutputFormat, out: impl Write) -> Result<()>
         OutputFormat::Png => {
             let mut metadata = image.metadata.clone();
             metadata.reset_orientation();
-            super::png::write(pixels, &metadata, &mut out)?;
+            png::write(pixels, &metadata, &mut out)?;
         }
         OutputFormat::Ppm => write_pnm(pixels, &mut out)?,
     }
@@ -215,11 +227,11 @@ fn allocation_limits(limits: &Limits) -> ::image::Limits {
 }
 
 /// The error for data that ends too early.
-pub(super) fn truncated(format: InputFormat) -> Error {
+fn truncated(format: InputFormat) -> Error {
     Error::Image(format!("the {} data ends too early", format.name()))
 }
 
-pub(super) fn refuse_animation(is_animated: bool) -> Result<()> {
+fn refuse_animation(is_animated: bool) -> Result<()> {
     if is_animated {
         return Err(Error::Unsupported("the picture is an animation".into()));
     }
@@ -227,11 +239,7 @@ pub(super) fn refuse_animation(is_animated: bool) -> Result<()> {
 }
 
 /// Reads the samples of an opened decoder.
-pub(super) fn decode(
-    mut decoder: impl ImageDecoder,
-    format: InputFormat,
-    limits: &Limits,
-) -> Result<Samples> {
+fn decode(mut decoder: impl ImageDecoder, format: InputFormat, limits: &Limits) -> Result<Samples> {
     let wrap = |error: ImageError| from_image_error(format, error);
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
@@ -242,7 +250,7 @@ pub(super) fn decode(
 }
 
 /// Our error for one of the `image` crate, on one line.
-pub(super) fn from_image_error(format: InputFormat, error: ImageError) -> Error {
+fn from_image_error(format: InputFormat, error: ImageError) -> Error {
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             truncated(format)
@@ -254,7 +262,7 @@ pub(super) fn from_image_error(format: InputFormat, error: ImageError) -> Error 
 }
 
 /// A decoder's message on one line, or a plain one where it holds debug text.
-pub(super) fn plain(text: &str, format: InputFormat) -> String {
+fn plain(text: &str, format: InputFormat) -> String {
     let text = one_line(text);
     if text.contains(['{', '(', '\\']) {
         return format!("the {} data is damaged", format.name());
@@ -263,10 +271,9 @@ pub(super) fn plain(text: &str, format: InputFormat) -> String {
 }
 
 /// `text` with every run of white space replaced by one space.
-pub(super) fn one_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
-#[path = "io_tests.rs"]
 mod tests;

@@ -12,9 +12,9 @@ use moxcms::{
     WHITE_POINT_D50,
 };
 
-use super::notes::Notes;
 use crate::error::{Error, Result};
-use crate::math;
+use crate::picture::notes::Notes;
+use crate::picture::tone::ToneCurve;
 
 /// Where an ICC profile says of what color space the samples are.
 const ICC_COLOR_SPACE: Range<usize> = 16..20;
@@ -39,39 +39,6 @@ const PRIMARIES_SRGB: u8 = 1;
 /// The signature of a profile's color space, such as `RGB `; `None` where the profile is too short.
 pub(super) fn profile_space(icc: &[u8]) -> Option<&[u8; 4]> {
     icc.get(ICC_COLOR_SPACE)?.first_chunk()
-}
-
-/// A curve by which samples become light: `light = sample ^ exponent`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct ToneCurve {
-    exponent: f64,
-}
-
-impl ToneCurve {
-    /// The curve of samples that are light.
-    pub(super) fn linear() -> Self {
-        Self { exponent: 1.0 }
-    }
-
-    /// The sample on the curve of sRGB, in 8 bits, for every sample up to `max`.
-    pub(super) fn table(self, max: u16) -> Vec<u8> {
-        let to_srgb = |sample: u16| {
-            let light = power(f64::from(sample) / f64::from(max), self.exponent);
-            let value = if light <= 0.003_130_8 {
-                12.92 * light
-            } else {
-                1.055 * math::pow(light, 1.0 / 2.4) - 0.055
-            };
-            // Between 0 and 255.
-            (value * 255.0).round() as u8
-        };
-        (0..=max).map(to_srgb).collect()
-    }
-}
-
-/// `x^y` for `x` from 0 to 1 and a positive `y`, the same on every machine: files are made of it.
-fn power(x: f64, y: f64) -> f64 {
-    if x > 0.0 { math::pow(x, y) } else { 0.0 }
 }
 
 /// The color chunks of a PNG file, besides iCCP.

@@ -7,10 +7,10 @@ use super::long_xmp::{self, LongXmp};
 use super::scan::{Huffman, Scan, Walked};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::picture::blocks::{Blocks, EXIF_IDENTIFIER, XMP_IDENTIFIER};
+use crate::picture::io::blocks::{Blocks, EXIF_IDENTIFIER, XMP_IDENTIFIER};
+use crate::picture::io::sniff::InputFormat;
 use crate::picture::io::truncated;
 use crate::picture::notes::Notes;
-use crate::picture::sniff::InputFormat;
 use crate::resolution::Resolution;
 
 /// Most scans of a picture. Encoders make about ten; each may cost as much as the whole picture.

@@ -5,10 +5,11 @@ use ::image::codecs::png::PngEncoder;
 use ::image::codecs::webp::WebPEncoder;
 use ::image::{ExtendedColorType, ImageEncoder};
 
-use super::super::metadata::tests::exif_with_orientation;
 use super::*;
 use crate::depth::Depth;
+use crate::orientation::Orientation;
 use crate::picture::Alpha;
+use crate::picture::metadata::tests::exif_with_orientation;
 
 const W: u32 = 5;
 const H: u32 = 3;
@@ -190,7 +191,7 @@ fn with_metadata() -> Image {
     image.metadata.icc = Some(b"not really a profile".to_vec());
     image.metadata.exif = Some(exif_with_orientation(true, 6));
     image.metadata.xmp = Some("<x:xmpmeta tiff:Orientation=\"6\">\u{e9}</x:xmpmeta>".into());
-    image.metadata.orientation = 6;
+    image.metadata.orientation = Orientation::Rotate90;
     image
 }
 
@@ -218,15 +219,16 @@ fn reading_keeps_the_stored_order_of_samples() {
         .unwrap();
     let image = read_default(&out).unwrap();
     assert_eq!((image.width, image.height), (W, H));
-    assert_eq!((image.metadata.orientation, image.rgb), (8, samples(3)));
+    assert_eq!(image.metadata.orientation, Orientation::Rotate270);
+    assert_eq!(image.rgb, samples(3));
 }
 
 #[test]
 fn exif_is_reset_even_if_it_disagrees_with_the_orientation() {
     let mut image = with_metadata();
-    image.metadata.orientation = 1;
+    image.metadata.orientation = Orientation::NoTransforms;
     let back = read_default(&written(&image, OutputFormat::Png)).unwrap();
-    assert_eq!(back.metadata.orientation, 1);
+    assert_eq!(back.metadata.orientation, Orientation::NoTransforms);
     assert_eq!(back.rgb, image.rgb);
 }
 
@@ -251,7 +253,7 @@ fn jpeg_and_webp_metadata_are_read() {
         let metadata = read_default(&bytes).unwrap().metadata;
         assert_eq!(metadata.icc, Some(vec![7; 200]));
         assert_eq!(metadata.exif.as_ref(), Some(&exif));
-        assert_eq!(metadata.orientation, 3);
+        assert_eq!(metadata.orientation, Orientation::Rotate180);
     }
 }
 
@@ -395,11 +397,11 @@ fn with_profile(jpeg: &[u8], color_space: &[u8; 4]) -> Vec<u8> {
 
 #[test]
 fn a_profile_of_cmyk_does_not_apply_to_what_is_read() {
-    let cmyk = include_bytes!("../../fuzz/seeds/picture/cmyk.jpg");
+    let cmyk = include_bytes!("../../../fuzz/seeds/picture/cmyk.jpg");
     let plain = read(cmyk, &Limits::default()).unwrap();
     let inks = read(&with_profile(cmyk, b"CMYK"), &Limits::default()).unwrap();
     assert!(inks == plain && inks.metadata.icc.is_none());
-    let colors = include_bytes!("../../fuzz/seeds/picture/baseline.jpg");
+    let colors = include_bytes!("../../../fuzz/seeds/picture/baseline.jpg");
     let colors = read(&with_profile(colors, b"RGB "), &Limits::default()).unwrap();
     assert_eq!(colors.metadata.icc.map(|profile| profile.len()), Some(128));
 }

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::picture::blocks::{Blocks, XMP_IDENTIFIER};
-use crate::picture::color::PngColor;
+use crate::picture::io::blocks::{Blocks, XMP_IDENTIFIER};
+use crate::picture::io::color::PngColor;
 use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 

@@ -10,15 +10,15 @@ use ::image::codecs::tiff::TiffDecoder;
 use ::image::{ImageDecoder, ImageResult};
 
 use super::blocks::Blocks;
-use super::color::ToneCurve;
 use super::gif;
-use super::io::{decode, from_image_error, refuse_animation};
-use super::notes::Notes;
-use super::samples::Samples;
 use super::sniff::InputFormat;
 use super::tiff::Directory;
+use super::{decode, from_image_error, refuse_animation};
 use crate::error::Result;
 use crate::limits::Limits;
+use crate::picture::notes::Notes;
+use crate::picture::samples::Samples;
+use crate::picture::tone::ToneCurve;
 use crate::resolution::Resolution;
 
 /// Samples, and the curve that they are on unless it is that of sRGB.
@@ -109,10 +109,7 @@ pub(super) fn read_tiff(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Res
     if let Some(xmp) = decoder.xmp_metadata().map_err(wrap)? {
         blocks.add_xmp(&xmp, limits, notes)?;
     }
-    blocks.orientation = decoder
-        .orientation()
-        .ok()
-        .map(|orientation| orientation.to_exif());
+    blocks.orientation = decoder.orientation().ok();
     Ok((decode(decoder, format, limits)?, None, blocks))
 }
 

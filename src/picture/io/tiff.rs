@@ -1,7 +1,7 @@
 //! The first directory of a TIFF file, for what its decoder does not tell.
 
-use super::notes::Notes;
 use crate::error::{Error, Result};
+use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 
 const SUBFILE_TYPE: u16 = 254;
@@ -100,6 +100,7 @@ impl<'a> Directory<'a> {
     }
 
     /// The resolution.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
     pub(super) fn resolution(&self) -> Option<Resolution> {
         let (x, y) = (self.ratio(X_RESOLUTION)?, self.ratio(Y_RESOLUTION)?);
         let per_meter = match self.small(RESOLUTION_UNIT) {

@@ -12,8 +12,9 @@ use super::mark::Marking;
 use super::raw_profile::{self, KEYWORD_PREFIX};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
-use crate::picture::color::profile_space;
-use crate::picture::{Alpha, CHANNELS, Image, Metadata, mean};
+use crate::picture::io::color::profile_space;
+use crate::picture::samples::join;
+use crate::picture::{Alpha, CHANNELS, Image, Metadata};
 
 /// Most bytes of a text, less what stands before it in its chunk.
 const LONGEST_TEXT: usize = i32::MAX as usize - 64;
@@ -22,7 +23,11 @@ const LONGEST_TEXT: usize = i32::MAX as usize - 64;
 const BAND_BYTES: usize = 1 << 20;
 
 /// Writes the samples of `image`, as they are, with the blocks of `metadata`.
-pub(in crate::picture) fn write(image: &Image, metadata: &Metadata, out: impl Write) -> Result<()> {
+pub(in crate::picture::io) fn write(
+    image: &Image,
+    metadata: &Metadata,
+    out: impl Write,
+) -> Result<()> {
     let mut out = Marking::new(out);
     let written = write_chunks(image, metadata, &mut out);
     match (written, out.failure.take()) {
@@ -91,58 +96,6 @@ fn color_type(image: &Image, is_gray: bool) -> (ColorType, BitDepth) {
         Some(Depth::Sixteen) => (color, BitDepth::Sixteen),
         Some(Depth::Eight) | None => (color, BitDepth::Eight),
     }
-}
-
-/// The samples in the order of PNG, native-endian where they have 16 bits, and their kind.
-pub(crate) fn samples(image: &Image, is_gray: bool) -> (Cow<'_, [u8]>, ::image::ColorType) {
-    use ::image::ColorType as Kind;
-    let color = match color_type(image, is_gray) {
-        (ColorType::Rgba, BitDepth::Sixteen) => Kind::Rgba16,
-        (ColorType::GrayscaleAlpha, BitDepth::Sixteen) => Kind::La16,
-        (ColorType::Rgba, _) => Kind::Rgba8,
-        (ColorType::GrayscaleAlpha, _) => Kind::La8,
-        (ColorType::Grayscale, _) => Kind::L8,
-        _ => Kind::Rgb8,
-    };
-    let alpha = image.alpha.as_ref();
-    let alpha = alpha.map(|alpha| (alpha.depth(), alpha.samples()));
-    let samples = join(&image.rgb, alpha, is_gray, u16::to_ne_bytes);
-    (samples, color)
-}
-
-/// Gray or RGB samples, each pixel's alpha behind its colors. With an alpha of 16 bits colors have 16 bits too,
-/// times 257.
-fn join<'a>(
-    rgb: &'a [u8],
-    alpha: Option<(Depth, &[u16])>,
-    is_gray: bool,
-    wide: fn(u16) -> [u8; 2],
-) -> Cow<'a, [u8]> {
-    let colors = if is_gray {
-        let (pixels, _) = rgb.as_chunks::<CHANNELS>();
-        Cow::Owned(pixels.iter().map(|&pixel| mean(pixel)).collect())
-    } else {
-        Cow::Borrowed(rgb)
-    };
-    let Some((depth, alpha)) = alpha else {
-        return colors;
-    };
-    let per_pixel = if is_gray { 1 } else { CHANNELS };
-    let pixels = colors.chunks_exact(per_pixel).zip(alpha);
-    let mut out = Vec::with_capacity(alpha.len() * (per_pixel + 1) * depth.bits() as usize / 8);
-    match depth {
-        Depth::Eight => pixels.for_each(|(color, &sample)| {
-            out.extend(color);
-            // An alpha channel of 8 bits has no larger samples.
-            out.push(sample as u8);
-        }),
-        Depth::Sixteen => pixels.for_each(|(color, &sample)| {
-            // Both bytes of v * 257 are v.
-            out.extend(color.iter().flat_map(|&v| [v, v]));
-            out.extend(wide(sample));
-        }),
-    }
-    Cow::Owned(out)
 }
 
 /// Adds an XMP packet: as the text that PNG has for it, or in digits if it is no text.

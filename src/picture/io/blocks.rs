@@ -1,9 +1,10 @@
 //! Metadata blocks as readers find them in a file, before they become [`Metadata`].
 
-use super::metadata::Metadata;
-use super::notes::Notes;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::orientation::Orientation;
+use crate::picture::metadata::Metadata;
+use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 
 /// The identifier that JPEG puts before an Exif block; some WebP files keep it by mistake.
@@ -20,7 +21,7 @@ pub(super) struct Blocks {
     pub xmp: Option<Vec<u8>>,
     pub resolution: Option<Resolution>,
     /// Orientation by other means than Exif and XMP.
-    pub orientation: Option<u8>,
+    pub orientation: Option<Orientation>,
 }
 
 impl Blocks {
@@ -80,7 +81,7 @@ impl Blocks {
             exif: self.exif,
             xmp: self.xmp,
             resolution: self.resolution,
-            orientation: 1,
+            orientation: Orientation::NoTransforms,
         };
         metadata.read_orientation();
         if let Some(orientation) = self.orientation {

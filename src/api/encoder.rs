@@ -1,0 +1,209 @@
+//! Encoding: where to, how, and then a picture.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use super::Model;
+use super::progress::Watch;
+use crate::bitstream::Quality;
+use crate::codec::{self, Effort, EncodeOptions, Goal, Tune};
+use crate::error::Result;
+use crate::limits::Limits;
+use crate::picture::{Image, Metadata};
+
+/// Encodes a picture to the bytes of an `.aec` file, as the `aec` program does unless told otherwise.
+///
+/// # Errors
+/// As [`Encoder::encode`].
+pub fn encode(image: &Image, quality: Quality) -> Result<Vec<u8>> {
+    let mut file = Vec::new();
+    Encoder::new(&mut file).quality(quality).encode(image)?;
+    Ok(file)
+}
+
+/// Writes a picture as an `.aec` file.
+///
+/// ```no_run
+/// use aec::{Effort, Encoder, Quality};
+/// use std::ops::ControlFlow;
+///
+/// # fn save(image: &aec::Image) -> aec::Result<()> {
+/// Encoder::new(std::fs::File::create("photo.aec")?)
+///     .quality(Quality::from_percent(75.0)?)
+///     .effort(Effort::new(6)?)
+///     .progress(|done, total| {
+///         eprint!("\r{} %", 100 * done / total);
+///         ControlFlow::Continue(())
+///     })
+///     .encode(image)
+/// # }
+/// ```
+///
+/// It is an encoder of the `image` crate too: `image::DynamicImage::write_with_encoder` takes it.
+#[derive(Debug)]
+pub struct Encoder<'a, W> {
+    out: W,
+    options: EncodeOptions,
+    goal: Option<Goal>,
+    tune: Option<Tune>,
+    model: Option<Model>,
+    metadata: Option<Metadata>,
+    progress: Watch<'a>,
+}
+
+impl<'a, W: Write> Encoder<'a, W> {
+    /// An encoder to `out` with the default quality and effort.
+    #[must_use]
+    pub fn new(out: W) -> Self {
+        Self {
+            out,
+            options: EncodeOptions::default(),
+            goal: None,
+            tune: None,
+            model: None,
+            metadata: None,
+            progress: Watch::default(),
+        }
+    }
+
+    /// Encodes with this quality. The last call counts of this and the three below.
+    #[must_use]
+    pub fn quality(mut self, quality: Quality) -> Self {
+        self.options.quality = quality;
+        self.goal = None;
+        self
+    }
+
+    /// Finds the best quality whose file has at most so many bytes, metadata included, in a few trial encodings.
+    #[must_use]
+    pub fn max_bytes(self, bytes: u64) -> Self {
+        self.goal(Goal::Bytes(bytes))
+    }
+
+    /// As [`max_bytes`](Self::max_bytes), per pixel and in bits.
+    #[must_use]
+    pub fn max_bits_per_pixel(self, bits: f64) -> Self {
+        self.goal(Goal::BitsPerPixel(bits))
+    }
+
+    /// Finds the lowest quality whose decoded samples have at least this PSNR in dB.
+    #[must_use]
+    pub fn min_psnr(self, psnr: f64) -> Self {
+        self.goal(Goal::Psnr(psnr))
+    }
+
+    fn goal(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    /// How much time to take for a smaller file.
+    #[must_use]
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.options.effort = effort;
+        self
+    }
+
+    /// What to be good at; unless told, [`Tune::Ssim`], or [`Tune::Psnr`] where that is what
+    /// [`min_psnr`](Self::min_psnr) asks for.
+    #[must_use]
+    pub fn tune(mut self, tune: Tune) -> Self {
+        self.tune = Some(tune);
+        self
+    }
+
+    /// Side of a tile in pixels: a multiple of 64, 64..=4096; 1024 unless told.
+    #[must_use]
+    pub fn tile_size(mut self, pixels: u32) -> Self {
+        self.options.tile_size = pixels;
+        self
+    }
+
+    /// Bounds on the picture.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// Encodes with this model instead of that which the library carries for the tune.
+    #[must_use]
+    pub fn model(mut self, model: &Model) -> Self {
+        self.model = Some(model.clone());
+        self
+    }
+
+    /// What to store instead of the picture's own metadata, its orientation included.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// Tells `watcher` how many units of work are done, and of how many, now and then and from several threads;
+    /// `ControlFlow::Break` ends the work with [`Error::Cancelled`](crate::Error::Cancelled).
+    #[must_use]
+    pub fn progress(
+        mut self,
+        watcher: impl Fn(u64, u64) -> ControlFlow<()> + Send + Sync + 'a,
+    ) -> Self {
+        self.progress = Watch::new(watcher);
+        self
+    }
+
+    /// Encodes a picture and writes the file. Colors lose detail, alpha does not; what colors fully transparent
+    /// pixels have is not kept.
+    ///
+    /// # Errors
+    /// [`Io`](crate::Error::Io) from the writer; [`Image`](crate::Error::Image) when the picture's fields disagree;
+    /// [`LimitExceeded`](crate::Error::LimitExceeded) for pictures over the limits;
+    /// [`InvalidOption`](crate::Error::InvalidOption) for a tile size or a goal that makes no sense;
+    /// [`TargetOutOfReach`](crate::Error::TargetOutOfReach) when no quality meets the goal;
+    /// [`Cancelled`](crate::Error::Cancelled) when the progress closure says so. Nothing was written then.
+    pub fn encode(mut self, image: &Image) -> Result<()> {
+        let image = match self.metadata.take() {
+            Some(metadata) => Cow::Owned(Image {
+                metadata,
+                ..image.clone()
+            }),
+            None => Cow::Borrowed(image),
+        };
+        self.write(&image)
+    }
+
+    fn write(mut self, image: &Image) -> Result<()> {
+        let usual = match self.goal {
+            Some(Goal::Psnr(_)) => Tune::Psnr,
+            _ => Tune::Ssim,
+        };
+        let tune = self.tune.unwrap_or(usual);
+        let options = EncodeOptions {
+            tune,
+            ..self.options
+        };
+        let model = self.model.map_or_else(|| Model::of_tune(tune), Ok)?;
+        let (model, progress) = (model.inner(), &self.progress);
+        let file = match self.goal {
+            None => codec::encode(image, model, &options, progress)?,
+            Some(goal) => {
+                codec::encode_to_target(image, model, &goal.into(), &options, progress)?.file
+            }
+        };
+        self.out.write_all(&file)?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Encodes a picture that is not needed afterwards, with the metadata given here or else its own.
+    pub(super) fn encode_owned(mut self, mut image: Image) -> Result<()> {
+        if let Some(metadata) = self.metadata.take() {
+            image.metadata = metadata;
+        }
+        self.write(&image)
+    }
+
+    /// The metadata to store, to be changed.
+    pub(super) fn metadata_mut(&mut self) -> &mut Metadata {
+        self.metadata.get_or_insert_default()
+    }
+}

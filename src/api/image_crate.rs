@@ -1,0 +1,159 @@
+//! The `image` crate's traits for decoder and encoder, and its readers made to know `.aec` files.
+
+use std::io::Write;
+
+use ::image::error::{
+    DecodingError, EncodingError, ImageFormatHint, ParameterError, ParameterErrorKind,
+    UnsupportedError, UnsupportedErrorKind,
+};
+use ::image::hooks::{register_decoding_hook, register_format_detection_hook};
+use ::image::metadata::Orientation;
+use ::image::{ColorType, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageResult};
+
+use super::{Decoder, Encoder};
+use crate::error::Error;
+use crate::format::SIGNATURE;
+use crate::picture::notes::Notes;
+use crate::picture::samples::Samples;
+
+/// Extension of our files.
+const EXTENSION: &str = "aec";
+
+/// Makes `image::open` and the readers of the `image` crate decode `.aec` files, by extension
+/// and by content, with the models that the library carries. Returns false when somebody registered the extension
+/// before.
+///
+/// ```no_run
+/// aec::register_image_hooks();
+/// let picture = image::open("photo.aec")?;
+/// # Ok::<(), image::ImageError>(())
+/// ```
+pub fn register_image_hooks() -> bool {
+    let is_new = register_decoding_hook(
+        EXTENSION.into(),
+        Box::new(|reader| {
+            let decoder = Decoder::new(reader).map_err(decoding_error)?;
+            Ok(Box::new(decoder))
+        }),
+    );
+    if is_new {
+        register_format_detection_hook(EXTENSION.into(), &SIGNATURE, None);
+    }
+    is_new
+}
+
+/// Pictures are upright.
+impl ImageDecoder for Decoder<'_> {
+    fn dimensions(&self) -> (u32, u32) {
+        self.size()
+    }
+
+    fn color_type(&self) -> ColorType {
+        self.color_type()
+    }
+
+    fn icc_profile(&mut self) -> ImageResult<Option<Vec<u8>>> {
+        Ok(self.metadata().map_err(decoding_error)?.icc)
+    }
+
+    fn exif_metadata(&mut self) -> ImageResult<Option<Vec<u8>>> {
+        Ok(self.metadata().map_err(decoding_error)?.exif)
+    }
+
+    fn xmp_metadata(&mut self) -> ImageResult<Option<Vec<u8>>> {
+        Ok(self.metadata().map_err(decoding_error)?.xmp)
+    }
+
+    fn orientation(&mut self) -> ImageResult<Orientation> {
+        Ok(Orientation::NoTransforms)
+    }
+
+    fn read_image(self, buffer: &mut [u8]) -> ImageResult<()> {
+        self.decode_into(buffer).map_err(decoding_error)
+    }
+
+    fn read_image_boxed(self: Box<Self>, buffer: &mut [u8]) -> ImageResult<()> {
+        (*self).read_image(buffer)
+    }
+}
+
+/// Samples of 8 and 16 bits are taken; colors of 16 bits are rounded to 8.
+impl<W: Write> ImageEncoder for Encoder<'_, W> {
+    fn write_image(
+        self,
+        buffer: &[u8],
+        width: u32,
+        height: u32,
+        color: ExtendedColorType,
+    ) -> ImageResult<()> {
+        let color = simple(color)?;
+        let pixels = u64::from(width) * u64::from(height);
+        let bytes = pixels.saturating_mul(color.bytes_per_pixel().into());
+        if bytes != buffer.len() as u64 {
+            let kind = ParameterErrorKind::DimensionMismatch;
+            return Err(ImageError::Parameter(ParameterError::from_kind(kind)));
+        }
+        let samples = Samples {
+            width,
+            height,
+            data: buffer.to_vec(),
+            color,
+        };
+        let image = samples.into_image(None, &mut Notes::default());
+        let written = image.and_then(|image| self.encode_owned(image));
+        written.map_err(encoding_error)
+    }
+
+    fn set_icc_profile(&mut self, icc: Vec<u8>) -> Result<(), UnsupportedError> {
+        self.metadata_mut().icc = Some(icc);
+        Ok(())
+    }
+
+    /// Takes the block, and the orientation that it states.
+    fn set_exif_metadata(&mut self, exif: Vec<u8>) -> Result<(), UnsupportedError> {
+        let metadata = self.metadata_mut();
+        metadata.exif = Some(exif);
+        metadata.read_orientation();
+        Ok(())
+    }
+}
+
+/// The kind of samples of 8 or 16 bits that are gray or red, green and blue.
+fn simple(color: ExtendedColorType) -> ImageResult<ColorType> {
+    Ok(match color {
+        ExtendedColorType::L8 => ColorType::L8,
+        ExtendedColorType::La8 => ColorType::La8,
+        ExtendedColorType::Rgb8 => ColorType::Rgb8,
+        ExtendedColorType::Rgba8 => ColorType::Rgba8,
+        ExtendedColorType::L16 => ColorType::L16,
+        ExtendedColorType::La16 => ColorType::La16,
+        ExtendedColorType::Rgb16 => ColorType::Rgb16,
+        ExtendedColorType::Rgba16 => ColorType::Rgba16,
+        other => return Err(unsupported(UnsupportedErrorKind::Color(other))),
+    })
+}
+
+fn hint() -> ImageFormatHint {
+    ImageFormatHint::PathExtension(EXTENSION.into())
+}
+
+fn unsupported(kind: UnsupportedErrorKind) -> ImageError {
+    ImageError::Unsupported(UnsupportedError::from_format_and_kind(hint(), kind))
+}
+
+fn decoding_error(error: Error) -> ImageError {
+    match error {
+        Error::Io(error) => ImageError::IoError(error),
+        Error::UnknownModel(_) | Error::Unsupported(_) => {
+            unsupported(UnsupportedErrorKind::GenericFeature(error.to_string()))
+        }
+        other => ImageError::Decoding(DecodingError::new(hint(), other)),
+    }
+}
+
+fn encoding_error(error: Error) -> ImageError {
+    match error {
+        Error::Io(error) => ImageError::IoError(error),
+        other => ImageError::Encoding(EncodingError::new(hint(), other)),
+    }
+}

@@ -1,0 +1,297 @@
+//! The library as other programs use it: through its public names alone, with or without default features.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // tests know their numbers
+
+mod surface;
+
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aec::{
+    Alpha, Damage, Decoder, Depth, Effort, Encoder, Error, Image, Info, Limits, Metadata, Model,
+    Orientation, Quality, Region, Resolution, Result, Tune,
+};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError};
+
+const TINY: &[u8] = include_bytes!("../vectors/tiny.safetensors");
+const FASTEST: Effort = Effort::FASTEST;
+
+/// A smooth picture.
+fn picture(width: u32, height: u32) -> Image {
+    let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 90]));
+    Image::new(width, height, rgb.collect()).unwrap()
+}
+
+/// With alpha, where pixels differ in it.
+fn with_alpha(image: Image, depth: Depth) -> Image {
+    let samples = (0..image.pixels()).map(|i| (i * 3 % 200) as u16);
+    let alpha = Alpha::new(depth, samples.collect()).unwrap();
+    image.with_alpha(alpha).unwrap()
+}
+
+fn encoded(image: &Image) -> Vec<u8> {
+    let mut file = Vec::new();
+    Encoder::new(&mut file)
+        .effort(FASTEST)
+        .encode(image)
+        .unwrap();
+    file
+}
+
+/// Every kind of samples that a file may hold.
+fn kinds() -> Vec<Image> {
+    let gray = Image::from_gray(
+        37,
+        21,
+        &(0..37 * 21).map(|i| (i % 251) as u8).collect::<Vec<_>>(),
+    );
+    let (color, gray) = (picture(37, 21), gray.unwrap());
+    let mut kinds = vec![color.clone(), gray.clone()];
+    for image in [color, gray] {
+        kinds.push(with_alpha(image.clone(), Depth::Eight));
+        kinds.push(with_alpha(image, Depth::Sixteen));
+    }
+    kinds
+}
+
+#[test]
+fn functions_and_types_give_the_same_files_and_pictures() {
+    let image = picture(90, 70);
+    let file = aec::encode(&image, Quality::from_percent(75.0).unwrap()).unwrap();
+    let mut same = Vec::new();
+    let encoder = Encoder::new(&mut same)
+        .quality(Quality::from_percent(75.0).unwrap())
+        .effort(Effort::DEFAULT)
+        .tune(Tune::Ssim);
+    encoder.encode(&image).unwrap();
+    assert!(file == same);
+    let back = aec::decode(&file).unwrap();
+    let decoder = Decoder::new(Cursor::new(&file)).unwrap();
+    assert_eq!(decoder.decode().unwrap(), back);
+    let (left, damage): (Image, Vec<Damage>) = decoder.decode_damaged().unwrap();
+    assert!(left == back && damage.is_empty());
+}
+
+#[test]
+fn info_and_metadata_come_without_decoding() {
+    let mut image = with_alpha(picture(40, 30), Depth::Sixteen);
+    image.metadata.orientation = Orientation::Rotate90;
+    image.metadata.icc = Some(vec![7; 30]);
+    image.metadata.resolution = Resolution::per_inch(300, 150);
+    let mut file = encoded(&image);
+    // The symbols are damaged, the structure is not looked at.
+    let end = file.len();
+    let decoder = Decoder::new(&file[..]).unwrap();
+    let info: Info = decoder.info();
+    assert_eq!((info.width, info.height), (30, 40));
+    assert_eq!((info.is_gray, info.alpha), (false, Some(Depth::Sixteen)));
+    assert_eq!(info.quality, Quality::default());
+    let metadata: Metadata = decoder.metadata().unwrap();
+    assert_eq!(metadata, decoder.decode().unwrap().metadata);
+    assert_eq!(metadata.orientation, Orientation::NoTransforms);
+    file.truncate(end - 1);
+    let decoder = Decoder::new(&file[..]).unwrap();
+    assert_eq!(decoder.info(), info);
+    assert!(matches!(decoder.decode(), Err(Error::Truncated { .. })));
+    assert_eq!(decoder.decode_damaged().unwrap().1.len(), 1);
+}
+
+#[test]
+fn limits_and_headers_are_checked_first() {
+    let file = encoded(&picture(80, 80));
+    let limits = Limits {
+        max_pixels: 6399,
+        ..Limits::default()
+    };
+    let refused = Decoder::with_limits(&file[..], limits).unwrap_err();
+    assert!(matches!(refused, Error::LimitExceeded { found: 6400, .. }));
+    // Nothing is read behind what is no header.
+    let mut endless = std::io::repeat(7);
+    assert!(matches!(Decoder::new(&mut endless), Err(Error::NotAec)));
+    let refused = Encoder::new(Vec::new())
+        .limits(limits)
+        .encode(&picture(80, 80));
+    assert!(matches!(refused, Err(Error::LimitExceeded { .. })));
+}
+
+#[test]
+fn a_region_is_a_part_of_the_picture() {
+    let file = encoded(&picture(150, 100));
+    let whole: DynamicImage = aec::decode(&file).unwrap().try_into().unwrap();
+    let (x, y, width, height) = (31, 20, 70, 45);
+    let region = Region {
+        x,
+        y,
+        width,
+        height,
+    };
+    let decoder = Decoder::new(&file[..]).unwrap().region(region);
+    assert_eq!(decoder.info().width, 150);
+    assert_eq!(decoder.dimensions(), (width, height));
+    let part = DynamicImage::from_decoder(decoder).unwrap();
+    assert_eq!(part, whole.crop_imm(x, y, width, height));
+    let outside = Region { x: 100, ..region };
+    let decoder = Decoder::new(&file[..]).unwrap().region(outside);
+    assert!(matches!(decoder.decode(), Err(Error::InvalidOption(_))));
+    let mut samples = vec![0; decoder.buffer_len()];
+    let refused = decoder.decode_into(&mut samples);
+    assert!(matches!(refused, Err(Error::InvalidOption(_))));
+}
+
+#[test]
+fn samples_are_those_of_the_image_crate_for_every_kind() {
+    for image in kinds() {
+        for orientation in [Orientation::NoTransforms, Orientation::Rotate270FlipH] {
+            let mut image = image.clone();
+            image.metadata.orientation = orientation;
+            let file = encoded(&image);
+            let decoder = Decoder::new(&file[..]).unwrap();
+            let mut samples = vec![0; decoder.buffer_len()];
+            decoder.decode_into(&mut samples).unwrap();
+            let decoded = aec::decode(&file).unwrap();
+            let picture = DynamicImage::try_from(decoded.clone()).unwrap();
+            assert!(picture.as_bytes() == samples);
+            assert_eq!(picture.color(), decoder.color_type());
+            assert_eq!(DynamicImage::from_decoder(decoder).unwrap(), picture);
+            assert!(Image::try_from(picture).unwrap().rgb == decoded.rgb);
+            let mut short = vec![0; samples.len() - 1];
+            let refused = Decoder::new(&file[..]).unwrap().decode_into(&mut short);
+            assert!(matches!(refused, Err(Error::InvalidOption(_))));
+        }
+    }
+}
+
+#[test]
+fn the_image_crate_writes_what_the_encoder_does() {
+    for image in kinds() {
+        let file = encoded(&image);
+        let source = DynamicImage::try_from(image).unwrap();
+        let mut written = Vec::new();
+        let encoder = Encoder::new(&mut written).effort(FASTEST);
+        source.write_with_encoder(encoder).unwrap();
+        assert!(written == file);
+    }
+    // Colors of 16 bits are rounded; what is no integer is refused.
+    let wide = DynamicImage::ImageRgb16(DynamicImage::try_from(picture(9, 9)).unwrap().into());
+    let mut written = Vec::new();
+    let encoder = Encoder::new(&mut written).effort(FASTEST);
+    wide.write_with_encoder(encoder).unwrap();
+    assert!(written == encoded(&picture(9, 9)));
+    let float = DynamicImage::new_rgb32f(9, 9);
+    let refused = float.write_with_encoder(Encoder::new(Vec::new()));
+    assert!(matches!(refused, Err(ImageError::Unsupported(_))));
+    let refused = Encoder::new(Vec::new()).write_image(&[0; 5], 1, 2, ExtendedColorType::Rgb8);
+    assert!(matches!(refused, Err(ImageError::Parameter(_))));
+}
+
+#[test]
+fn metadata_goes_with_the_picture_or_instead_of_its_own() {
+    let mut image = picture(20, 10);
+    image.metadata.xmp = Some(b"<x/>".to_vec());
+    let mut metadata = Metadata::default();
+    metadata.exif = Some(b"MM\0*\0\0\0\x08\0\0\0\0\0\0".to_vec());
+    let mut file = Vec::new();
+    let encoder = Encoder::new(&mut file)
+        .effort(FASTEST)
+        .metadata(metadata.clone());
+    encoder.encode(&image).unwrap();
+    assert_eq!(aec::decode(&file).unwrap().metadata, metadata);
+    // The image crate's way, with an orientation in Exif that the decoder applies.
+    let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0".to_vec();
+    exif.extend([0; 4]);
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file).effort(FASTEST);
+    encoder.set_icc_profile(vec![5; 9]).unwrap();
+    encoder.set_exif_metadata(exif).unwrap();
+    let source = DynamicImage::try_from(image).unwrap();
+    source.write_with_encoder(encoder).unwrap();
+    let mut decoder = Decoder::new(&file[..]).unwrap();
+    assert_eq!(decoder.dimensions(), (10, 20));
+    assert_eq!(decoder.icc_profile().unwrap(), Some(vec![5; 9]));
+    let exif = decoder.exif_metadata().unwrap().unwrap();
+    let orientation = Orientation::from_exif_chunk(&exif);
+    assert_eq!(orientation, Some(Orientation::NoTransforms));
+}
+
+#[test]
+fn progress_reaches_the_end_and_can_stop() {
+    let image = picture(150, 100);
+    let (most, total) = (AtomicU64::new(0), AtomicU64::new(1));
+    let watch = |done, of| {
+        most.fetch_max(done, Ordering::Relaxed);
+        total.store(of, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let mut file = Vec::new();
+    Encoder::new(&mut file)
+        .progress(watch)
+        .encode(&image)
+        .unwrap();
+    assert_eq!(
+        most.swap(0, Ordering::Relaxed),
+        total.load(Ordering::Relaxed)
+    );
+    let decoder = Decoder::new(&file[..]).unwrap().progress(watch);
+    decoder.decode().unwrap();
+    assert_eq!(most.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
+    let stop = |_, _| ControlFlow::Break(());
+    let mut nothing = Vec::new();
+    let stopped = Encoder::new(&mut nothing).progress(stop).encode(&image);
+    assert!(matches!(stopped, Err(Error::Cancelled)) && nothing.is_empty());
+    let stopped = Decoder::new(&file[..]).unwrap().progress(stop).decode();
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+}
+
+type Ask = for<'a> fn(Encoder<'a, &'a mut Vec<u8>>) -> Encoder<'a, &'a mut Vec<u8>>;
+
+#[test]
+fn goals_are_met_or_are_errors() {
+    let image = picture(120, 90);
+    let goal = |ask: Ask| -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        ask(Encoder::new(&mut file).effort(FASTEST)).encode(&image)?;
+        Ok(file)
+    };
+    assert!(goal(|encoder| encoder.max_bytes(500)).unwrap().len() <= 500);
+    let rate = goal(|encoder| encoder.max_bits_per_pixel(0.3)).unwrap();
+    assert!(rate.len() <= 120 * 90 * 3 / 80);
+    let sharp = aec::decode(&goal(|encoder| encoder.min_psnr(40.0)).unwrap()).unwrap();
+    let pairs = image.rgb.iter().zip(&sharp.rgb);
+    let error: f64 = pairs.map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    let psnr = 10.0 * (255.0_f64.powi(2) * image.rgb.len() as f64 / error).log10();
+    assert!(psnr >= 40.0, "{psnr}");
+    let missed = goal(|encoder| encoder.max_bytes(20));
+    assert!(matches!(missed, Err(Error::TargetOutOfReach { .. })));
+}
+
+#[test]
+fn models_of_ones_own_code_and_are_named() {
+    let model = Model::from_bytes(TINY).unwrap();
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/vectors/tiny.safetensors"
+    );
+    assert_eq!(Model::load(path).unwrap().id(), model.id());
+    assert_eq!(model.name(), "tiny");
+    let mut file = Vec::new();
+    let encoder = Encoder::new(&mut file).model(&model).tile_size(64);
+    encoder.encode(&picture(70, 70)).unwrap();
+    let decoder = Decoder::new(&file[..]).unwrap();
+    assert_eq!(decoder.info().model, model.id());
+    let missing = decoder.decode();
+    assert!(matches!(missing, Err(Error::UnknownModel(id)) if id == model.id()));
+    let image = decoder.model(&model).decode().unwrap();
+    assert_eq!((image.width, image.height), (70, 70));
+}
+
+#[test]
+fn files_open_by_name_and_by_content() {
+    assert!(aec::register_image_hooks());
+    let file = encoded(&picture(30, 20));
+    let reader = image::ImageReader::new(Cursor::new(&file));
+    let found = reader.with_guessed_format().unwrap().decode().unwrap();
+    assert_eq!(found, aec::decode(&file).unwrap().try_into().unwrap());
+    let mut cut = Cursor::new(&file[..file.len() - 1]);
+    let reader = image::ImageReader::new(&mut cut);
+    assert!(reader.with_guessed_format().unwrap().decode().is_err());
+}
