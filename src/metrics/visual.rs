@@ -298,7 +298,7 @@ const FINE_SCALES: usize = 2;
 /// Rows above and below that a row's gradient on the fine scales depends on, as [`MARGIN`] on all.
 const FINE_MARGIN: usize = 24;
 
-const _: () = assert!(FINE_MARGIN >= 2 * REACH << (FINE_SCALES - 1));
+const _: () = assert!(FINE_MARGIN >= (2 * REACH) << (FINE_SCALES - 1));
 const _: () = assert!(FINE_MARGIN.is_multiple_of(1 << FINE_SCALES));
 
 /// Pixels of a band.
