@@ -3,6 +3,8 @@
 //!
 //! Computed tile by tile, so that what lies between samples and sums stays in the cache. Every operation has one
 //! order and is rounded alone, so every path gives the same bits.
+// Indices run through many rows side by side.
+#![allow(clippy::needless_range_loop)]
 
 use std::ops::Range;
 
