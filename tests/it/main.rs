@@ -10,7 +10,6 @@ mod conformance;
 mod corrupt;
 mod damaged;
 mod effort;
-mod hooks;
 mod hostile;
 mod inputs;
 mod rate_control;
