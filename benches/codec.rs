@@ -3,6 +3,7 @@
 //! Throughput is in pixels (criterion prints `Melem/s`: read megapixels per second), since the cost
 //! of a pixel should not depend on the picture's size.
 //! `cargo bench --bench codec`; the largest size alone: `cargo bench --bench codec -- 24mp`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! The symbols of a 1024 x 1024 tile: one per pixel, most of them from narrow tables, as a
 //! trained model predicts them at low and high quality.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
 use aec::unstable::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

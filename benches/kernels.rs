@@ -1,20 +1,16 @@
-//! The exact kernels beside candle's matrix product, and the products that one
-//! core can do, all on one thread.
+//! The exact kernels, and the products that one core can do, all on one thread.
 //!
 //! `cargo bench --bench kernels`; throughput is operations, two per product
 //! (criterion prints `Gelem/s`: read GFLOP/s or GOP/s), and bytes for the
-//! depthwise convolution. `peak` and `integer peak` are loops on registers alone;
-//! the share of its peak that each path reaches on integers is printed at the end.
+//! depthwise convolution. `peak` is a loop on registers alone; the share of it that
+//! each path reaches is printed at the end.
 //! Compare medians. Memory comes from the allocator of the program, which asks the
 //! system for large pages: with small ones, address translation costs a quarter of
 //! the speed.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
+use aec::unstable::kernels::dispatch;
 use aec::unstable::kernels::integer::{self, Output, Rescale, Residual, Scale};
-use aec::unstable::kernels::{
-    PackedBlock, PackedDepthwise, PackedPointwise, block, depthwise3x3, dispatch, fma_peak,
-    pointwise,
-};
-use candle_core::{Device, Tensor};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use std::hint::black_box;
 
@@ -40,19 +36,6 @@ fn values(count: usize, scale: f32) -> Vec<f32> {
         ((state >> 40) as f32 / 8_388_608.0 - 1.0) * scale
     };
     (0..count).map(|_| next()).collect()
-}
-
-fn packed(inputs: usize, outputs: usize) -> PackedPointwise {
-    PackedPointwise::new(
-        inputs,
-        outputs,
-        &values(inputs * outputs, 0.05),
-        &values(outputs, 0.5),
-    )
-}
-
-fn packed_depthwise(channels: usize) -> PackedDepthwise {
-    PackedDepthwise::new(channels, &values(9 * channels, 0.3), &values(channels, 0.5))
 }
 
 /// Weights and inputs of any size.
@@ -150,59 +133,28 @@ fn block_operations(height: usize, width: usize, channels: usize) -> u64 {
 }
 
 fn bench_peak(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let (operations, _) = fma_peak(PEAK_ROUNDS);
-    group.throughput(Throughput::Elements(operations));
-    group.bench_function(BenchmarkId::new("peak", dispatch::active()), |bencher| {
-        bencher.iter(|| fma_peak(black_box(PEAK_ROUNDS)));
-    });
     let (operations, _) = integer::peak(PEAK_ROUNDS);
     group.throughput(Throughput::Elements(operations));
-    let id = BenchmarkId::new("integer peak", dispatch::active());
-    group.bench_function(id, |bencher| {
+    group.bench_function(BenchmarkId::new("peak", dispatch::active()), |bencher| {
         bencher.iter(|| integer::peak(black_box(PEAK_ROUNDS)));
     });
 }
 
-/// Ours, candle's and the peaks, side by side.
 fn bench_pointwise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pointwise");
     bench_peak(&mut group);
     for channels in CHANNELS {
         for (height, width) in SIZES {
-            let pixels = height * width;
-            let name = format!("{channels}x{channels}x{pixels}");
-            group.throughput(Throughput::Elements(
-                (2 * pixels * channels * channels) as u64,
-            ));
-            let x = values(pixels * channels, 1.0);
-            let weights = packed(channels, channels);
-            let mut out = vec![0.0; pixels * channels];
-            group.bench_function(BenchmarkId::new("ours", &name), |bencher| {
-                bencher.iter(|| pointwise(black_box(&x), &weights, false, None, &mut out));
-            });
-            bench_integer_pointwise(&mut group, &name, pixels, channels);
-            let x = Tensor::from_vec(x, (pixels, channels), &Device::Cpu);
-            let x = x.expect("the shape has the number of values");
-            let square = Tensor::from_vec(
-                values(channels * channels, 0.05),
-                (channels, channels),
-                &Device::Cpu,
-            );
-            let square = square.expect("the shape has the number of values");
-            group.bench_function(BenchmarkId::new("candle", &name), |bencher| {
-                bencher.iter(|| black_box(&x).matmul(&square).expect("the shapes agree"));
-            });
+            bench_layer(&mut group, height * width, channels);
         }
     }
     group.finish();
 }
 
-fn bench_integer_pointwise(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    pixels: usize,
-    channels: usize,
-) {
+fn bench_layer(group: &mut BenchmarkGroup<'_, WallTime>, pixels: usize, channels: usize) {
+    let name = format!("{channels}x{channels}x{pixels}");
+    let operations = 2 * pixels * channels * channels;
+    group.throughput(Throughput::Elements(operations as u64));
     let layer = integer_layer(channels, channels);
     let (x, values) = (integers(pixels * channels), integers(pixels * channels));
     let residual = Residual {
@@ -211,10 +163,10 @@ fn bench_integer_pointwise(
     };
     let mut out = vec![0; pixels * channels];
     for (kind, activate, residual) in [
-        ("integer with activation", true, None),
-        ("integer with residual", false, Some(residual)),
+        ("with activation", true, None),
+        ("with residual", false, Some(residual)),
     ] {
-        group.bench_function(BenchmarkId::new(kind, name), |bencher| {
+        group.bench_function(BenchmarkId::new(kind, &name), |bencher| {
             bencher.iter(|| {
                 let out = Output::Integer(&mut out, scale());
                 integer::pointwise(black_box(&x), &layer, activate, residual, out);
@@ -227,28 +179,16 @@ fn bench_block(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("block");
     bench_peak(&mut group);
     for channels in [160, 192, 256, 384] {
-        let weights = PackedBlock {
-            w1: packed(channels, channels),
-            dw: packed_depthwise(channels),
-            w2: packed(channels, channels),
-            w3: packed(channels, 2 * channels),
-            w4: packed(2 * channels, channels),
-        };
-        let integer_weights = integer_block(channels);
+        let weights = integer_block(channels);
         for (height, width) in SIZES {
-            let x = values(height * width * channels, 1.0);
-            let mut out = vec![0.0; x.len()];
+            let x = integers(height * width * channels);
+            let mut out = vec![0; x.len()];
             let operations = block_operations(height, width, channels);
             group.throughput(Throughput::Elements(operations));
             let name = format!("{channels}x{height}x{width}");
-            group.bench_function(BenchmarkId::new("ours", &name), |bencher| {
-                bencher.iter(|| block(black_box(&x), height, width, &weights, &mut out));
-            });
-            let x = integers(x.len());
-            let mut out = vec![0; x.len()];
-            group.bench_function(BenchmarkId::new("integer", &name), |bencher| {
+            group.bench_function(BenchmarkId::new("block", &name), |bencher| {
                 bencher.iter(|| {
-                    integer::block(black_box(&x), height, width, &integer_weights, &mut out);
+                    integer::block(black_box(&x), height, width, &weights, &mut out);
                 });
             });
         }
@@ -260,18 +200,11 @@ fn bench_depthwise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("depthwise");
     for channels in CHANNELS {
         let (height, width) = SIZES[0];
-        let weights = packed_depthwise(channels);
-        let x = values(height * width * channels, 1.0);
-        let mut out = vec![0.0; x.len()];
-        group.throughput(Throughput::Bytes(8 * x.len() as u64));
-        group.bench_function(BenchmarkId::new("ours", channels), |bencher| {
-            bencher.iter(|| depthwise3x3(black_box(&x), height, width, &weights, &mut out));
-        });
         let layer = integer_depthwise(channels);
-        let x = integers(x.len());
+        let x = integers(height * width * channels);
         let mut out = vec![0; x.len()];
         group.throughput(Throughput::Bytes(4 * x.len() as u64));
-        group.bench_function(BenchmarkId::new("integer", channels), |bencher| {
+        group.bench_function(BenchmarkId::new("depthwise", channels), |bencher| {
             bencher.iter(|| {
                 let (x, out) = (black_box(&x), &mut out);
                 integer::depthwise3x3(x, height, width, &layer, out, scale());
@@ -283,7 +216,7 @@ fn bench_depthwise(criterion: &mut Criterion) {
 
 fn main() {
     aec::unstable::kernels::memory::keep_freed_memory();
-    // One thread for all columns: candle's matrix product uses the same pool.
+    // One thread for all columns.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build_global();

@@ -19,7 +19,7 @@ cat <<HEAD
 - compiler: $(rustc --version)
 
 Times are criterion's estimates with their 95 % confidence intervals. An element is a pixel of the picture in
-\`codec\`, \`threads\` and \`transforms\`, a symbol in \`entropy\`, and a floating-point operation in \`pointwise\`
+\`codec\`, \`threads\` and \`transforms\`, a symbol in \`entropy\`, and an operation in \`pointwise\`
 and \`block\`.
 HEAD
 

@@ -4,6 +4,7 @@
 //! All work on the same 1024 x 1024 pixels, one tile, and throughput is in these pixels (criterion prints
 //! `Melem/s`: read megapixels per second). Decoding runs the context step four times per tile.
 //! `cargo bench --bench transforms`; one of them: `cargo bench --bench transforms -- synthesis/1`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // benchmarks know their numbers
 
 mod common;
 
@@ -11,8 +12,8 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use aec::unstable::Model;
+use aec::unstable::format::PATCH8;
 use aec::unstable::kernels::pixels_to_patches;
-use aec::unstable::network::config::PATCH8;
 use aec::unstable::network::{Features, Grid, QualityModel};
 use aec::unstable::{Quality, Result};
 use common::{picture, pool, thread_counts};

@@ -28,8 +28,8 @@
 //! - `unstable` opens the layers inside, to tests and benches: nothing in them is promised to stay.
 //!
 //! [codec-spec.md]: https://docs.rs/crate/aec/latest/source/codec-spec.md
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_sign_loss))]
 #![deny(missing_docs)]
-#![deny(unsafe_code)]
 // Much of the layers serves the program, training, tests and benches alone.
 #![cfg_attr(not(feature = "unstable"), allow(dead_code, unused_imports))]
 
@@ -43,6 +43,7 @@ mod codec;
 mod depth;
 mod entropy;
 mod error;
+mod format;
 mod kernels;
 mod limits;
 mod math;

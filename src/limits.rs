@@ -1,9 +1,7 @@
 //! Limits that are checked before memory is asked for.
 
 use crate::error::{Error, Result};
-
-/// Sides are padded to multiples of this many pixels before they are coded.
-const PADDING: u32 = 64;
+use crate::format::TILE_UNIT;
 
 /// Upper bounds on what a file or an input picture may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl Limits {
     pub(crate) fn check_coded_pixels(&self, width: u32, height: u32) -> Result<()> {
         self.check_pixels(width, height)?;
         let what = "number of pixels (sides below 64 count as 64)";
-        self.check(what, width.max(PADDING), height.max(PADDING))
+        self.check(what, width.max(TILE_UNIT), height.max(TILE_UNIT))
     }
 
     fn check(&self, what: &'static str, width: u32, height: u32) -> Result<()> {

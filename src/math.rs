@@ -16,6 +16,7 @@ const BIAS: i64 = 1023;
 /// `e^x` for `-700 <= x <= 700`, to about one unit in the last place.
 ///
 /// `x = k ln 2 + r` with `|r| <= ln 2 / 2`, then the Taylor series of `e^r`.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // an exponent of binary64
 pub(crate) fn exp(x: f64) -> f64 {
     let k = (x * std::f64::consts::LOG2_E).round();
     let r = (x - k * LN2_HIGH) - k * LN2_LOW;

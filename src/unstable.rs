@@ -27,6 +27,10 @@ pub mod codec {
 pub mod entropy {
     pub use crate::entropy::*;
 }
+/// The constants of the format.
+pub mod format {
+    pub use crate::format::*;
+}
 /// Pictures in memory, and their formats.
 pub mod picture {
     pub use crate::picture::*;

@@ -7,6 +7,7 @@
 //! `uses` (what for); `digits` and `pictures` are input and output.
 //!
 //! Run `cargo run --release --example autoencoders -- dense --data mnist --out target/dense`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // samples are rounded to bytes
 
 mod digits;
 mod networks;

@@ -5,6 +5,7 @@
 //! scales, sharp edges, lettering, reflections and a little grain.
 //!
 //! Run `cargo run --release --example render_sample -- samples/scene.png`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // samples are rounded to bytes
 
 mod noise;
 mod objects;

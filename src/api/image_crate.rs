@@ -11,8 +11,8 @@ use ::image::metadata::Orientation;
 use ::image::{ColorType, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageResult};
 
 use super::{Decoder, Encoder};
-use crate::bitstream::SIGNATURE;
 use crate::error::Error;
+use crate::format::SIGNATURE;
 use crate::picture::notes::Notes;
 use crate::picture::samples::Samples;
 

@@ -7,12 +7,8 @@ use super::reader::{Reader, write_varint};
 use super::section::{Section, SectionReader, payload_error, write_section};
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
+use crate::format::tag;
 use crate::limits::Limits;
-
-pub(super) const TAG_TILE_INDEX: [u8; 4] = *b"TIDX";
-pub(super) const TAG_TILE: [u8; 4] = *b"TILE";
-const TAG_ALPHA: [u8; 4] = *b"ALPH";
-const TAG_END: [u8; 4] = *b"END ";
 
 /// Fewest bytes a section with `payload` bytes can have: tag, length, payload, checksum.
 const fn min_section(payload: usize) -> usize {
@@ -47,7 +43,7 @@ impl<'a> Container<'a> {
         let count = tile_count(&header, reader.remaining())?;
         let (metadata, mut section) = read_metadata(&mut reader, limits)?;
         let index = if count > 1 {
-            let index = expect(section, TAG_TILE_INDEX)?;
+            let index = expect(section, tag::TILE_INDEX)?;
             let lengths = read_index(index.payload, count * tags.len())?;
             section = Section::read(&mut reader)?;
             Some(lengths)
@@ -61,7 +57,7 @@ impl<'a> Container<'a> {
             if let Some(lengths) = &index {
                 section = check_length(section, lengths[i])?;
             }
-            if tag == TAG_TILE {
+            if tag == tag::TILE {
                 tiles.push(TilePayload::read(section.payload)?);
             } else {
                 alpha.push(AlphaPayload::read(section.payload)?);
@@ -82,6 +78,7 @@ impl<'a> Container<'a> {
     /// # Errors
     /// [`Error::InvalidOption`] when the number of payloads is not the one the header asks for or a zero map is too large;
     /// [`Error::LimitExceeded`] when a section would have more than `u32::MAX` bytes.
+    #[allow(clippy::cast_possible_truncation)] // else refused below
     pub fn write(&self) -> Result<Vec<u8>> {
         let wanted = self.header.tile_grid().count();
         if self.tiles.len() as u64 != wanted {
@@ -113,12 +110,12 @@ impl<'a> Container<'a> {
                 // A length over 32 bits is refused below, when the payload itself is written.
                 write_varint(&mut index, payload.len() as u32);
             }
-            write_section(&mut out, TAG_TILE_INDEX, &index)?;
+            write_section(&mut out, tag::TILE_INDEX, &index)?;
         }
         for (tag, payload) in &payloads {
             write_section(&mut out, *tag, payload)?;
         }
-        write_section(&mut out, TAG_END, &[])?;
+        write_section(&mut out, tag::END, &[])?;
         Ok(out)
     }
 
@@ -127,8 +124,8 @@ impl<'a> Container<'a> {
         let mut alpha = self.alpha.iter();
         let mut payloads = Vec::with_capacity(self.tiles.len() + self.alpha.len());
         for tile in &self.tiles {
-            payloads.push((TAG_TILE, tile.write()?));
-            payloads.extend(alpha.next().map(|alpha| (TAG_ALPHA, alpha.write())));
+            payloads.push((tag::TILE, tile.write()?));
+            payloads.extend(alpha.next().map(|alpha| (tag::ALPHA, alpha.write())));
         }
         Ok(payloads)
     }
@@ -147,12 +144,13 @@ impl<'a> Container<'a> {
 /// The sections that each tile has.
 pub(super) fn tile_tags(header: &Header) -> &'static [[u8; 4]] {
     match header.alpha {
-        None => &[TAG_TILE],
-        Some(_) => &[TAG_TILE, TAG_ALPHA],
+        None => &[tag::TILE],
+        Some(_) => &[tag::TILE, tag::ALPHA],
     }
 }
 
 /// The number of tiles, which `remaining` bytes must be able to hold.
+#[allow(clippy::cast_possible_truncation)] // at most `remaining`
 fn tile_count(header: &Header, remaining: usize) -> Result<usize> {
     let count = header.tile_grid().count();
     let mut each = min_section(TilePayload::MIN_LENGTH);
@@ -188,7 +186,7 @@ fn read_metadata<'a>(
 
 /// Checks that `section` is the one that must come here.
 pub(super) fn expect<'a>(section: Section<'a>, tag: [u8; 4]) -> Result<Section<'a>> {
-    let is_known = [TAG_TILE_INDEX, TAG_TILE, TAG_ALPHA, TAG_END].contains(&section.tag);
+    let is_known = [tag::TILE_INDEX, tag::TILE, tag::ALPHA, tag::END].contains(&section.tag);
     if section.tag == tag {
         Ok(section)
     } else if section.is_critical() && !is_known {
@@ -219,7 +217,7 @@ pub(super) fn check_length(section: Section, length: u32) -> Result<Section> {
 
 /// Checks that `section` is the last one, and that `reader` is at the end.
 pub(super) fn check_end(section: Section, reader: &Reader) -> Result<()> {
-    if !expect(section, TAG_END)?.payload.is_empty() {
+    if !expect(section, tag::END)?.payload.is_empty() {
         return Err(Error::Corrupt("the END section is not empty".into()));
     }
     if reader.remaining() > 0 {

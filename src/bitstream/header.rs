@@ -3,26 +3,11 @@
 use super::model_id::ModelId;
 use super::quality::Quality;
 use super::reader::{Reader, write_varint};
-use super::tile::{TILE_UNIT, TileGrid};
+use super::tile::TileGrid;
 use crate::depth::Depth;
 use crate::error::{Error, Result};
+use crate::format::{MAX_DIMENSION, MAX_TILE_UNITS, SIGNATURE, TILE_UNIT, VERSION, flag};
 use crate::orientation::Orientation;
-
-/// The first bytes of every file: not text, not UTF-8, and damaged by any newline conversion.
-pub const SIGNATURE: [u8; 6] = *b"\x8aAEC\r\n";
-/// The format version this code writes, and the newest it reads.
-pub const VERSION: u8 = 1;
-/// Largest width and height in pixels.
-pub const MAX_DIMENSION: u32 = 65_535 * 16;
-
-/// Flag bit: the picture is gray.
-const FLAG_GRAY: u8 = 1;
-/// Flag bit: the picture has an alpha channel.
-const FLAG_ALPHA: u8 = 2;
-/// Flag bit, only with [`FLAG_ALPHA`]: its samples have 16 bits.
-const FLAG_WIDE_ALPHA: u8 = 4;
-/// Largest tile size in units of [`TILE_UNIT`] pixels.
-const MAX_TILE_UNITS: u32 = 64;
 
 /// Everything the header says. [`Header::new`] checks the values; a literal does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +70,7 @@ impl Header {
     }
 
     /// Appends the signature and the header.
+    #[allow(clippy::cast_possible_truncation)] // a tile has at most 255 units
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend(SIGNATURE);
@@ -103,10 +89,10 @@ impl Header {
     fn flags(&self) -> u8 {
         let alpha = match self.alpha {
             None => 0,
-            Some(Depth::Eight) => FLAG_ALPHA,
-            Some(Depth::Sixteen) => FLAG_ALPHA | FLAG_WIDE_ALPHA,
+            Some(Depth::Eight) => flag::ALPHA,
+            Some(Depth::Sixteen) => flag::ALPHA | flag::WIDE_ALPHA,
         };
-        alpha | if self.is_gray { FLAG_GRAY } else { 0 }
+        alpha | if self.is_gray { flag::GRAY } else { 0 }
     }
 
     /// Reads the signature and the header.
@@ -137,11 +123,11 @@ impl Header {
                 "the header's checksum does not match".into(),
             ));
         }
-        let is_gray = flags & FLAG_GRAY != 0;
-        let alpha = match flags & !FLAG_GRAY {
+        let is_gray = flags & flag::GRAY != 0;
+        let alpha = match flags & !flag::GRAY {
             0 => None,
-            FLAG_ALPHA => Some(Depth::Eight),
-            both if both == FLAG_ALPHA | FLAG_WIDE_ALPHA => Some(Depth::Sixteen),
+            flag::ALPHA => Some(Depth::Eight),
+            both if both == flag::ALPHA | flag::WIDE_ALPHA => Some(Depth::Sixteen),
             _ => return Err(Error::Unsupported(format!("header flags {flags:#04x}"))),
         };
         let orientation = Orientation::from_exif(orientation)

@@ -10,13 +10,9 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use super::reader::{Reader, write_varint};
 use super::section::{Section, payload_error};
 use crate::error::{Error, Result};
+use crate::format::tag;
 use crate::limits::Limits;
 use crate::resolution::Resolution;
-
-const TAG_ICC: [u8; 4] = *b"iccP";
-const TAG_EXIF: [u8; 4] = *b"exif";
-const TAG_XMP: [u8; 4] = *b"xmp ";
-const TAG_RESOLUTION: [u8; 4] = *b"phys";
 
 /// How hard the compressor tries, 0 to 10. Blocks are small.
 const EFFORT: u8 = 10;
@@ -39,15 +35,15 @@ impl<'a> Metadata<'a> {
     #[must_use]
     pub fn payloads(&self) -> Vec<([u8; 4], Vec<u8>)> {
         let blocks = [
-            (TAG_ICC, &self.icc),
-            (TAG_EXIF, &self.exif),
-            (TAG_XMP, &self.xmp),
+            (tag::ICC, &self.icc),
+            (tag::EXIF, &self.exif),
+            (tag::XMP, &self.xmp),
         ];
         let block =
             |(tag, block): ([u8; 4], &Option<Cow<[u8]>>)| Some((tag, write_block(block.as_ref()?)));
         let resolution = self
             .resolution
-            .map(|resolution| (TAG_RESOLUTION, write_resolution(resolution)));
+            .map(|resolution| (tag::RESOLUTION, write_resolution(resolution)));
         blocks
             .into_iter()
             .filter_map(block)
@@ -62,10 +58,10 @@ impl<'a> Metadata<'a> {
     /// already.
     pub(super) fn add(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
         let is_second = match section.tag {
-            TAG_ICC => replace_block(&mut self.icc, section, limits)?,
-            TAG_EXIF => replace_block(&mut self.exif, section, limits)?,
-            TAG_XMP => replace_block(&mut self.xmp, section, limits)?,
-            TAG_RESOLUTION => {
+            tag::ICC => replace_block(&mut self.icc, section, limits)?,
+            tag::EXIF => replace_block(&mut self.exif, section, limits)?,
+            tag::XMP => replace_block(&mut self.xmp, section, limits)?,
+            tag::RESOLUTION => {
                 let resolution = read_resolution(section.payload).map_err(payload_error)?;
                 self.resolution.replace(resolution).is_some()
             }

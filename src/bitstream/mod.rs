@@ -19,11 +19,11 @@ mod tests;
 
 pub use alpha::AlphaPayload;
 pub use container::Container;
-pub use header::{Header, MAX_DIMENSION, SIGNATURE, VERSION};
+pub use header::Header;
 pub use metadata::Metadata;
 pub use model_id::ModelId;
 pub use quality::Quality;
 pub use reader::{Reader, write_varint};
 pub use salvage::Salvage;
 pub use section::{Section, SectionReader, write_section};
-pub use tile::{TILE_UNIT, TileGrid, TilePayload, TileRect};
+pub use tile::{TileGrid, TilePayload, TileRect};

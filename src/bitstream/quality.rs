@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::format::QUALITY_MAX;
 
 /// A quality from 0 (smallest file) to 100 (best picture) in steps of 0.002.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,14 +11,15 @@ pub struct Quality(u16);
 
 impl Quality {
     /// Largest stored value, quality 100.
-    pub const MAX_RAW: u16 = 50_000;
+    pub const MAX_RAW: u16 = QUALITY_MAX;
     /// Stored steps per unit of quality.
-    const STEPS: f64 = 500.0;
+    const STEPS: f64 = QUALITY_MAX as f64 / 100.0;
 
     /// The nearest quality to a number in `0..=100`.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] outside that range, and for NaN.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to 50000
     pub fn from_percent(percent: f64) -> Result<Self> {
         if !(0.0..=100.0).contains(&percent) {
             return Err(Error::InvalidOption(format!(
@@ -53,9 +55,9 @@ impl Quality {
 }
 
 impl Default for Quality {
-    /// 60: a picture that looks like its original at a usual distance.
+    /// 60, at which pictures look like their originals from a usual distance.
     fn default() -> Self {
-        Self((60.0 * Self::STEPS) as u16)
+        Self(30_000)
     }
 }
 
@@ -75,6 +77,7 @@ mod tests {
             let quality = Quality::from_raw(raw).unwrap();
             assert_eq!(Quality::from_percent(quality.percent()).unwrap(), quality);
         }
+        assert_eq!(Quality::default().percent(), 60.0);
         assert_eq!(Quality::from_percent(75.5).unwrap().raw(), 37_750);
         assert_eq!(Quality::from_percent(75.5).unwrap().to_string(), "75.5");
     }

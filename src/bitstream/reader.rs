@@ -120,6 +120,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends `value` as LEB128 in its shortest form, 1 to 5 bytes.
+#[allow(clippy::cast_possible_truncation)] // the lowest 7 bits
 pub fn write_varint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

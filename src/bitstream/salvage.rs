@@ -4,15 +4,14 @@
 //! others. Without it, sections are taken as they come, up to the first that cannot be told apart.
 
 use super::alpha::AlphaPayload;
-use super::container::{
-    TAG_TILE, TAG_TILE_INDEX, check_end, check_length, expect, read_index, tile_tags,
-};
+use super::container::{check_end, check_length, expect, read_index, tile_tags};
 use super::header::Header;
 use super::metadata::Metadata;
 use super::reader::Reader;
 use super::section::Section;
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
+use crate::format::tag;
 use crate::limits::Limits;
 
 /// How often the bytes of a tag that is looked for are taken for a section: each try may read the
@@ -72,9 +71,9 @@ impl<'a> Salvage<'a> {
     /// Reads up to the tile index, or to the tile if there is only one.
     fn read_metadata(&mut self, reader: &mut Reader<'a>, limits: &Limits) -> Result<()> {
         let first = if self.count() > 1 {
-            TAG_TILE_INDEX
+            tag::TILE_INDEX
         } else {
-            TAG_TILE
+            tag::TILE
         };
         // Behind the last intact section: a damaged one may be longer or shorter than it says.
         let mut trusted = reader.clone();
@@ -117,6 +116,7 @@ impl<'a> Salvage<'a> {
     }
 
     /// The number of tiles, which the number of pixels bounds.
+    #[allow(clippy::cast_possible_truncation)] // bounded by the pixels
     fn count(&self) -> usize {
         self.header.tile_grid().count() as usize
     }
@@ -128,7 +128,7 @@ impl<'a> Salvage<'a> {
         }
         let start = reader.clone();
         let length = self.count() * tile_tags(&self.header).len();
-        let (section, is_found) = read_tagged(&mut reader, TAG_TILE_INDEX);
+        let (section, is_found) = read_tagged(&mut reader, tag::TILE_INDEX);
         match section.and_then(|section| read_index(section.payload, length)) {
             Ok(lengths) => self.read_indexed(&reader, &lengths),
             Err(error) => {
@@ -174,7 +174,7 @@ impl<'a> Salvage<'a> {
     /// Adds the next tile's payload, or that of its alpha.
     fn place(&mut self, tag: [u8; 4], section: Result<Section<'a>>) {
         let payload = section.map(|section| section.payload);
-        if tag == TAG_TILE {
+        if tag == tag::TILE {
             self.tiles.push(payload.and_then(TilePayload::read));
         } else {
             self.alpha.push(payload.and_then(AlphaPayload::read));

@@ -1,5 +1,6 @@
 //! Tests of whole headers and files: golden bytes, round trips, and damage.
 
+use crate::format::MAX_DIMENSION;
 use proptest::prelude::*;
 
 use std::borrow::Cow;

@@ -3,12 +3,7 @@
 use super::reader::{Reader, write_varint};
 use super::section::payload_error;
 use crate::error::{Error, Result};
-
-/// Tile sizes, and the padded picture's sides, are multiples of this many pixels.
-pub const TILE_UNIT: u32 = 64;
-
-/// Flag bit of a payload: a zero map follows.
-const FLAG_ZERO_MAP: u8 = 1;
+use crate::format::{MAX_ZERO_MAP, TILE_UNIT, flag};
 
 /// How a picture is cut into tiles, in raster order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +56,7 @@ impl TileGrid {
     }
 
     /// The place of tile `index < count()`.
+    #[allow(clippy::cast_possible_truncation)] // columns and rows have 32 bits
     pub fn tile(&self, index: usize) -> TileRect {
         let columns = self.columns.max(1) as usize;
         let x = (index % columns) as u32 * self.tile_size;
@@ -74,6 +70,7 @@ impl TileGrid {
     }
 
     /// The places of all tiles, in coding order.
+    #[allow(clippy::cast_possible_truncation)] // bounded by the pixels
     pub fn tiles(self) -> impl Iterator<Item = TileRect> {
         (0..self.count() as usize).map(move |index| self.tile(index))
     }
@@ -93,24 +90,23 @@ pub struct TilePayload<'a> {
 impl<'a> TilePayload<'a> {
     /// Fewest bytes of a payload: flags and checksum.
     pub(super) const MIN_LENGTH: usize = 5;
-    /// Most bytes of a zero map.
-    const MAX_ZERO_MAP: usize = 65_535;
 
     /// The payload's bytes.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] when the zero map has no bytes or more than 65535.
+    #[allow(clippy::cast_possible_truncation)] // checked above
     pub fn write(&self) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(
             Self::MIN_LENGTH + self.zero_map.map_or(0, |m| m.len() + 3) + self.stream.len(),
         );
         out.push(if self.zero_map.is_some() {
-            FLAG_ZERO_MAP
+            flag::ZERO_MAP
         } else {
             0
         });
         if let Some(map) = self.zero_map {
-            if !(1..=Self::MAX_ZERO_MAP).contains(&map.len()) {
+            if !(1..=MAX_ZERO_MAP).contains(&map.len()) {
                 return Err(Error::InvalidOption(format!(
                     "zero map of {} bytes",
                     map.len()
@@ -135,10 +131,10 @@ impl<'a> TilePayload<'a> {
 
     fn read_fields(reader: &mut Reader<'a>) -> Result<Self> {
         let flags = reader.u8("tile")?;
-        if flags & !FLAG_ZERO_MAP != 0 {
+        if flags & !flag::ZERO_MAP != 0 {
             return Err(Error::Unsupported(format!("tile flags {flags:#04x}")));
         }
-        let zero_map = (flags & FLAG_ZERO_MAP != 0)
+        let zero_map = (flags & flag::ZERO_MAP != 0)
             .then(|| Self::read_zero_map(reader))
             .transpose()?;
         let checksum = reader.u32("tile")?;
@@ -152,7 +148,7 @@ impl<'a> TilePayload<'a> {
 
     fn read_zero_map(reader: &mut Reader<'a>) -> Result<&'a [u8]> {
         let length = reader.varint("zero map length")? as usize;
-        if !(1..=Self::MAX_ZERO_MAP).contains(&length) {
+        if !(1..=MAX_ZERO_MAP).contains(&length) {
             return Err(Error::Corrupt(format!("zero map of {length} bytes")));
         }
         reader.bytes("zero map", length)

@@ -12,8 +12,8 @@ use super::models::ModelOption;
 use super::options::Resources;
 use super::stdio;
 use super::text::{self, decibels};
-use crate::bitstream::SIGNATURE;
 use crate::codec::{self, DecodeOptions, NoProgress};
+use crate::format::SIGNATURE;
 use crate::metrics::{ms_ssim_db, mse};
 use crate::picture::{Image, io};
 

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, talk to stderr. The exit status is decided in [`main`] alone:
 //! 0 done (also when a reader closed its pipe), 1 the work failed, 2 wrong usage, 130 Ctrl-C.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // reports and charts round
 
 mod batch;
 mod bench;
@@ -168,7 +169,7 @@ fn print_version() -> anyhow::Result<()> {
     let model = Model::embedded().context("cannot load the built-in model")?;
     let mut out = stdio::stdout()?;
     writeln!(out, "aec {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "format version {}", crate::bitstream::VERSION)?;
+    writeln!(out, "format version {}", crate::format::VERSION)?;
     writeln!(
         out,
         "built-in model {} ({})",

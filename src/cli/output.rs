@@ -13,8 +13,8 @@ use super::messages::Complaint;
 use super::stdio::{self, is_standard_stream, output_name};
 use super::text;
 use crate::atomic::{UnfinishedFile, parent};
-use crate::bitstream::SIGNATURE;
 use crate::error::Result;
+use crate::format::SIGNATURE;
 use crate::picture::io::is_own_png;
 
 /// What the user wants done with files that exist.

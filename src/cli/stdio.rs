@@ -9,8 +9,8 @@ use anyhow::Context;
 
 use super::messages::Complaint;
 use super::text;
-use crate::bitstream::SIGNATURE;
 use crate::error::Error;
+use crate::format::SIGNATURE;
 use crate::limits::Limits;
 use crate::picture::io as pictures;
 

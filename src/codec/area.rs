@@ -1,7 +1,7 @@
 //! Rectangles, in pixels or in latents.
 
 use crate::bitstream::TileRect;
-use crate::network::config::LATENT_STRIDE;
+use crate::format::LATENT_STRIDE;
 
 /// A rectangle of at least one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,9 @@ use super::curvature::Curvature;
 use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
 use crate::error::Result;
-use crate::kernels::pixels::PATCH;
+use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::structure::{ALIGNMENT, MARGIN, structural_error};
-use crate::network::config::{LATENT_STRIDE, PATCH8};
 use crate::network::{Grid, QualityModel};
 use crate::picture::CHANNELS;
 
@@ -360,7 +359,6 @@ impl PatchRow<'_> {
 }
 
 /// The squared error of two samples as they are shown, from 0 to 255.
-#[allow(clippy::cast_possible_truncation)]
 fn squared(decoded: f32, original: f32) -> u32 {
     let shown = |value: f32| (value.clamp(-0.5, 0.5) * 255.0 + 128.0) as i32;
     let error = shown(decoded).abs_diff(shown(original));

@@ -16,11 +16,10 @@ use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
 use super::{Effort, EncodeOptions, Model, Progress, Steps};
 use crate::bitstream::Quality;
 use crate::error::{Error, Result};
+use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::patches_to_pixels;
-use crate::kernels::pixels::PATCH;
 use crate::math;
 use crate::metrics::{RgbView, psnr_from_error, squared_error};
-use crate::network::config::LATENT_STRIDE;
 use crate::network::{Grid, QualityModel};
 use crate::picture::{CHANNELS, Image};
 

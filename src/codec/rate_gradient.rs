@@ -3,7 +3,8 @@
 
 use super::curvature::TileCurvature;
 use super::tile::{CodedTile, choose};
-use crate::entropy::{SCALE_LEVELS, ScaleTables};
+use crate::entropy::ScaleTables;
+use crate::format::SCALE_LEVELS;
 use crate::network::infer::scale_index;
 use crate::network::{Grid, QualityModel};
 

@@ -6,11 +6,9 @@
 //! encoding, read from the stream when decoding.
 
 use super::curvature::TileCurvature;
-use crate::entropy::{
-    MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap,
-};
+use crate::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap};
 use crate::error::Result;
-use crate::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use crate::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
 use crate::network::context::StepMask;
 use crate::network::infer::scale_index;
 use crate::network::{EntropyParams, Features, Grid, QualityModel};
@@ -120,13 +118,11 @@ fn code_step(
 }
 
 /// Symbols are at most 2^20 in size, so the conversion is exact.
-#[allow(clippy::cast_precision_loss)]
 fn exact_f32(symbol: i32) -> f32 {
     symbol as f32
 }
 
 /// Rounds a value to a symbol, half to even.
-#[allow(clippy::cast_possible_truncation)]
 fn quantize(value: f32) -> i32 {
     (value.round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
 }

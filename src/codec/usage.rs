@@ -15,8 +15,8 @@ use super::tile::{Reader, SymbolCoder};
 use super::{DecodeOptions, Model, Progress, Steps};
 use crate::bitstream::{Container, Header, TileRect};
 use crate::error::Result;
+use crate::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
 use crate::network::ModelConfig;
-use crate::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
 use crate::network::context::StepMask;
 
 /// Blocks that share a hyper-latent, by direction.

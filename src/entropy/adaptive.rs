@@ -10,9 +10,9 @@ use constriction::UnwrapInfallible;
 use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 use constriction::stream::{Decode, Encode};
 
-use super::cdf::PRECISION;
 use super::rans::{Coder, check_end, from_stream, to_stream};
 use crate::error::Result;
+use crate::format::PRECISION;
 
 /// Probabilities are multiples of 1/32768.
 const ONE: u16 = 1 << 15;

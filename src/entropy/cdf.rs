@@ -12,21 +12,9 @@ use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 use super::escape;
 use super::math;
 use crate::error::{Error, Result};
+use crate::format::{LN_SIGMA_RANGE, MAX_REACH, PRECISION, SCALE_LEVELS, SIGMA_MIN};
 use crate::math::exp;
 
-/// Number of scale tables.
-pub const SCALE_LEVELS: usize = 64;
-/// Standard deviation of table 0.
-pub const SIGMA_MIN: f64 = 0.12;
-/// Standard deviation of the last table.
-pub const SIGMA_MAX: f64 = 160.0;
-
-/// ln([`SIGMA_MAX`] / [`SIGMA_MIN`]).
-const LN_SIGMA_RANGE: f64 = 7.195_437_351_433_918;
-/// Bits of precision: the frequencies of a table sum to `1 << PRECISION`.
-pub(super) const PRECISION: usize = 16;
-/// Largest reach (largest symbol with its own frequency) a stored table may have.
-pub(super) const MAX_REACH: u16 = 4095;
 /// Reach of a table in standard deviations. At 4 a Gaussian source pays at most 0.005 bit per symbol over
 /// its entropy in every table (0.011 at 5, 0.008 at 3), and one that is 30 % Laplacian at most 0.015 (0.013
 /// at 5, 0.030 at 3).
@@ -224,7 +212,7 @@ impl ScaleTables {
         Self { tables }
     }
 
-    /// Standard deviation of table `i`: log-spaced from [`SIGMA_MIN`] at 0 to [`SIGMA_MAX`] at 63.
+    /// Standard deviation of table `i`: log-spaced from 0.12 at 0 to 160 at 63.
     pub fn sigma(i: usize) -> f64 {
         SIGMA_MIN * exp(i as f64 * LN_SIGMA_RANGE / (SCALE_LEVELS - 1) as f64)
     }

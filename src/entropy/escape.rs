@@ -5,9 +5,8 @@
 //! where `n = floor(log2(e))`).
 
 use crate::error::{Error, Result};
+use crate::format::MAX_SYMBOL;
 
-/// Largest magnitude of a symbol. Decoders refuse more; [`SymbolEncoder`](super::SymbolEncoder) clamps to it.
-pub const MAX_SYMBOL: i32 = 1 << 20;
 /// More ones than this in the unary part cannot come from a symbol within [`MAX_SYMBOL`].
 const MAX_UNARY: u32 = 19;
 

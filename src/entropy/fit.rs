@@ -4,7 +4,8 @@
 //! scales, with more zeros and longer tails. The format stores tables as integers, so fitted
 //! ones cost a decoder nothing.
 
-use super::cdf::{MAX_REACH, SCALE_LEVELS, ScaleTables, Table};
+use super::cdf::{ScaleTables, Table};
+use crate::format::{MAX_REACH, SCALE_LEVELS};
 
 /// Quantiles that a table shares out.
 const TOTAL: f64 = 65536.0;

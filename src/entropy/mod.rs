@@ -5,6 +5,7 @@
 //! For planes of samples that must come back exactly: adaptive bits on the same
 //! rANS coder, and their contexts. This layer sees integers only: it knows
 //! nothing of pictures, networks or files.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 16 and 21 bits
 
 mod adaptive;
 mod cdf;
@@ -19,9 +20,8 @@ mod zero_map;
 #[cfg(test)]
 mod tests;
 
-pub use cdf::{SCALE_LEVELS, SIGMA_MAX, SIGMA_MIN, ScaleTables};
+pub use cdf::ScaleTables;
 pub use checksum::SymbolChecksum;
-pub use escape::MAX_SYMBOL;
 pub use fit::SymbolCounts;
 pub use plane::{decode_plane, encode_plane};
 pub use rans::{SymbolDecoder, SymbolEncoder};

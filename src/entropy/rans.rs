@@ -13,9 +13,10 @@ use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 use constriction::stream::stack::AnsCoder;
 use constriction::stream::{Code, Decode, Encode};
 
-use super::cdf::{PRECISION, ScaleTables, Table};
-use super::escape::{self, MAX_SYMBOL};
+use super::cdf::{ScaleTables, Table};
+use super::escape;
 use crate::error::{Error, Result};
+use crate::format::{MAX_SYMBOL, PRECISION};
 
 /// The rANS coder of all streams.
 pub(super) type Coder = AnsCoder<u32, u64>;

@@ -1,5 +1,6 @@
 //! Tests of tables and coder together: golden streams, round trips, and damage.
 
+use crate::format::{MAX_SYMBOL, SCALE_LEVELS, SIGMA_MAX, SIGMA_MIN};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;

@@ -1,41 +1,29 @@
-//! The depth-conv block in binary32, fused and cache blocked: what the gradients of the encoder's search run
+//! The depth-conv block in binary32, and its gradient with respect to its input: what the encoder's search runs
 //! through.
 //!
-//! `u = dw(act(W1 x + b1)); x1 = (W2 u + b2) + x;
-//! y = (W4 act(W3 x1 + b3) + b4) + x1`.
+//! `u = dw(act(W1 x + b1)); x1 = (W2 u + b2) + x; y = (W4 act(W3 x1 + b3) + b4) + x1`.
 //!
-//! The picture is cut into tiles. A task walks down its tile a few rows (a
-//! band) at a time and keeps everything between `x` and `y` in scratch memory
-//! that fits the second-level cache; only the rim of one pixel around a tile
-//! is computed twice. No value depends on the cut.
+//! With `p1 = W1 x + b1` and `p3 = W3 x1 + b3` kept from the forward pass, and `a` the slope
+//! of the activation, the gradient `gx` follows from that of the output, `gy`:
+//! `gx1 = gy + W3' (a(p3) W4' gy)`; `gx = gx1 + W1' (a(p1) dw'(W2' gx1))`.
+//!
+//! The products are those of [`super::pointwise`] with transposed weights and those of
+//! [`super::depthwise`] with the taps turned around. No bit depends on threads, on the
+//! instruction set, or on the rows computed at once.
 
-use super::aligned::AlignedBuffer;
-use super::depthwise::{PackedDepthwise, Window, depthwise_rows};
-use super::dispatch::{self, KernelPath};
-use super::pointwise::{PackedPointwise, pointwise_chunk};
-use super::product;
-use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Most columns of a tile.
-const TILE_WIDTH: usize = 48;
+use rayon::prelude::*;
 
-/// Fewest columns of a tile that is made narrower to give every thread its share.
-const MIN_TILE_WIDTH: usize = 24;
+use super::aligned::AlignedBuffer;
+use super::depthwise::{PackedDepthwise, Window, depthwise_rows};
+use super::dispatch::{self, Kernel};
+use super::lanes::Lanes;
+use super::pointwise::{PackedPointwise, pointwise_chunk};
 
-/// Most rows of a tile.
-const TILE_HEIGHT: usize = 64;
-
-/// Fewest rows of a tile whose rim costs little: 3 % of the work at full width.
-const CHEAP_TILE_HEIGHT: usize = 16;
-
-/// Fewest rows of a tile: its rim costs a tenth of the work.
-const MIN_TILE_HEIGHT: usize = 4;
-
-/// Pixels per band, about: enough to reuse a panel of weights many times, few
-/// enough for the scratch memory to stay small.
-const BAND: usize = 96;
+/// Most pixels per task: what lies between two layers stays in the second-level cache.
+const CHUNK: usize = 96;
 
 /// The weights of a block of `C` channels.
 #[derive(Debug, Clone)]
@@ -57,270 +45,310 @@ impl PackedBlock {
     pub fn channels(&self) -> usize {
         self.dw.channels()
     }
-
-    /// Whether the five layers fit together.
-    fn is_consistent(&self) -> bool {
-        let square = [&self.w1, &self.w2];
-        square
-            .iter()
-            .all(|w| w.inputs() == self.channels() && w.outputs() == self.channels())
-            && self.w3.inputs() == self.channels()
-            && self.w4.outputs() == self.channels()
-            && self.w3.outputs() == self.w4.inputs()
-    }
 }
 
-/// Applies a block to the picture `x` (`[height, width, channels]`) and writes
-/// `out` of the same shape. Parallel over tiles.
-///
-/// The result has the same bits as the five layers applied one after another.
-///
-/// # Panics
-/// When the lengths, or the layers of the block, do not agree.
-pub fn block(x: &[f32], height: usize, width: usize, weights: &PackedBlock, out: &mut [f32]) {
-    block_rows(x, height, width, 0..height, weights, out);
+/// The weights that a block's gradient is computed with.
+#[derive(Debug, Clone)]
+pub struct TransposedBlock {
+    w1: PackedPointwise,
+    dw: PackedDepthwise,
+    w2: PackedPointwise,
+    w3: PackedPointwise,
+    w4: PackedPointwise,
 }
 
-/// [`block`] for some `rows` of the result alone: `out` is `[rows, width, channels]`.
-///
-/// A picture can be computed a few rows at a time: where `x` is a part of it that
-/// holds the row above and the row below `rows`, the result is that of the whole.
-///
-/// # Panics
-/// As [`block`], and when `rows` are not rows of `x`.
-pub fn block_rows(
-    x: &[f32],
-    height: usize,
-    width: usize,
-    rows: Range<usize>,
-    weights: &PackedBlock,
-    out: &mut [f32],
-) {
-    let size = (height, width);
-    block_rows_on(dispatch::active(), x, size, rows, weights, out);
-}
-
-/// [`block_rows`] on a given path; `size` is height and width.
-pub(super) fn block_rows_on(
-    path: KernelPath,
-    x: &[f32],
-    (height, width): (usize, usize),
-    rows: Range<usize>,
-    weights: &PackedBlock,
-    out: &mut [f32],
-) {
-    assert!(weights.is_consistent(), "block: layers do not fit together");
-    assert!(rows.end <= height, "block: rows");
-    let row = product([width, weights.channels()]);
-    assert_eq!(x.len(), product([height, row]), "block: input length");
-    assert_eq!(
-        out.len(),
-        product([rows.len(), row]),
-        "block: output length"
-    );
-    if out.is_empty() {
-        return;
-    }
-    let picture = Picture {
-        path,
-        x,
-        height,
-        width,
-        weights,
-    };
-    let tiles = cut(out, rows.start, &picture, rayon::current_num_threads());
-    tiles.into_par_iter().with_max_len(1).for_each(|tile| {
-        SCRATCH.with_borrow_mut(|scratch| picture.compute(tile, scratch));
-    });
-}
-
-/// The input of a block.
-struct Picture<'a> {
-    path: KernelPath,
-    x: &'a [f32],
-    height: usize,
-    width: usize,
-    weights: &'a PackedBlock,
-}
-
-/// A rectangle of the output.
-struct Tile<'a> {
-    rows: Range<usize>,
-    columns: Range<usize>,
-    /// The output, row by row.
-    out: Vec<&'a mut [f32]>,
-}
-
-/// Height and width of the tiles for a picture and a number of threads.
-fn tile_size(height: usize, width: usize, threads: usize) -> (usize, usize) {
-    let mut across = width.div_ceil(TILE_WIDTH);
-    // Every thread gets a tile if the picture can be cut that far, and a few
-    // more while they are cheap, to even out what the machine does besides.
-    let needed = (threads / across).min(height / MIN_TILE_HEIGHT);
-    let spare = (4 * (threads - 1) / across).min(height / CHEAP_TILE_HEIGHT);
-    let down = height.div_ceil(TILE_HEIGHT).max(needed).max(spare).max(1);
-    // With few tiles per thread, every thread gets as many as the others.
-    let even = across.next_multiple_of(threads);
-    if across * down < 4 * threads && width / even >= MIN_TILE_WIDTH {
-        across = even;
-    }
-    (height.div_ceil(down), width.div_ceil(across))
-}
-
-/// Cuts the output, which starts at row `top`, into tiles.
-fn cut<'a>(out: &'a mut [f32], top: usize, picture: &Picture<'_>, threads: usize) -> Vec<Tile<'a>> {
-    let channels = picture.weights.channels();
-    let height = out.len() / (picture.width * channels);
-    let (tile_height, tile_width) = tile_size(height, picture.width, threads);
-    let mut tiles: Vec<Tile<'a>> = Vec::new();
-    for (y, row) in out.chunks_mut(picture.width * channels).enumerate() {
-        if y % tile_height == 0 {
-            let rows = top + y..top + (y + tile_height).min(height);
-            tiles.extend((0..picture.width).step_by(tile_width).map(|x| Tile {
-                rows: rows.clone(),
-                columns: x..(x + tile_width).min(picture.width),
-                out: Vec::with_capacity(tile_height),
-            }));
+impl TransposedBlock {
+    /// Transposes the weights of `block`.
+    #[must_use]
+    pub fn new(block: &PackedBlock) -> Self {
+        Self {
+            w1: block.w1.transposed(),
+            dw: block.dw.turned(),
+            w2: block.w2.transposed(),
+            w3: block.w3.transposed(),
+            w4: block.w4.transposed(),
         }
-        let across = picture.width.div_ceil(tile_width);
-        let current = tiles.len() - across;
-        let pieces = row.chunks_mut(tile_width * channels);
-        tiles[current..]
-            .iter_mut()
-            .zip(pieces)
-            .for_each(|(tile, piece)| tile.out.push(piece));
     }
-    tiles
+}
+
+/// Some rows of a picture, `[rows, width, channels]`, and which rows they are.
+#[derive(Debug, Clone, Copy)]
+pub struct RowsOf<'a> {
+    /// The first row.
+    pub top: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// The values of whole rows.
+    pub values: &'a [f32],
+}
+
+impl RowsOf<'_> {
+    /// Everything that is at hand, as a window for the depthwise convolution.
+    fn window(&self, channels: usize) -> Window<'_> {
+        Window {
+            data: self.values,
+            top: self.top,
+            left: 0,
+            height: self.values.len() / (self.width * channels).max(1),
+            width: self.width,
+        }
+    }
+}
+
+/// The first layer of a block: `before = W1 x + b1`, and its activation in `after`. All are
+/// `[pixels, C]`. Parallel.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn block_first_layer(x: &[f32], block: &PackedBlock, before: &mut [f32], after: &mut [f32]) {
+    let path = dispatch::active();
+    let piece = CHUNK * block.channels();
+    assert_eq!(before.len(), x.len(), "block: first layer");
+    assert_eq!(after.len(), x.len(), "block: first layer");
+    x.par_chunks(piece)
+        .zip(before.par_chunks_mut(piece))
+        .zip(after.par_chunks_mut(piece))
+        .for_each(|((x, before), after)| {
+            pointwise_chunk(path, x, &block.w1, None, before);
+            dispatch::run(
+                path,
+                Activated {
+                    x: before,
+                    out: after,
+                },
+            );
+        });
+}
+
+/// The other layers, for `rows` of the picture: `hidden = W3 x1 + b3` (`[rows, width, 2C]`)
+/// and the block's output `y`. `first` holds the activated first layer of these rows and of
+/// those above and below, `x` the block's input of these rows. Parallel.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn block_other_layers(
+    first: RowsOf<'_>,
+    x: &[f32],
+    block: &PackedBlock,
+    rows: Range<usize>,
+    hidden: &mut [f32],
+    y: &mut [f32],
+) {
+    let path = dispatch::active();
+    let (channels, wide) = (block.channels(), block.w3.outputs());
+    let width = first.width;
+    assert_eq!(x.len(), rows.len() * width * channels, "block: input");
+    assert_eq!(y.len(), x.len(), "block: output");
+    assert_eq!(hidden.len(), rows.len() * width * wide, "block: hidden");
+    let window = first.window(channels);
+    x.par_chunks(width * channels)
+        .zip(y.par_chunks_mut(width * channels))
+        .zip(hidden.par_chunks_mut(width * wide))
+        .enumerate()
+        .for_each(|(row, ((x, y), hidden))| {
+            let row = rows.start + row;
+            x.par_chunks(CHUNK * channels)
+                .zip(y.par_chunks_mut(CHUNK * channels))
+                .zip(hidden.par_chunks_mut(CHUNK * wide))
+                .enumerate()
+                .for_each(|(index, ((x, y), hidden))| {
+                    let left = index * CHUNK;
+                    let columns = left..left + x.len() / channels;
+                    with_scratch(
+                        [x.len(), x.len(), hidden.len()],
+                        |[u, middle, activated]| {
+                            depthwise_rows(path, window, &block.dw, row..row + 1, columns, u);
+                            pointwise_chunk(path, u, &block.w2, Some(x), middle);
+                            pointwise_chunk(path, middle, &block.w3, None, hidden);
+                            dispatch::run(
+                                path,
+                                Activated {
+                                    x: hidden,
+                                    out: activated,
+                                },
+                            );
+                            pointwise_chunk(path, activated, &block.w4, Some(middle), y);
+                        },
+                    );
+                });
+        });
+}
+
+/// The first half of the gradient, pixel by pixel: from the gradient `gy` of the output and
+/// the kept `hidden` to that of `x1` (`middle`) and that of the depthwise output (`inner`).
+/// Parallel.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn block_gradient_pointwise(
+    gy: &[f32],
+    hidden: &[f32],
+    block: &TransposedBlock,
+    middle: &mut [f32],
+    inner: &mut [f32],
+) {
+    let path = dispatch::active();
+    let (channels, wide) = (block.dw.channels(), block.w4.outputs());
+    assert_eq!(hidden.len(), gy.len() / channels * wide, "block: hidden");
+    assert_eq!(middle.len(), gy.len(), "block: gradient");
+    assert_eq!(inner.len(), gy.len(), "block: gradient");
+    gy.par_chunks(CHUNK * channels)
+        .zip(hidden.par_chunks(CHUNK * wide))
+        .zip(middle.par_chunks_mut(CHUNK * channels))
+        .zip(inner.par_chunks_mut(CHUNK * channels))
+        .for_each(|(((gy, hidden), middle), inner)| {
+            with_scratch([hidden.len(), 0, 0], |[gradient, ..]| {
+                pointwise_chunk(path, gy, &block.w4, None, gradient);
+                dispatch::run(
+                    path,
+                    TimesSlope {
+                        x: hidden,
+                        out: gradient,
+                    },
+                );
+                pointwise_chunk(path, gradient, &block.w3, Some(gy), middle);
+                pointwise_chunk(path, middle, &block.w2, None, inner);
+            });
+        });
+}
+
+/// The second half, for `rows` of the picture: the gradient `gx` of the block's input.
+/// `inner` holds these rows and those above and below; `before` (the kept first layer) and
+/// `middle` hold these rows. Parallel.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn block_gradient_spatial(
+    inner: RowsOf<'_>,
+    before: &[f32],
+    middle: &[f32],
+    block: &TransposedBlock,
+    rows: Range<usize>,
+    gx: &mut [f32],
+) {
+    let path = dispatch::active();
+    let channels = block.dw.channels();
+    let stride = inner.width * channels;
+    assert_eq!(gx.len(), rows.len() * stride, "block: gradient");
+    assert_eq!(before.len(), gx.len(), "block: gradient");
+    assert_eq!(middle.len(), gx.len(), "block: gradient");
+    let window = inner.window(channels);
+    let of_row = before.par_chunks(stride).zip(middle.par_chunks(stride));
+    of_row
+        .zip(gx.par_chunks_mut(stride))
+        .enumerate()
+        .for_each(|(row, ((before, middle), gx))| {
+            let row = rows.start + row;
+            before
+                .par_chunks(CHUNK * channels)
+                .zip(middle.par_chunks(CHUNK * channels))
+                .zip(gx.par_chunks_mut(CHUNK * channels))
+                .enumerate()
+                .for_each(|(index, ((before, middle), gx))| {
+                    let left = index * CHUNK;
+                    let columns = left..left + gx.len() / channels;
+                    with_scratch([gx.len(), 0, 0], |[u, ..]| {
+                        depthwise_rows(path, window, &block.dw, row..row + 1, columns, u);
+                        dispatch::run(path, TimesSlope { x: before, out: u });
+                        pointwise_chunk(path, u, &block.w1, Some(middle), gx);
+                    });
+                });
+        });
 }
 
 thread_local! {
-    /// Each thread's scratch memory, kept from one block to the next.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+    /// Each thread's memory between two layers, kept from one task to the next.
+    static SCRATCH: RefCell<[AlignedBuffer; 3]> = RefCell::default();
 }
 
-/// What a task keeps between `x` and `y`.
-#[derive(Default)]
-struct Scratch {
-    /// Rows of `x`, then rows of `y`: `[band, tile + rim, C]`.
-    pixels: AlignedBuffer,
-    /// `act(W1 x + b1)` for a band and its rim: `[band + 2, tile + rim, C]`.
-    first: AlignedBuffer,
-    /// The depthwise output: `[band, tile, C]`.
-    depthwise: AlignedBuffer,
-    /// `x1`: `[band, tile, C]`.
-    middle: AlignedBuffer,
-    /// `act(W3 x1 + b3)`: `[band, tile, 2C]`.
-    hidden: AlignedBuffer,
+/// Runs `work` with three pieces of scratch memory of these lengths.
+fn with_scratch(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3])) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        for (buffer, length) in scratch.iter_mut().zip(lengths) {
+            buffer.resize(length);
+        }
+        work(scratch.each_mut().map(AlignedBuffer::values_mut));
+    });
 }
 
-impl Picture<'_> {
-    /// Computes one tile, band by band.
-    fn compute(&self, mut tile: Tile<'_>, scratch: &mut Scratch) {
-        let band = BAND.div_ceil(tile.columns.len()).min(tile.rows.len());
-        // The rim, where it is inside the picture.
-        let rim_columns =
-            tile.columns.start.saturating_sub(1)..(tile.columns.end + 1).min(self.width);
-        let rim_end = (tile.rows.end + 1).min(self.height);
-        let mut first = tile.rows.start.saturating_sub(1)..tile.rows.start.saturating_sub(1);
-        for start in tile.rows.clone().step_by(band) {
-            let rows = start..(start + band).min(tile.rows.end);
-            let end = (rows.end + 1).min(rim_end);
-            first = self.first_layer(first, end, rows.start, &rim_columns, scratch);
-            self.other_layers(&rows, &tile.columns, &first, &rim_columns, scratch);
-            let row = tile.columns.len() * self.weights.channels();
-            let out = &mut tile.out[rows.start - tile.rows.start..];
-            for (out, y) in out
-                .iter_mut()
-                .zip(scratch.pixels.values().chunks_exact(row).take(rows.len()))
-            {
-                out.copy_from_slice(y);
-            }
+/// `out = activate(x)`.
+struct Activated<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Activated<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        for (out, x) in self.out.iter_mut().zip(self.x) {
+            *out = activate(*x);
+        }
+    }
+}
+
+/// `out *= slope(x)`.
+struct TimesSlope<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for TimesSlope<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        for (out, x) in self.out.iter_mut().zip(self.x) {
+            *out *= slope(*x);
+        }
+    }
+}
+
+/// The activation `x * min(max(fma(x, 0.25, 0.5), 0), 1)`.
+#[inline(always)]
+pub(super) fn activate(x: f32) -> f32 {
+    let ramp = x.mul_add(0.25, 0.5);
+    let floor = if ramp > 0.0 { ramp } else { 0.0 };
+    x * if floor < 1.0 { floor } else { 1.0 }
+}
+
+/// The derivative of [`activate`]: 0 up to -2, 1 from 2 on, `x / 2 + 1 / 2` between them.
+#[inline(always)]
+fn slope(x: f32) -> f32 {
+    let ramp = x.mul_add(0.25, 0.5);
+    let between = ramp + ramp - 0.5;
+    let below = if ramp > 0.0 { between } else { 0.0 };
+    if ramp < 1.0 { below } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_the_activation() {
+        for step in -400..400 {
+            let x = step as f32 / 100.0 + 0.005;
+            let exact = (activate(x + 0.001) - activate(x - 0.001)) / 0.002;
+            assert!((slope(x) - exact).abs() < 2e-3, "{x}: {} {exact}", slope(x));
         }
     }
 
-    /// Extends the rows of `act(W1 x + b1)` that are at hand (`have`) down to
-    /// `end`, and drops those that lie more than one row above `from`.
-    /// Returns the rows at hand.
-    fn first_layer(
-        &self,
-        have: Range<usize>,
-        end: usize,
-        from: usize,
-        columns: &Range<usize>,
-        scratch: &mut Scratch,
-    ) -> Range<usize> {
-        let row = columns.len() * self.weights.channels();
-        let keep = from.saturating_sub(1).max(have.start)..have.end;
-        let new = keep.end..end;
-        let kept = keep.len() * row;
-        let dropped = (keep.start - have.start) * row;
-        scratch.first.resize((end - keep.start) * row + dropped);
-        scratch
-            .first
-            .values_mut()
-            .copy_within(dropped..dropped + kept, 0);
-        let pixels = self.gather(&new, columns, &mut scratch.pixels);
-        let out = &mut scratch.first.values_mut()[kept..][..new.len() * row];
-        pointwise_chunk(self.path, pixels, &self.weights.w1, true, None, out);
-        keep.start..end
-    }
-
-    /// Computes everything after the first layer for one band; `y` is left in
-    /// `scratch.pixels`.
-    fn other_layers(
-        &self,
-        rows: &Range<usize>,
-        columns: &Range<usize>,
-        first_rows: &Range<usize>,
-        first_columns: &Range<usize>,
-        scratch: &mut Scratch,
-    ) {
-        let (path, weights) = (self.path, self.weights);
-        let pixels = rows.len() * columns.len();
-        let window = Window {
-            data: scratch.first.values(),
-            top: first_rows.start,
-            left: first_columns.start,
-            height: first_rows.len(),
-            width: first_columns.len(),
+    #[test]
+    fn every_path_gives_the_same_values() {
+        let x: Vec<f32> = (0..1000).map(|i| i as f32 / 150.0 - 3.3).collect();
+        let of = |path| {
+            let mut out = vec![0.0; x.len()];
+            let (x, out_mut) = (&x[..], &mut out[..]);
+            dispatch::run(path, Activated { x, out: out_mut });
+            let (x, out_mut) = (x, &mut out[..]);
+            dispatch::run(path, TimesSlope { x, out: out_mut });
+            out.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
         };
-        scratch.depthwise.resize(pixels * weights.channels());
-        scratch.middle.resize(pixels * weights.channels());
-        scratch.hidden.resize(pixels * weights.w3.outputs());
-        let (depthwise, middle, hidden) = (
-            scratch.depthwise.values_mut(),
-            scratch.middle.values_mut(),
-            scratch.hidden.values_mut(),
-        );
-        depthwise_rows(
-            path,
-            window,
-            &weights.dw,
-            rows.clone(),
-            columns.clone(),
-            depthwise,
-        );
-        let x = self.gather(rows, columns, &mut scratch.pixels);
-        pointwise_chunk(path, depthwise, &weights.w2, false, Some(x), middle);
-        pointwise_chunk(path, middle, &weights.w3, true, None, hidden);
-        let y = scratch.pixels.values_mut();
-        pointwise_chunk(path, hidden, &weights.w4, false, Some(middle), y);
-    }
-
-    /// Copies a rectangle of `x` into `to` and returns it: `[rows, columns, C]`.
-    fn gather<'a>(
-        &self,
-        rows: &Range<usize>,
-        columns: &Range<usize>,
-        to: &'a mut AlignedBuffer,
-    ) -> &'a [f32] {
-        let channels = self.weights.channels();
-        let row = columns.len() * channels;
-        to.resize(rows.len() * row);
-        for (y, to) in rows.clone().zip(to.values_mut().chunks_exact_mut(row)) {
-            let start = (y * self.width + columns.start) * channels;
-            to.copy_from_slice(&self.x[start..start + row]);
+        let plain = of(dispatch::KernelPath::Portable);
+        for path in dispatch::available() {
+            assert!(of(path) == plain, "{path}");
         }
-        to.values()
     }
 }

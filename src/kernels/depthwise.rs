@@ -8,7 +8,6 @@ use super::aligned::AlignedBuffer;
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
 use super::product;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Pixels of a row computed together, so that a tap is loaded once for all.
@@ -55,48 +54,6 @@ impl PackedDepthwise {
     pub fn channels(&self) -> usize {
         self.channels
     }
-}
-
-/// A depthwise 3x3 convolution of the picture `x` (`[height, width, channels]`)
-/// into `out` of the same shape. Parallel over rows.
-///
-/// # Panics
-/// When the lengths do not agree.
-pub fn depthwise3x3(
-    x: &[f32],
-    height: usize,
-    width: usize,
-    weights: &PackedDepthwise,
-    out: &mut [f32],
-) {
-    depthwise_on(dispatch::active(), x, height, width, weights, out);
-}
-
-/// [`depthwise3x3`] on a given path.
-pub(super) fn depthwise_on(
-    path: KernelPath,
-    x: &[f32],
-    height: usize,
-    width: usize,
-    weights: &PackedDepthwise,
-    out: &mut [f32],
-) {
-    let row = product([width, weights.channels]);
-    let length = product([height, row]);
-    assert_eq!(x.len(), length, "depthwise: input length");
-    assert_eq!(out.len(), length, "depthwise: output length");
-    if out.is_empty() {
-        return;
-    }
-    let window = Window {
-        data: x,
-        top: 0,
-        left: 0,
-        height,
-        width,
-    };
-    let rows = out.par_chunks_mut(row).enumerate();
-    rows.for_each(|(y, out)| depthwise_rows(path, window, weights, y..y + 1, 0..width, out));
 }
 
 /// A rectangle of a picture, `[height, width, channels]`, that starts at row

@@ -1,7 +1,7 @@
 //! A vector register as a type: the few operations the kernels need.
 //!
 //! Every kernel body is written once against [`Lanes`] and compiled once per
-//! instruction set by [`super::dispatch`]. Each operation is the IEEE-754
+//! instruction set by the dispatcher. Each operation is the IEEE-754
 //! binary32 operation on every lane, so the number of lanes never shows in a
 //! result.
 
@@ -41,9 +41,6 @@ pub(super) trait Lanes: Copy {
 
     /// `self + other`.
     fn plus(self, other: Self) -> Self;
-
-    /// The activation, lane by lane: see [`super::activation::activate`].
-    fn activated(self) -> Self;
 }
 
 /// One lane: the tail of channels that do not fill a vector.
@@ -75,11 +72,6 @@ impl Lanes for f32 {
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self + other
-    }
-
-    #[inline(always)]
-    fn activated(self) -> Self {
-        super::activation::activate(self)
     }
 }
 
@@ -124,14 +116,6 @@ impl Lanes for Plain4 {
         }
         self
     }
-
-    #[inline(always)]
-    fn activated(mut self) -> Self {
-        for lane in &mut self.0 {
-            *lane = super::activation::activate(*lane);
-        }
-        self
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -143,12 +127,9 @@ mod x86 {
     use std::arch::x86_64::*;
 
     /// Implements [`Lanes`] for a newtype of one x86 register type.
-    ///
-    /// `max(v, 0)` and `min(v, 1)` return their second operand for NaN, as
-    /// the scalar definition of the activation does.
     macro_rules! x86_lanes {
         ($name:ident, $register:ty, $count:literal, $doc:literal,
-         $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident, $mul:ident, $min:ident, $max:ident) => {
+         $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident) => {
             #[doc = $doc]
             #[derive(Clone, Copy)]
             pub(in super::super) struct $name($register);
@@ -192,16 +173,6 @@ mod x86 {
                     // SAFETY: a value exists, so the CPU has the instruction.
                     Self(unsafe { $add(self.0, other.0) })
                 }
-
-                #[inline(always)]
-                fn activated(self) -> Self {
-                    // SAFETY: a value exists, so the CPU has the instructions.
-                    unsafe {
-                        let ramp = $fmadd(self.0, $set1(0.25), $set1(0.5));
-                        let gate = $min($max(ramp, $set1(0.0)), $set1(1.0));
-                        Self($mul(self.0, gate))
-                    }
-                }
             }
         };
     }
@@ -215,10 +186,7 @@ mod x86 {
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
-        _mm512_add_ps,
-        _mm512_mul_ps,
-        _mm512_min_ps,
-        _mm512_max_ps
+        _mm512_add_ps
     );
     x86_lanes!(
         Avx2,
@@ -229,9 +197,6 @@ mod x86 {
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
-        _mm256_add_ps,
-        _mm256_mul_ps,
-        _mm256_min_ps,
-        _mm256_max_ps
+        _mm256_add_ps
     );
 }

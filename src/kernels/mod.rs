@@ -1,20 +1,20 @@
 //! The arithmetic of the codec on the CPU.
 //!
-//! What decides symbols and pixels is [`integer`] (spec: Arithmetic). The gradients of the
-//! encoder's search are IEEE-754 binary32 operations in one fixed order. Both have the same
-//! bits on every machine, for every number of threads and every instruction set. Nothing here
-//! knows the tensor library: data is plain slices in `[height, width, channels]` order.
+//! What decides symbols and pixels is [`integer`] (spec: Arithmetic). The gradients and measures
+//! of the encoder's search are IEEE-754 binary32 operations in one fixed order. Both have the same
+//! bits on every machine, for every number of threads and every instruction set. Data is plain
+//! slices in `[height, width, channels]` order. Training has kernels of its own, which need not be
+//! exact.
 //!
 //! Inputs are finite: with NaN or infinity the order is still fixed, but the
 //! bits of a NaN are not.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // cut to a lane
 #![allow(unsafe_code)]
 
-pub mod activation;
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 pub mod block;
-pub(crate) mod block_gradient;
 pub mod depthwise;
 pub mod dispatch;
 pub mod integer;
@@ -22,7 +22,6 @@ mod lanes;
 #[cfg(feature = "mimalloc")]
 pub mod memory;
 pub(crate) mod opponent;
-mod peak;
 pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
@@ -31,11 +30,9 @@ pub(crate) mod rounding;
 mod tests;
 pub(crate) mod window;
 
-pub use activation::{activate, activation};
-pub use block::{PackedBlock, block, block_rows};
-pub use depthwise::{PackedDepthwise, depthwise3x3};
+pub use block::PackedBlock;
+pub use depthwise::PackedDepthwise;
 pub use dispatch::KernelPath;
-pub use peak::fma_peak;
 pub use pixels::{patches_to_pixels, pixels_to_patches};
 pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};

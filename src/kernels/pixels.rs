@@ -3,10 +3,8 @@
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
 use super::product;
+use crate::format::PATCH;
 use rayon::prelude::*;
-
-/// Pixels along one side of a patch.
-pub const PATCH: usize = 8;
 
 /// Values in one row of a patch.
 const PATCH_ROW: usize = PATCH * 3;

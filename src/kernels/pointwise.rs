@@ -107,21 +107,15 @@ impl PackedPointwise {
     }
 }
 
-/// `out = [act](weight * x + bias) [+ residual]` for every pixel. Parallel.
+/// `out = weight * x + bias [+ residual]` for every pixel. Parallel.
 ///
 /// `x` is `[pixels, inputs]`, `out` and `residual` are `[pixels, outputs]`;
 /// the number of pixels follows from `out` and may be zero.
 ///
 /// # Panics
 /// When the lengths do not agree.
-pub fn pointwise(
-    x: &[f32],
-    weights: &PackedPointwise,
-    activate: bool,
-    residual: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    pointwise_on(dispatch::active(), x, weights, activate, residual, out);
+pub fn pointwise(x: &[f32], weights: &PackedPointwise, residual: Option<&[f32]>, out: &mut [f32]) {
+    pointwise_on(dispatch::active(), x, weights, residual, out);
 }
 
 /// [`pointwise`] on a given path.
@@ -129,7 +123,6 @@ pub(super) fn pointwise_on(
     path: KernelPath,
     x: &[f32],
     weights: &PackedPointwise,
-    activate: bool,
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
@@ -147,7 +140,6 @@ pub(super) fn pointwise_on(
             x,
             ahead,
             weights,
-            activate,
             residual,
             out,
         };
@@ -160,7 +152,6 @@ pub(super) fn pointwise_chunk(
     path: KernelPath,
     x: &[f32],
     weights: &PackedPointwise,
-    activate: bool,
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
@@ -172,7 +163,6 @@ pub(super) fn pointwise_chunk(
             x,
             ahead,
             weights,
-            activate,
             residual,
             out,
         },
@@ -186,7 +176,6 @@ struct Chunk<'a> {
     /// while this chunk is computed.
     ahead: &'a [f32],
     weights: &'a PackedPointwise,
-    activate: bool,
     residual: Option<&'a [f32]>,
     out: &'a mut [f32],
 }
@@ -251,17 +240,12 @@ impl Chunk<'_> {
         // SAFETY: the panel that holds `column` is whole, so `start` plus
         // `inputs` rows of PANEL values and the padded bias are in bounds;
         // so are the ROWS pixels from `pixel` on.
-        let mut sums = unsafe {
+        let sums = unsafe {
             let x = self.x.as_ptr().add(pixel * inputs);
             let panel = self.weights.panels.values().as_ptr().add(start);
             let bias = self.weights.bias.values().as_ptr().add(column);
             accumulate::<V, ROWS, VECTORS>(x, inputs, panel, bias)
         };
-        if self.activate {
-            for sum in sums.as_flattened_mut() {
-                *sum = sum.activated();
-            }
-        }
         let whole = column + VECTORS * V::COUNT <= self.weights.outputs;
         for (row, sums) in sums.into_iter().enumerate() {
             let at = (pixel + row) * self.weights.outputs + column;

@@ -1,8 +1,7 @@
 //! Every path against plain scalar loops, bit for bit.
 
-use super::activation::activation_on;
-use super::block::block_rows_on;
-use super::depthwise::depthwise_on;
+use super::block::{RowsOf, activate, block_first_layer, block_other_layers};
+use super::depthwise::{Window, depthwise_rows};
 use super::dispatch::{self, KernelPath};
 use super::pixels::{patches_to_pixels_on, pixels_to_patches_on};
 use super::pointwise::pointwise_on;
@@ -61,7 +60,7 @@ impl Layer {
         PackedPointwise::new(self.inputs, self.outputs, &self.weight, &self.bias)
     }
 
-    fn apply(&self, x: &[f32], act: bool, residual: Option<&[f32]>) -> Vec<f32> {
+    fn apply(&self, x: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         let mut out = Vec::new();
         for x in x.chunks_exact(self.inputs) {
             for (weight, bias) in self.weight.chunks_exact(self.inputs).zip(&self.bias) {
@@ -69,7 +68,6 @@ impl Layer {
                     .iter()
                     .zip(weight)
                     .fold(*bias, |sum, (x, w)| w.mul_add(*x, sum));
-                let sum = if act { activate(sum) } else { sum };
                 out.push(residual.map_or(sum, |residual| sum + residual[out.len()]));
             }
         }
@@ -136,13 +134,6 @@ fn activation_has_the_specified_values() {
     for (x, y) in values {
         assert_eq!(activate(x).to_bits(), f32::to_bits(y), "activation of {x}");
     }
-    let x = Random(3).values(70_001, 4.0);
-    let plain: Vec<f32> = x.iter().map(|x| activate(*x)).collect();
-    everywhere(|path| {
-        let mut out = vec![f32::NAN; x.len()];
-        activation_on(path, &x, &mut out);
-        assert_eq!(bits(&out), bits(&plain), "{path}");
-    });
 }
 
 #[test]
@@ -168,16 +159,11 @@ fn pointwise_equals_plain_loop() {
         let x = random.values(pixels * inputs, 2.0);
         let residual = random.values(pixels * outputs, 1.0);
         let packed = layer.packed();
-        for (act, residual) in [
-            (false, None),
-            (true, None),
-            (false, Some(&residual[..])),
-            (true, Some(&residual)),
-        ] {
-            let plain = layer.apply(&x, act, residual);
+        for residual in [None, Some(&residual[..])] {
+            let plain = layer.apply(&x, residual);
             everywhere(|path| {
                 let mut out = vec![f32::NAN; pixels * outputs];
-                pointwise_on(path, &x, &packed, act, residual, &mut out);
+                pointwise_on(path, &x, &packed, residual, &mut out);
                 assert_eq!(
                     bits(&out),
                     bits(&plain),
@@ -209,7 +195,14 @@ fn depthwise_equals_plain_loop() {
         let packed = PackedDepthwise::new(channels, &taps, &bias);
         everywhere(|path| {
             let mut out = vec![f32::NAN; x.len()];
-            depthwise_on(path, &x, height, width, &packed, &mut out);
+            let window = Window {
+                data: &x,
+                top: 0,
+                left: 0,
+                height,
+                width,
+            };
+            depthwise_rows(path, window, &packed, 0..height, 0..width, &mut out);
             assert_eq!(
                 bits(&out),
                 bits(&plain),
@@ -228,24 +221,18 @@ fn plain_block(
     taps: &[f32],
     bias: &[f32],
 ) -> Vec<f32> {
-    let first = layers[0].apply(x, true, None);
+    let active = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(activate).collect() };
+    let first = active(layers[0].apply(x, None));
     let depthwise = plain_depthwise(&first, height, width, taps, bias);
-    let middle = layers[1].apply(&depthwise, false, Some(x));
-    let hidden = layers[2].apply(&middle, true, None);
-    layers[3].apply(&hidden, false, Some(&middle))
+    let middle = layers[1].apply(&depthwise, Some(x));
+    let hidden = active(layers[2].apply(&middle, None));
+    layers[3].apply(&hidden, Some(&middle))
 }
 
 #[test]
-fn fused_block_equals_its_layers() {
+fn block_equals_its_layers() {
     let mut random = Random(13);
-    let mut shapes = vec![
-        (1, 1, 1),
-        (1, 130, 4),
-        (150, 1, 3),
-        (67, 99, 2),
-        (17, 49, 17),
-        (0, 5, 2),
-    ];
+    let mut shapes = vec![(1, 1, 1), (1, 130, 4), (150, 1, 3), (17, 49, 17)];
     shapes.extend((0..8).map(|_| {
         (
             1 + random.below(40),
@@ -275,25 +262,23 @@ fn fused_block_equals_its_layers() {
         };
         let x = random.values(height * width * channels, 2.0);
         let plain = plain_block(&x, height, width, &layers, &taps, &bias);
-        everywhere(|path| {
-            let mut out = vec![f32::NAN; x.len()];
-            block_rows_on(path, &x, (height, width), 0..height, &packed, &mut out);
-            assert!(out.iter().all(|value| value.is_finite()), "{path}");
-            assert_eq!(
-                bits(&out),
-                bits(&plain),
-                "{path} {height} x {width} x {channels}"
-            );
-            // Any rows, from a part of the picture with a row more on both sides.
-            let (top, end) = (height / 3, height - height / 4);
+        let (mut before, mut after) = (x.clone(), x.clone());
+        block_first_layer(&x, &packed, &mut before, &mut after);
+        // Any rows, from a part of the picture with a row more on both sides.
+        for (top, end) in [(0, height), (height / 3, height - height / 4)] {
             let part = top.saturating_sub(1)..(end + 1).min(height);
-            let (row, size) = (width * channels, (part.len(), width));
-            let rows = top - part.start..end - part.start;
-            let mut out = vec![f32::NAN; rows.len() * row];
-            let x = &x[part.start * row..part.end * row];
-            block_rows_on(path, x, size, rows, &packed, &mut out);
+            let row = width * channels;
+            let first = RowsOf {
+                top: part.start,
+                width,
+                values: &after[part.start * row..part.end * row],
+            };
+            let mut hidden = vec![f32::NAN; 2 * (end - top) * row];
+            let mut out = vec![f32::NAN; (end - top) * row];
+            let x = &x[top * row..end * row];
+            block_other_layers(first, x, &packed, top..end, &mut hidden, &mut out);
             assert_eq!(bits(&out), bits(&plain[top * row..end * row]));
-        });
+        }
     }
 }
 
@@ -372,31 +357,12 @@ fn sizes_that_wrap_are_refused() {
         assert!(std::panic::catch_unwind(call).is_err(), "{what}");
     }
     const HALF: usize = 1 << (usize::BITS - 1);
-    let (two, zeros) = (vec![0.0_f32; 2], vec![0.0_f32; 18]);
-    panics("depthwise", || {
-        let weights = PackedDepthwise::new(2, &zeros, &two);
-        depthwise3x3(&two, HALF + 1, 1, &weights, &mut [0.0; 2]);
-    });
-    panics("depthwise, width", || {
-        let weights = PackedDepthwise::new(2, &zeros, &two);
-        depthwise3x3(&two, 1, HALF + 1, &weights, &mut [0.0; 2]);
-    });
+    let two = vec![0.0_f32; 2];
     panics("packed depthwise", || {
         drop(PackedDepthwise::new(HALF, &[], &[]))
     });
     panics("packed pointwise", || {
         drop(PackedPointwise::new(HALF, 2, &[], &two))
-    });
-    panics("block", || {
-        let square = || PackedPointwise::new(2, 2, &[0.0; 4], &[0.0; 2]);
-        let weights = PackedBlock {
-            w1: square(),
-            dw: PackedDepthwise::new(2, &[0.0; 18], &[0.0; 2]),
-            w2: square(),
-            w3: square(),
-            w4: square(),
-        };
-        block_rows(&[0.0; 2], HALF + 1, 1, 0..1, &weights, &mut [0.0; 2]);
     });
     panics("patches", || pixels_to_patches(&[], HALF / 4, 16, &mut []));
     panics("pixels", || patches_to_pixels(&[], 16, HALF / 4, &mut []));

@@ -4,6 +4,7 @@
 //! files, codecs or tensors. They are the numbers that `aec compare`,
 //! `aec bench` and training report, so each is tested against values of an
 //! independent implementation.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // statistics round
 
 mod bd_rate;
 mod ms_ssim;

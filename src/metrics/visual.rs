@@ -126,7 +126,6 @@ impl Sums {
             } else {
                 0.0
             };
-            #[allow(clippy::cast_possible_truncation)]
             [(weight[0] / positions) as f32, of_cubes as f32]
         })
     }
@@ -190,7 +189,6 @@ impl Comparison {
         for (scale, comparison) in self.scales.iter().enumerate() {
             let rows = rows.start >> scale..rows.end.div_ceil(1 << scale);
             let width = comparison.width;
-            #[allow(clippy::cast_precision_loss)]
             {
                 sums.positions[scale] = (rows.len() * width) as f64;
             }

@@ -6,12 +6,11 @@
 
 use rayon::prelude::*;
 
-use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
 use super::layers::{Block, Head, Loader, Pointwise};
-use super::signals::PATCH_EXPONENT;
 use super::stream::{BlockStream, Rows, Sink, Source, bands, space};
 use crate::error::Result;
+use crate::format::{PATCH_EXPONENT, PATCH8, PATCH16};
 use crate::kernels::integer::{Scale, quantize};
 use crate::kernels::space_to_depth;
 

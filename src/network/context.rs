@@ -3,12 +3,13 @@
 //! over four channel groups (Li et al., "Neural Video Compression with Diverse
 //! Contexts", section 3.3).
 
-use super::config::{CONTEXT_STEPS, ModelConfig};
+use super::config::ModelConfig;
 use super::grid::Grid;
 use super::integer::{IntegerConvolution, Integers};
 use super::layers::{Block, Entry, Head, Loader, Pointwise};
 use super::signals::LATENT;
 use crate::error::Result;
+use crate::format::CONTEXT_STEPS;
 
 /// Which latents one step codes (codec-spec.md, Coding order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,12 +7,12 @@
 //! gradient has the same bits on every machine; it may differ in the last bits from what
 //! inference computes, which decides no probability.
 
-use super::config::CONTEXT_STEPS;
 use super::context::{Features, PHASES, StepMask};
 use super::grid::Grid;
 use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise};
-use crate::kernels::block_gradient::{
+use crate::format::CONTEXT_STEPS;
+use crate::kernels::block::{
     RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
     block_other_layers,
 };
@@ -174,7 +174,7 @@ impl Step {
         drop(joined);
         if let (Some([layer, _]), Some(state)) = (&self.state, state) {
             let mut sum = vec![0.0; x.len()];
-            pointwise(state, layer, false, Some(&x), &mut sum);
+            pointwise(state, layer, Some(&x), &mut sum);
             x = sum;
         }
         let [mut first, mut activated, mut output] = [const { Vec::new() }; 3];
@@ -259,7 +259,7 @@ fn both(layer: PackedPointwise) -> [PackedPointwise; 2] {
 /// A layer's output.
 fn applied(layer: &PackedPointwise, x: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; x.len() / layer.inputs() * layer.outputs()];
-    pointwise(x, layer, false, None, &mut out);
+    pointwise(x, layer, None, &mut out);
     out
 }
 

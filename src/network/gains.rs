@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::format::QUALITY_MAX;
+
 /// A position between two rows of the quality tables.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowPosition {
@@ -11,9 +13,6 @@ pub struct RowPosition {
     /// Weight of the next row, 0.0..1.0, a multiple of 2^-12.
     pub fraction: f32,
 }
-
-/// Largest stored quality (quality 100).
-pub const QUALITY_MAX: u16 = 50_000;
 
 impl RowPosition {
     /// The position of a stored quality (0..=50000) among `rows` rows, in integers

@@ -7,18 +7,18 @@ use super::analysis::Analysis;
 use super::config::ModelConfig;
 use super::context::{ContextState, ContextStep, EntropyParams, Features, context_steps};
 use super::context_gradient::{ContextGradient, ParameterSlopes};
-use super::gains::{Gains, QUALITY_MAX, QualityTables, RowPosition};
+use super::gains::{Gains, QualityTables, RowPosition};
 use super::grid::Grid;
 use super::hyperprior::{HyperAnalysis, HyperSynthesis};
 use super::integer::{IntegerLayer, IntegerWeights};
 use super::layers::Loader;
 use super::ranges::Ranges;
-use super::scales::SCALE_LEVELS;
 use super::stream::{Sink, Source};
 use super::synthesis::Synthesis;
 use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
 use super::worth::{bits_per_squared_sample, patch_norms};
 use crate::error::Result;
+use crate::format::{QUALITY_MAX, SCALE_LEVELS};
 
 /// A network ready for exact inference. Cheap to share between threads.
 pub struct Inference {
@@ -173,7 +173,6 @@ fn quality_tables(weights: &IntegerWeights) -> QualityTables {
 
 /// Clamps and floors a real scale index to a table index (codec-spec.md, Scale index).
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn scale_index(scale: f32) -> u8 {
     // In 0..=63 after the clamp, so the conversion truncates a small positive number.
     scale.max(0.0).min((SCALE_LEVELS - 1) as f32) as u8

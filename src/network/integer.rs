@@ -11,19 +11,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
-use super::signals::{PATCH_EXPONENT, Signal};
+use super::signals::Signal;
 use super::weights::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
 use crate::error::{Error, Result};
-
-/// Largest sum of the magnitudes of the weights of one output: times 2^15, the largest
-/// magnitude of an activation, it stays below 2^31.
-pub const MAX_WEIGHT_SUM: u32 = 65_535;
-/// Largest magnitude of a real number.
-pub const MAX_REAL: f32 = 65_535.0;
-/// Smallest and largest exponent.
-pub const EXPONENTS: std::ops::RangeInclusive<i8> = -20..=15;
-/// Largest weight of 16 bits: its high byte is at most 127 with a signed low byte.
-pub const MAX_WIDE: i16 = 127 * 256 + 127;
+use crate::format::{EXPONENTS, MAX_REAL, MAX_WEIGHT_SUM, MAX_WIDE, PATCH_EXPONENT};
 
 /// The integers of a matrix or of taps.
 #[derive(Debug, Clone, PartialEq)]
@@ -259,7 +250,6 @@ fn real_bytes(values: &[f32]) -> Vec<u8> {
 
 /// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most [`MAX_WIDE`].
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn split_wide(weight: i16) -> (i8, i8) {
     let low = weight as i8;
     (((i32::from(weight) - i32::from(low)) >> 8) as i8, low)

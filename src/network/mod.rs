@@ -2,6 +2,12 @@
 //!
 //! [`QualityModel`] runs the network of integers on plain grids of numbers, so that `codec` reads
 //! like the specification. [`IntegerWeights::rounded`] makes it of weights that were trained.
+//!
+//! The layers are written down once for each arithmetic that runs them, and tests hold the three
+//! together: in integers, which decides symbols and pixels; in binary32 with gradients of the input
+//! alone (`synthesis_gradient`, `context_gradient`), which the encoder's search follows; and on
+//! tensors with gradients of the weights, in `train`.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
 
 mod analysis;
 pub mod config;
@@ -17,7 +23,6 @@ mod layers;
 pub mod ranges;
 mod real_layers;
 pub mod rounding;
-pub mod scales;
 pub mod signals;
 mod stream;
 mod stream_gradient;

@@ -7,13 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
-use super::integer::{
-    EXPONENTS, IntegerConvolution, IntegerLayer, IntegerWeights, Integers, MAX_WEIGHT_SUM,
-    split_wide,
-};
+use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers, split_wide};
 use super::signals::{BLOCK_SIGNALS, Signal};
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::format::{EXPONENTS, MAX_WEIGHT_SUM};
 
 /// Largest weight of 8 bits.
 const NARROW: f32 = 127.0;
@@ -29,7 +27,6 @@ pub fn provisional_exponents(config: &ModelConfig) -> BTreeMap<String, Vec<i8>> 
 
 /// The exponent with which integers of 16 bits have room for twice `largest`.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn exponent_for(largest: f32) -> i8 {
     let wanted = 2.0 * f64::from(largest) / f64::from(i16::MAX);
     let exponent = wanted.max(1e-9).log2().ceil();
@@ -162,7 +159,6 @@ fn is_depthwise(layer: &LayerSpec, index: usize) -> bool {
     index == 1 && matches!(layer.kind, LayerKind::Block { .. })
 }
 
-#[allow(clippy::cast_possible_truncation)]
 fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> IntegerConvolution {
     let mut multiplier = Vec::with_capacity(bias.len());
     let (mut narrow, mut both) = (Vec::new(), Vec::new());
@@ -215,7 +211,6 @@ fn sums_fit(row: &[i16], wide: bool) -> bool {
     }
 }
 
-#[allow(clippy::cast_possible_truncation)]
 fn round_taps(taps: &[f32], bias: &[f32], scale: f32) -> IntegerConvolution {
     let channels = bias.len();
     let largest = |channel: usize| {

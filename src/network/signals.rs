@@ -3,10 +3,9 @@
 //!
 //! A value of such a tensor is an integer times a power of two, whose exponent the model has.
 
-use super::config::{CONTEXT_STEPS, LayerKind, LayerSpec, ModelConfig};
+use super::config::{LayerKind, LayerSpec, ModelConfig};
+use crate::format::CONTEXT_STEPS;
 
-/// The exponent of samples, which are from -0.5 to 0.5.
-pub const PATCH_EXPONENT: i8 = -15;
 /// Name of the normalized latent ŷ.
 pub const LATENT: &str = "latent";
 /// Name of the normalized hyper-latent ẑ.

@@ -156,7 +156,7 @@ impl<'a> BlockStream<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::config::PATCH8;
+    use crate::format::PATCH8;
     use crate::network::{Grid, Inference};
 
     fn values(count: usize) -> Vec<f32> {

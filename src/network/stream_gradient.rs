@@ -6,10 +6,9 @@
 //! computed twice.
 
 use super::stream::Rows;
-use crate::kernels::PackedBlock;
-use crate::kernels::block_gradient::{
-    RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
-    block_other_layers,
+use crate::kernels::block::{
+    PackedBlock, RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise,
+    block_gradient_spatial, block_other_layers,
 };
 
 /// Depth-conv blocks one after another, forward and back.

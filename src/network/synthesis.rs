@@ -5,13 +5,13 @@
 
 use rayon::prelude::*;
 
-use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
 use super::grid::Grid;
 use super::layers::{Block, Entry, Gain, Head, Loader, Pointwise};
 use super::signals::{LATENT, SYNTHESIS_OUT};
 use super::stream::{BlockStream, Rows, Sink, bands, space};
 use crate::error::Result;
+use crate::format::{PATCH8, PATCH16};
 use crate::kernels::depth_to_space;
 
 /// The synthesis transform's layers.

@@ -8,14 +8,14 @@
 
 use std::ops::Range;
 
-use super::config::{PATCH8, PATCH16};
 use super::gains::Gains;
 use super::grid::Grid;
 use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise, scale_channels};
 use super::stream::{Rows, Sink, bands, space};
 use super::stream_gradient::BlockGradientStream;
-use crate::kernels::block_gradient::TransposedBlock;
+use crate::format::{PATCH8, PATCH16};
+use crate::kernels::block::TransposedBlock;
 use crate::kernels::{self, PackedBlock, PackedPointwise, pointwise};
 
 /// Turns rows of decoded patches `[rows, 2w, 192]` into the gradient of a distortion with
@@ -91,7 +91,7 @@ impl SynthesisGradient {
         let [mut wide, mut cells, mut out, mut path] = [const { Vec::new() }; 4];
         for band in bands(height, width) {
             let x = stage16.input(band.len());
-            pointwise(latent.rows(band), &forward.conv_in, false, None, x);
+            pointwise(latent.rows(band), &forward.conv_in, None, x);
             scale_channels(x, gain16);
             let done = stage16.output();
             let rows = done.range();
@@ -110,13 +110,7 @@ impl SynthesisGradient {
             patch_gradient(rows.clone(), decoded, gradient)?;
             done.drop_above(rows.end);
             let back = stage8.output_gradient(rows.len());
-            pointwise(
-                patches_gradient.part(rows),
-                &backward.conv_out,
-                false,
-                None,
-                back,
-            );
+            pointwise(patches_gradient.part(rows), &backward.conv_out, None, back);
             if let Some(gain) = &gains.synthesis_out {
                 scale_channels(back, gain);
             }
@@ -130,13 +124,7 @@ impl SynthesisGradient {
             let count = rows * width * 4 * c8;
             let at16 = space(&mut cells, count);
             kernels::space_to_depth(lowered, 2 * rows, 2 * width, c8, 2, at16);
-            pointwise(
-                at16,
-                &backward.up,
-                false,
-                None,
-                stage16.output_gradient(rows),
-            );
+            pointwise(at16, &backward.up, None, stage16.output_gradient(rows));
             let done = stage16.gradient();
             let rows = done.range();
             if rows.is_empty() {
@@ -146,7 +134,7 @@ impl SynthesisGradient {
             let count = rows.len() * width * latent.channels;
             let linear = self.linear_path(&patches_gradient, rows.clone(), width, &mut path);
             let out = space(&mut out, count);
-            pointwise(done.all(), &backward.conv_in, false, Some(linear), out);
+            pointwise(done.all(), &backward.conv_in, Some(linear), out);
             done.drop_above(rows.end);
             patches_gradient.drop_above(2 * rows.end);
             emit(rows, out)?;
@@ -178,7 +166,7 @@ impl SynthesisGradient {
         let (cells, out) = space(buffer, values + outputs).split_at_mut(values);
         let patches = patches.part(2 * rows.start..2 * rows.end);
         kernels::space_to_depth(patches, 2 * count, 2 * width, PATCH8, 2, cells);
-        pointwise(cells, &self.backward.linear, false, None, out);
+        pointwise(cells, &self.backward.linear, None, out);
         out
     }
 }
@@ -195,7 +183,7 @@ impl Layers<PackedBlock> {
     ) {
         let rows = done.range().len();
         let raised = space(buffer, rows * width * self.up.outputs());
-        pointwise(done.all(), &self.up, false, None, raised);
+        pointwise(done.all(), &self.up, None, raised);
         kernels::depth_to_space(raised, 2 * rows, 2 * width, gain8.len(), 2, x);
         scale_channels(x, gain8);
     }
@@ -209,7 +197,7 @@ impl Layers<PackedBlock> {
         let skip = (rows.start - 2 * pairs.start) * width * PATCH8;
         let wide = space(&mut buffers.wide, count);
         let (first, height) = (latent.rows(pairs.clone()), 2 * pairs.len());
-        pointwise(first, &self.linear, false, None, wide);
+        pointwise(first, &self.linear, None, wide);
         let linear = space(&mut buffers.linear, count);
         kernels::depth_to_space(wide, height, width, PATCH8, 2, linear);
         let count = rows.len() * width * PATCH8;
@@ -217,7 +205,7 @@ impl Layers<PackedBlock> {
             &linear[skip..skip + count],
             space(&mut buffers.patches, count),
         );
-        pointwise(done.all(), &self.conv_out, false, Some(linear), out);
+        pointwise(done.all(), &self.conv_out, Some(linear), out);
         out
     }
 }

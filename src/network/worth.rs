@@ -1,11 +1,10 @@
 //! What errors are worth in bits: how the encoder, and training on its choices, weigh distortion against rate.
 
-use super::config::PATCH16;
+use crate::format::PATCH16;
 
 /// A Lagrange multiplier (bits per pixel and mean squared error of 8-bit samples) in bits per squared error of one
 /// sample from 0 to 1.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn bits_per_squared_sample(lambda: f64) -> f32 {
     // The mean squared error is over three samples per pixel.
     (lambda * 255.0 * 255.0 / 3.0) as f32

@@ -15,10 +15,8 @@ pub use alpha::Alpha;
 pub use metadata::Metadata;
 
 use crate::error::{Error, Result};
+pub(crate) use crate::format::CHANNELS;
 use crate::orientation::{Orientation, swaps_sides};
-
-/// Samples per pixel in [`Image::rgb`].
-pub const CHANNELS: usize = 3;
 
 /// A picture: 8-bit RGB samples in raster order, as stored (not rotated).
 ///
@@ -93,6 +91,7 @@ impl Image {
     }
 
     /// Blends the picture over a uniform gray, which leaves it opaque.
+    #[allow(clippy::cast_possible_truncation)] // a weighted mean of two bytes
     pub fn flatten(&mut self, background: u8) {
         let Some(alpha) = self.alpha.take() else {
             return;

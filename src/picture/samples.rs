@@ -143,6 +143,7 @@ pub(crate) fn samples(image: &Image) -> Cow<'_, [u8]> {
 
 /// Gray or RGB samples, each pixel's alpha behind its colors. With an alpha of 16 bits colors have 16 bits too,
 /// times 257.
+#[allow(clippy::cast_possible_truncation)] // 8 bits
 pub(super) fn join<'a>(
     rgb: &'a [u8],
     alpha: Option<(Depth, &[u16])>,

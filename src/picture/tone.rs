@@ -15,6 +15,7 @@ impl ToneCurve {
     }
 
     /// The sample on the curve of sRGB, in 8 bits, for every sample up to `max`.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to 255
     pub(super) fn table(self, max: u16) -> Vec<u8> {
         let to_srgb = |sample: u16| {
             let light = power(f64::from(sample) / f64::from(max), self.exponent);

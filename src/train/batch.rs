@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use super::config::TrainConfig;
 use super::crop::Crop;
 use super::data::{CropSource, patches};
-use crate::network::gains::{QUALITY_MAX, RowPosition};
+use crate::format::QUALITY_MAX;
+use crate::network::gains::RowPosition;
 
 /// How symbols are quantized in the rate term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +44,7 @@ pub struct Batch {
 }
 
 fn stored_quality(quality: f64) -> u16 {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    {
-        (quality.clamp(0.0, 1.0) * f64::from(QUALITY_MAX)).round() as u16
-    }
+    (quality.clamp(0.0, 1.0) * f64::from(QUALITY_MAX)).round() as u16
 }
 
 impl Batch {
@@ -62,7 +60,6 @@ impl Batch {
         let crops: Vec<Crop> = (0..b)
             .map(|_| source.pictures().draw(side, config.min_scale, &mut rng))
             .collect();
-        #[allow(clippy::cast_precision_loss)]
         let qualities: Vec<f64> = (0..b)
             .map(|i| (i as f64 + rng.random::<f64>()) / b as f64)
             .collect();

@@ -7,7 +7,8 @@ use candle_core::{Device, Tensor, Var};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::optimizer::{Moments, Optimizer};
+use super::optimizer::Optimizer;
+use super::rule::Moments;
 use crate::atomic;
 use crate::error::{Error, Result};
 

@@ -207,14 +207,12 @@ impl TrainConfig {
     }
 
     /// Whether a step belongs to the last `fraction` of them.
-    #[allow(clippy::cast_precision_loss)]
     fn is_among_last(&self, step: u64, fraction: f64) -> bool {
         self.steps.saturating_sub(step) as f64 <= self.steps as f64 * fraction
     }
 
     /// The learning rate of a step: warm-up, constant, then a linear fall to 1 %.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let rise = (step + 1) as f64 / self.warmup_steps.max(1) as f64;
         let left = (self.steps.saturating_sub(step)) as f64

@@ -33,11 +33,6 @@ impl Crop {
     /// Draws a crop of a picture of `width` x `height` pixels, for a sample of `side` x `side`
     /// (at most the picture's smaller side). Half of the crops are scaled down, by a factor
     /// between 1 and `min_scale`, as far as the picture is large enough.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss
-    )]
     pub fn draw(
         picture: usize,
         (width, height): (usize, usize),
@@ -76,7 +71,6 @@ impl Crop {
 
     /// The mean of the area that becomes the sample's pixel at (row, column), before it is
     /// turned. In units of 1 / side of a picture's pixel, so that all is exact in integers.
-    #[allow(clippy::cast_possible_truncation)]
     fn average(&self, picture: &Image, side: usize, (row, column): (usize, usize)) -> [u8; 3] {
         let source = self.source;
         let mut sums = [0u64; 3];

@@ -58,7 +58,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::network::config::PATCH8;
+    use crate::format::PATCH8;
     use crate::network::gains::RowPosition;
     use crate::network::{Grid, Inference};
     use crate::train::parameters::Parameters;

@@ -7,8 +7,8 @@ use std::ops::Range;
 use candle_core::cuda::cudarc::driver::CudaView;
 use candle_core::{CudaDevice, DType, Device, Result, Storage, Tensor, Var, bail};
 
-use super::optimizer::{Gradients, Moments, Part, Report, Rule};
 use super::orthogonal::orthogonalize_stack;
+use super::rule::{Gradients, Moments, Part, Report, Rule};
 use crate::train::cuda;
 use crate::train::ops::{call::view, elementwise::square_sums};
 

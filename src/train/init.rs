@@ -7,13 +7,14 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::LOG_STEP;
 use super::config::TrainConfig;
 use super::data::{Pictures, append_patches};
 use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::{Error, Result};
-use crate::network::config::{CONTEXT_STEPS, LayerKind, LayerSpec, PATCH16, Unit};
-use crate::network::scales::{LOG_STEP, SCALE_LEVELS, SIGMA_MIN};
+use crate::format::{CONTEXT_STEPS, PATCH16, SCALE_LEVELS, SIGMA_MIN};
+use crate::network::config::{LayerKind, LayerSpec, Unit};
 use crate::network::{ModelConfig, Weights};
 
 /// Crops of 64 x 64 pixels from which the components are measured.
@@ -112,7 +113,6 @@ fn neutral_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
 
 /// Uniform values of standard deviation `gain / sqrt(inputs)`.
 fn uniform(count: usize, inputs: usize, gain: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    #[allow(clippy::cast_precision_loss)]
     let bound = gain * (3.0 / inputs as f32).sqrt();
     (0..count)
         .map(|_| rng.random_range(-bound..=bound))
@@ -157,7 +157,6 @@ struct LinearTransform {
 
 /// Whitened principal components: every latent channel starts with unit variance.
 /// Component i goes to context group i mod 4, so that each group holds large and small ones.
-#[allow(clippy::cast_possible_truncation)]
 fn linear_transform(
     model: &ModelConfig,
     pictures: &Pictures,
@@ -185,7 +184,6 @@ fn linear_transform(
 }
 
 /// Mean of `x xᵀ` over 16 x 16 patches in the network's order of values.
-#[allow(clippy::cast_precision_loss)]
 fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
     let mut sum = vec![0f64; PATCH16 * PATCH16];
     let per_round = 500;
@@ -210,7 +208,6 @@ fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
 /// Gains of each quality row. High-rate theory for `R + λ 255² MSE` with three
 /// samples a pixel gives the step `1 / (255 sqrt(λ ln2 / 18))` for components of
 /// an orthonormal transform; whitening multiplies the gain by the deviation.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 fn insert_quality_tables(
     config: &TrainConfig,
     deviations: &[f64],

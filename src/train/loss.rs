@@ -54,7 +54,6 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
         errors.detach().zeros_like()?
     };
 
-    #[allow(clippy::cast_precision_loss)]
     let pixels = batch.pixels as f64;
     let (mut bpp, mut mse) = (errors.detach(), errors.detach());
     let loss = through_candle(
@@ -77,7 +76,6 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
 /// Mean over the samples of `(bpp + λ distortion) / sqrt(λ)`: the division keeps the gradients of both ends of the
 /// quality range of the same size. The distortion is squared error and, where the batch says so, visual error.
 fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor, visual: &Tensor) -> Result<Tensor> {
-    #[allow(clippy::cast_possible_truncation)]
     let weights = |weight: &dyn Fn(f64) -> f64| {
         let values: Vec<f32> = batch.lambdas.iter().map(|l| weight(*l) as f32).collect();
         Tensor::new(values, bpp.device())

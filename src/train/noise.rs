@@ -14,10 +14,7 @@ pub fn uniform(seed: u64, index: u64) -> f32 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
     // 24 bits: exact in binary32, as is the whole expression.
-    #[allow(clippy::cast_precision_loss)]
-    {
-        ((z >> 40) as f32).mul_add(1.0 / 16_777_216.0, -0.5)
-    }
+    ((z >> 40) as f32).mul_add(1.0 / 16_777_216.0, -0.5)
 }
 
 /// Noise of the shape of `x`, whose first dimension are samples from number `first` of

@@ -9,9 +9,9 @@ use candle_core::{Result, Tensor};
 
 pub use crate::train::kernels::orthogonalize;
 #[cfg(any(feature = "cuda", test))]
-use crate::train::kernels::{POLYNOMIAL, STEPS};
+use crate::train::kernels::{POLYNOMIAL, Precision, STEPS};
 #[cfg(any(feature = "cuda", test))]
-use crate::train::ops::{composed::product, train::Precision};
+use crate::train::ops::composed::product;
 
 /// [`orthogonalize`] of a stack of matrices `[count, rows, columns]`, `rows <= columns`,
 /// with tensors: for a GPU, where many small products are better done at once.

@@ -6,7 +6,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
-use super::optimizer::{Gradients, Optimizer};
+use super::optimizer::Optimizer;
+use super::rule::Gradients;
 use crate::error::{Error, Result};
 use crate::network::config::LayerKind;
 use crate::network::worth::patch_norms;

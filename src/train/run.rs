@@ -16,8 +16,9 @@ use super::data::{CropSource, Pictures};
 use super::export::export;
 use super::init::{grow, initial_weights};
 use super::loss::rate_distortion;
-use super::optimizer::{Optimizer, Report, StepOutcome};
+use super::optimizer::{Optimizer, StepOutcome};
 use super::parameters::Parameters;
+use super::rule::Report;
 use super::window::{Clock, StepTimes, Window};
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -309,7 +310,6 @@ impl Run {
     }
 
     /// Writes a log line of the window's steps and starts it anew.
-    #[allow(clippy::cast_precision_loss)]
     fn log_progress(&mut self, window: &mut Window) -> Result<Logged> {
         let Report { norms, skipped } = self.optimizer.report()?;
         let window = std::mem::take(window);
@@ -400,7 +400,6 @@ impl Run {
     }
 
     /// Measures crops at every quality, a log line each; the mean loss too.
-    #[allow(clippy::cast_precision_loss)]
     fn measure(
         &self,
         network: &Network,
@@ -482,7 +481,6 @@ struct Passes {
 }
 
 /// Gradients of a part of a batch of `total` samples. Waits for no GPU.
-#[allow(clippy::cast_precision_loss)]
 fn part_gradients(network: &Network, part: &Batch, total: usize) -> Result<Pass> {
     let mut clock = Clock::start();
     let (losses, tape) = recorded(|| rate_distortion(network, part))?;
@@ -508,7 +506,6 @@ fn psnrs(mse: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// Means over all crops at one quality.
-#[allow(clippy::cast_precision_loss)]
 fn validate_at(
     network: &Network,
     config: &TrainConfig,

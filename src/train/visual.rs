@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::kernels::pixels::PATCH;
+use crate::format::PATCH;
 use crate::kernels::{depth_to_space, space_to_depth};
 use crate::metrics::visual::Comparison;
 use crate::train::ops::tape::{Made, record};
@@ -41,7 +41,6 @@ pub fn visual_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tensor
 }
 
 /// Errors of `batch` samples of `size` patches, and their gradients.
-#[allow(clippy::cast_possible_truncation)]
 fn compare(
     a: &[f32],
     b: &[f32],

@@ -4,10 +4,11 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::bitstream::{Container, Section, VERSION};
+use crate::bitstream::{Container, Section};
 use crate::cli::text;
 use crate::depth::Depth;
 use crate::error::Result;
+use crate::format::VERSION;
 use crate::orientation::{Orientation, swaps_sides};
 
 /// The facts about one file. Its sections are read again for every list of them: a file can have millions.

@@ -3,9 +3,9 @@
 use crate::cli::metric::{BACKGROUND, view};
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
+use crate::format::LATENT_STRIDE;
 use crate::limits::Limits;
 use crate::metrics::psnr;
-use crate::network::config::LATENT_STRIDE;
 use crate::orientation::{Orientation, inverse};
 use crate::picture::{CHANNELS, Image};
 

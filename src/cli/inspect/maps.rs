@@ -2,7 +2,7 @@
 
 use super::exhibit::{Comparison, Exhibit};
 use crate::error::{Error, Result};
-use crate::network::config::LATENT_STRIDE;
+use crate::format::LATENT_STRIDE;
 use crate::picture::{CHANNELS, Image};
 
 /// Colors from nothing to most, dark to bright.

@@ -17,8 +17,9 @@ use super::options::Resources;
 use super::output::check_folder;
 use super::rate::{parse_effort, parse_quality, parse_tune};
 use super::{stdio, text};
-use crate::bitstream::{Quality, SIGNATURE};
+use crate::bitstream::Quality;
 use crate::codec::{self, Effort, EncodeOptions, NoProgress, Tune};
+use crate::format::SIGNATURE;
 use crate::picture::{Image, io};
 use exhibit::Exhibit;
 

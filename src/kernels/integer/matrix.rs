@@ -1,5 +1,6 @@
 //! The weights of a pointwise convolution, in the order that each unit reads them.
 
+use crate::format::MAX_WEIGHT_SUM;
 use crate::kernels::aligned::AlignedBuffer;
 use std::sync::{Arc, OnceLock};
 
@@ -8,10 +9,6 @@ pub(super) const PANEL: usize = 32;
 
 /// Inputs per step of a tile product; packed weights are padded to whole steps.
 pub(super) const TILE_INPUTS: usize = 64;
-
-/// Most that the magnitudes of the weights of one output may sum up to: with
-/// it no sum with int16 activations leaves int32.
-const MAX_SUM: u64 = 65_535;
 
 /// The weights of a pointwise convolution: int8, or two int8 per weight.
 ///
@@ -102,7 +99,9 @@ impl Matrix {
         let valid = inputs > 0
             && outputs > 0
             && inputs.checked_mul(outputs) == Some(values.len())
-            && values.chunks_exact(inputs).all(|row| sum(row) <= MAX_SUM);
+            && values
+                .chunks_exact(inputs)
+                .all(|row| sum(row) <= u64::from(MAX_WEIGHT_SUM));
         valid.then(|| Self {
             inputs,
             outputs,

@@ -100,6 +100,7 @@ impl<'a> Directory<'a> {
     }
 
     /// The resolution.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
     pub(super) fn resolution(&self) -> Option<Resolution> {
         let (x, y) = (self.ratio(X_RESOLUTION)?, self.ratio(Y_RESOLUTION)?);
         let per_meter = match self.small(RESOLUTION_UNIT) {

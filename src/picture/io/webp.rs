@@ -136,6 +136,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<P
 }
 
 /// Appends a chunk. Its payload is part of a file that states its length in 32 bits.
+#[allow(clippy::cast_possible_truncation)] // of a file of 32 bits
 fn add_chunk(out: &mut Vec<u8>, tag: &[u8; 4], payload: &[u8]) {
     out.extend(tag);
     out.extend((payload.len() as u32).to_le_bytes());

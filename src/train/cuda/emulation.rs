@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use super::Grid;
+use super::Kernel;
 
 /// The program that runs kernels, built once; none where there is no C++ compiler.
 pub(crate) fn emulator() -> Option<&'static Emulator> {
@@ -99,19 +99,13 @@ impl Emulator {
 
     /// What a kernel with the signature `KERNEL` makes of `inputs`. Values that it does
     /// not write are NaN.
-    pub fn run(
-        &self,
-        kernel: &str,
-        grid: Grid,
-        inputs: &[&[f32]],
-        sizes: [usize; 5],
-        outputs: usize,
-    ) -> Vec<f32> {
+    pub fn run(&self, kernel: Kernel, inputs: &[&[f32]], outputs: usize) -> Vec<f32> {
         let mut arrays = vec![to_bytes(&vec![f32::NAN; outputs])];
         arrays.extend(inputs.iter().map(|input| to_bytes(input)));
+        let (name, sizes) = kernel.launch(outputs);
         let launch = Launch {
-            kernel,
-            blocks: grid.blocks(outputs),
+            kernel: name,
+            blocks: kernel.blocks(outputs),
             arrays,
             numbers: sizes.iter().map(|n| *n as u64).collect(),
         };

@@ -4,7 +4,7 @@
 //! stream alone, so a kernel may write a buffer that Rust only holds a shared reference to.
 
 use std::any::Any;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaView, LaunchConfig, PushKernelArg, result, sys,
@@ -12,7 +12,8 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Device, Result, bail};
 
-use super::{Grid, THREADS};
+use super::{Kernel, THREADS};
+use crate::sync::lock;
 
 /// All kernels.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
@@ -26,7 +27,7 @@ pub fn open() -> Result<Device> {
     // so only one thread at a time may have it replaced.
     static HOOK: Mutex<()> = Mutex::new(());
     let opened = {
-        let _guard = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&HOOK);
         let loud = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
         let opened = std::panic::catch_unwind(|| Device::new_cuda_with_stream(0));
@@ -92,17 +93,14 @@ fn count(n: usize) -> Result<u32> {
     }
 }
 
-/// Runs the kernel `name` over at most three inputs; `outputs` values are its result. What the sizes mean is said
-/// with each kernel in the `.cu` files.
+/// Runs a kernel over its inputs; `outputs` values are its result.
 ///
 /// # Errors
 /// When a size is too large, memory does not suffice, or the launch fails.
 pub fn launch(
     device: &CudaDevice,
-    name: &str,
-    grid: Grid,
+    kernel: Kernel,
     inputs: &[CudaView<'_, f32>],
-    sizes: [usize; 5],
     outputs: usize,
 ) -> Result<CudaSlice<f32>> {
     count(outputs)?;
@@ -111,6 +109,7 @@ pub fn launch(
     if outputs == 0 {
         return Ok(out);
     }
+    let (name, sizes) = kernel.launch(outputs);
     let function = function!(device, name)?;
     let absent = 0u64;
     let mut numbers = [0; 5];
@@ -130,7 +129,7 @@ pub fn launch(
     }
     // SAFETY: the arguments are those of every kernel of the signature `KERNEL`, whose callers pass sizes that agree
     // with the lengths of the inputs.
-    unsafe { builder.launch(config(grid.blocks(outputs))?) }.w()?;
+    unsafe { builder.launch(config(kernel.blocks(outputs))?) }.w()?;
     Ok(out)
 }
 

@@ -10,42 +10,24 @@
 
 #[cfg(test)]
 pub(crate) mod emulation;
+mod kernel;
 #[cfg(feature = "cuda")]
 mod launch;
 #[cfg(test)]
 mod tests;
 
+pub use kernel::{Channels, Kernel, Parts, Size, Step, Strips};
 #[cfg(feature = "cuda")]
 pub use launch::{
     Matrix, Moments, Rule, cut_patches, launch, move_matrix, move_moments, open, uniform_noise,
 };
 
 /// Threads of every block.
-pub const THREADS: usize = 256;
+const THREADS: usize = 256;
 
 /// Channels that a block of threads sums up, in the kernels that sum over pixels.
-pub const SUM_COLUMNS: usize = 32;
+const SUM_COLUMNS: usize = 32;
 
 /// Pixels and outputs of the tile that a block of threads computes in `integer_pointwise`.
 #[cfg(test)]
 const TILE: usize = 64;
-
-/// How many blocks of threads a kernel is launched on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grid {
-    /// Enough for one thread per output.
-    PerOutput,
-    /// This many.
-    Blocks(usize),
-}
-
-impl Grid {
-    /// Blocks for a kernel with `outputs` outputs.
-    #[must_use]
-    pub fn blocks(self, outputs: usize) -> usize {
-        match self {
-            Self::PerOutput => outputs.div_ceil(THREADS),
-            Self::Blocks(blocks) => blocks,
-        }
-    }
-}

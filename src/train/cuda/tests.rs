@@ -1,7 +1,7 @@
 //! The kernels of training against the CPU's, and the optimizer's.
 
 use super::emulation::{Launch, emulator, from_bytes, to_bytes};
-use super::{Grid, TILE};
+use super::{Kernel, Size, THREADS, TILE};
 use crate::kernels::integer::{self, Output, Rescale, Residual, Scale};
 use crate::kernels::{depth_to_space, space_to_depth};
 
@@ -36,17 +36,16 @@ fn integer_bytes(integers: &[i16]) -> Vec<u8> {
 /// The first array after a launch of `kernel` with these numbers, some of them floats.
 fn launched(
     kernel: &str,
-    grid: Grid,
+    blocks: usize,
     arrays: Vec<Vec<u8>>,
     sizes: &[usize],
     floats: &[f32],
-    outputs: usize,
 ) -> Option<Vec<u8>> {
     let mut numbers: Vec<u64> = sizes.iter().map(|n| *n as u64).collect();
     numbers.extend(floats.iter().map(|v| u64::from(v.to_bits())));
     let launch = Launch {
         kernel,
-        blocks: grid.blocks(outputs),
+        blocks,
         arrays,
         numbers,
     };
@@ -99,10 +98,10 @@ fn integer_pointwise_gives_the_bits_of_the_cpu() {
             to_bytes(&[multiplier, bias].concat()),
             integer_bytes(&values),
         ];
-        let grid = Grid::Blocks(pixels.div_ceil(TILE) * outputs.div_ceil(TILE));
+        let blocks = pixels.div_ceil(TILE) * outputs.div_ceil(TILE);
         let sizes = [pixels, inputs, outputs, flags];
         let floats = [scale(-14).inverse(), scale(-15).value()];
-        let found = launched("integer_pointwise", grid, arrays, &sizes, &floats, 0);
+        let found = launched("integer_pointwise", blocks, arrays, &sizes, &floats);
         let Some(found) = found else { return };
         assert_eq!(found, want, "flags {flags}");
     }
@@ -128,9 +127,9 @@ fn integer_depthwise_and_conversion_give_the_bits_of_the_cpu() {
             taps.iter().map(|tap| tap.cast_unsigned()).collect(),
             to_bytes(&[multiplier, bias].concat()),
         ];
-        let (grid, sizes) = (Grid::PerOutput, [n, height, width, channels]);
+        let (blocks, sizes) = (n.div_ceil(THREADS), [n, height, width, channels]);
         let floats = [scale.inverse()];
-        let found = launched("integer_depthwise", grid, arrays, &sizes, &floats, n);
+        let found = launched("integer_depthwise", blocks, arrays, &sizes, &floats);
         let Some(found) = found else { return };
         assert_eq!(found, integer_bytes(&want));
     }
@@ -140,8 +139,8 @@ fn integer_depthwise_and_conversion_give_the_bits_of_the_cpu() {
     let mut want = vec![0; x.len()];
     integer::quantize(&x, scale, &mut want);
     let arrays = vec![vec![1; 2 * x.len()], to_bytes(&x)];
-    let (grid, sizes, floats) = (Grid::PerOutput, [x.len()], [scale.inverse()]);
-    let found = launched("integer_quantize", grid, arrays, &sizes, &floats, x.len());
+    let (blocks, sizes, floats) = (x.len().div_ceil(THREADS), [x.len()], [scale.inverse()]);
+    let found = launched("integer_quantize", blocks, arrays, &sizes, &floats);
     assert!(found.is_none_or(|found| found == integer_bytes(&want)));
 }
 
@@ -155,10 +154,14 @@ fn rearrangements_are_those_of_the_cpu() {
     for (x, want) in x.chunks(one).zip(want.chunks_mut(one)) {
         space_to_depth(x, h, w, c, s, want);
     }
-    let sizes = [x.len(), w, c, s, h];
-    let found = emulator.run("space_to_depth", Grid::PerOutput, &[&x], sizes, x.len());
+    let size = Size {
+        height: h,
+        width: w,
+        channels: c,
+    };
+    let found = emulator.run(Kernel::SpaceToDepth { size, cell: s }, &[&x], x.len());
     assert_bits(&found, &want);
-    let back = emulator.run("depth_to_space", Grid::PerOutput, &[&found], sizes, x.len());
+    let back = emulator.run(Kernel::DepthToSpace { size, cell: s }, &[&found], x.len());
     assert_bits(&back, &x);
     let mut want = vec![0.0; one];
     depth_to_space(&found[..one], h, w, c, s, &mut want);
@@ -174,7 +177,7 @@ fn optimizer(kernel: &str, arrays: &[&[f32]], norm: f32, scalars: &[f32]) -> Opt
     numbers.extend(scalars.iter().map(|v| u64::from(v.to_bits())));
     let launch = Launch {
         kernel,
-        blocks: Grid::PerOutput.blocks(n),
+        blocks: n.div_ceil(THREADS),
         arrays: bytes,
         numbers,
     };
@@ -256,7 +259,7 @@ fn crops_are_cut_turned_and_scaled_like_on_the_cpu() {
     }
     let launch = Launch {
         kernel: "cut_patches",
-        blocks: Grid::PerOutput.blocks(want.len()),
+        blocks: want.len().div_ceil(THREADS),
         arrays: vec![to_bytes(&vec![f32::NAN; want.len()]), bytes, table],
         numbers: vec![want.len() as u64, side as u64],
     };

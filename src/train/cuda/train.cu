@@ -277,7 +277,7 @@ KERNEL(quantize)
     if (i < n) out[i] = rintf(a[i] - b[i]) + b[i];
 }
 
-// The rate term and its constants: see model/ops/rate.rs and model/scales.rs.
+// The rate term and its constants: see train/ops/rate.rs and format.rs.
 #define MIN_PROBABILITY 1e-7f
 #define SIGMA_MIN 0.12f
 #define LOG_STEP 0.1142132913f

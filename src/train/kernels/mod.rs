@@ -38,10 +38,8 @@ pub use depthwise::{
 };
 pub use engine::Engine;
 pub use orthogonal::{POLYNOMIAL, STEPS, orthogonalize, orthogonalize_on};
-pub use pointwise::{
-    pointwise_backward, pointwise_backward_f32, pointwise_forward, pointwise_forward_f32,
-    pointwise_param_len,
-};
+pub use pack::Precision;
+pub use pointwise::{pointwise_backward, pointwise_forward, pointwise_param_len};
 pub use rate::{Scales, chosen_symbols, rate_bits, rate_gradients};
 pub use scratch::unwritten;
 pub use update::{Descent, descend, momentum, square_sum};

@@ -65,13 +65,14 @@ impl<'a> Matrix<'a, f32> {
     }
 }
 
-/// How binary32 operands become bf16.
+/// Precision of products: how binary32 operands become bf16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Precision {
+pub enum Precision {
     /// Rounded.
     Bf16,
-    /// As a sum of two bf16 numbers; the product of the two small parts is dropped. Relative error about 2^-17.
-    Split,
+    /// As a sum of two bf16 numbers; the product of the two small parts is dropped. Relative error about 2^-17: for the
+    /// linear path, whose errors reach the picture directly.
+    F32,
 }
 
 /// Which part of the operand a segment of the summed dimension holds.
@@ -86,7 +87,7 @@ impl Precision {
     pub(super) const fn segments(self) -> usize {
         match self {
             Precision::Bf16 => 1,
-            Precision::Split => 3,
+            Precision::F32 => 3,
         }
     }
 
@@ -94,7 +95,7 @@ impl Precision {
     pub(super) const fn left(self) -> &'static [Part] {
         match self {
             Precision::Bf16 => &[Part::Rounded],
-            Precision::Split => &[Part::Rounded, Part::Rounded, Part::Rest],
+            Precision::F32 => &[Part::Rounded, Part::Rounded, Part::Rest],
         }
     }
 
@@ -102,7 +103,7 @@ impl Precision {
     pub(super) const fn right(self) -> &'static [Part] {
         match self {
             Precision::Bf16 => &[Part::Rounded],
-            Precision::Split => &[Part::Rounded, Part::Rest, Part::Rounded],
+            Precision::F32 => &[Part::Rounded, Part::Rest, Part::Rounded],
         }
     }
 }

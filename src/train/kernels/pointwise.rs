@@ -259,11 +259,12 @@ pub(super) fn add_tasks(
         });
 }
 
-/// Pointwise layer with bf16 products: `x` is `[pixels, k]`, `y` is `[pixels, n]`, `params` is `w [n, k] | b [n]`.
+/// Pointwise layer: `x` is `[pixels, k]`, `y` is `[pixels, n]`, `params` is `w [n, k] | b [n]`.
 ///
 /// # Panics
 /// If a length does not fit the sizes.
 pub fn pointwise_forward(
+    precision: Precision,
     x: &[f32],
     pixels: usize,
     k: usize,
@@ -271,38 +272,7 @@ pub fn pointwise_forward(
     params: &[f32],
     y: &mut [f32],
 ) {
-    forward_on(
-        Engine::best(),
-        Precision::Bf16,
-        x,
-        pixels,
-        [k, n],
-        params,
-        y,
-    );
-}
-
-/// [`pointwise_forward`] with a relative error of about 2^-17 in each product, for layers that need precision.
-///
-/// # Panics
-/// If a length does not fit the sizes.
-pub fn pointwise_forward_f32(
-    x: &[f32],
-    pixels: usize,
-    k: usize,
-    n: usize,
-    params: &[f32],
-    y: &mut [f32],
-) {
-    forward_on(
-        Engine::best(),
-        Precision::Split,
-        x,
-        pixels,
-        [k, n],
-        params,
-        y,
-    );
+    forward_on(Engine::best(), precision, x, pixels, [k, n], params, y);
 }
 
 /// Forward pass on a chosen engine; `sizes` is k, n.
@@ -337,8 +307,9 @@ pub(super) fn forward_on(
 ///
 /// # Panics
 /// If a length does not fit the sizes.
-#[allow(clippy::too_many_arguments)] // two tensors, their sizes, two gradients
+#[allow(clippy::too_many_arguments)] // a precision, two tensors, their sizes, two gradients
 pub fn pointwise_backward(
+    precision: Precision,
     x: &[f32],
     gy: &[f32],
     pixels: usize,
@@ -350,35 +321,7 @@ pub fn pointwise_backward(
 ) {
     backward_on(
         Engine::best(),
-        Precision::Bf16,
-        x,
-        gy,
-        pixels,
-        [k, n],
-        params,
-        gx,
-        gparams,
-    );
-}
-
-/// [`pointwise_backward`] with the precision of [`pointwise_forward_f32`].
-///
-/// # Panics
-/// If a length does not fit the sizes.
-#[allow(clippy::too_many_arguments)] // as above
-pub fn pointwise_backward_f32(
-    x: &[f32],
-    gy: &[f32],
-    pixels: usize,
-    k: usize,
-    n: usize,
-    params: &[f32],
-    gx: Option<&mut [f32]>,
-    gparams: &mut [f32],
-) {
-    backward_on(
-        Engine::best(),
-        Precision::Split,
+        precision,
         x,
         gy,
         pixels,

@@ -8,9 +8,11 @@ use candle_nn::{Module, VarBuilder};
 
 use super::layers::{Blocks, Pointwise};
 use super::quality::Gains;
-use crate::network::config::{ModelConfig, PATCH8, PATCH16};
+use crate::format::{PATCH8, PATCH16};
+use crate::network::config::ModelConfig;
+use crate::train::kernels::Precision;
 use crate::train::ops::rearrange::space_to_depth;
-use crate::train::ops::train::{self, Precision};
+use crate::train::ops::train;
 
 /// The analysis transform's layers.
 pub struct Analysis {

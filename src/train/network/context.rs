@@ -6,7 +6,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 
 use super::layers::{Blocks, Pointwise};
-use crate::network::config::{CONTEXT_STEPS, ModelConfig};
+use crate::format::CONTEXT_STEPS;
+use crate::network::config::ModelConfig;
 use crate::train::ops::train::join_channels;
 
 /// One step's network.

@@ -5,8 +5,9 @@ use candle_nn::{Module, VarBuilder};
 
 use super::flat::FLAT;
 use crate::network::config::LayerKind;
+use crate::train::kernels::Precision;
 use crate::train::ops::context::coded_layer;
-use crate::train::ops::train::{self, Precision, TrainPointwise};
+use crate::train::ops::train::{self, TrainPointwise};
 
 /// Reads a layer's parameters as one flat vector (see [`LayerKind::parts`] for its order).
 fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {

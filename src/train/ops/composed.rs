@@ -10,8 +10,8 @@ use super::elementwise::{
     depthwise_parameter_gradient, sum_rows,
 };
 use super::tape::{Made, record};
-use super::train::{Precision, TrainPointwise};
-use crate::train::kernels::BlockLayout;
+use super::train::TrainPointwise;
+use crate::train::kernels::{BlockLayout, Precision};
 
 /// `a b` in a precision: on a GPU TF32 operands, or binary32 throughout.
 pub fn product(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -5,76 +5,45 @@
 //! here and the steps' last layers are a quarter of the work that they would be on whole latents.
 
 use candle_core::{Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
-use super::call::{Call, OnCpu};
+use super::call::Call;
+use super::elementwise::{affine, size};
 use super::tape::{Made, record, record_all};
 use super::train::{TrainPointwise, add};
 use super::with_values;
-use crate::network::config::CONTEXT_STEPS;
+use crate::format::CONTEXT_STEPS;
 use crate::network::context::{PHASES, StepMask, channel_group};
-use crate::train::kernels;
+use crate::train::cuda::{Kernel, Size, Step};
+use crate::train::kernels::{self, Precision};
 
-/// Added to a step: the other kind of a kernel.
-const OTHER: usize = CONTEXT_STEPS;
-
-/// Columns, rows and channels of the whole latents of which `shape` is coded in a step.
-fn whole(shape: &Shape) -> Result<(Shape, [usize; 3])> {
-    let (b, h, w, group) = shape.dims4()?;
-    let c = CONTEXT_STEPS * group;
-    Ok((Shape::from((b, h, w, c)), [w, h, c]))
+/// Of what is coded in a step: the shape of the whole latents, and the step.
+fn whole(coded: &Shape, step: usize) -> Result<(Shape, Step)> {
+    let (b, height, width, group) = coded.dims4()?;
+    let size = Size {
+        height,
+        width,
+        channels: CONTEXT_STEPS * group,
+    };
+    let shape = Shape::from((b, height, width, size.channels));
+    Ok((shape, Step { size, step }))
 }
 
-/// Calls `f(sample, first active channel, start of the position, values)` for the coded values at each position,
-/// in parallel.
-fn for_coded(
-    values: &mut [f32],
-    [_, w, h, c, step]: [usize; 5],
-    f: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
-) {
-    let (group, mask) = (channel_group(c), StepMask::new(step));
-    let rows = values.par_chunks_mut((w * group).max(1)).enumerate();
-    rows.for_each(|(row, values)| {
-        for (x, values) in values.chunks_exact_mut(group).enumerate() {
-            let first = mask.group_at(row % h, x) * group;
-            f(row / h, first, (row * w + x) * c, values);
-        }
-    });
+/// A call on latents that makes latents.
+fn of_latents(kernel: fn(Step) -> Kernel, latent: &Shape, step: usize) -> Result<Call> {
+    let size = size(latent)?;
+    Ok(Call::new(kernel(Step { size, step }), latent))
 }
 
-/// A call whose outputs are the coded values of a step.
-fn coded_call(kernel: &'static str, on_cpu: OnCpu, coded: &Shape, step: usize) -> Result<Call> {
-    let [w, h, c] = whole(coded)?.1;
-    Ok(Call::new(
-        kernel,
-        on_cpu,
-        [coded.elem_count(), w, h, c, step],
-        coded,
-    ))
-}
-
-/// A call whose outputs are whole latents.
-fn whole_call(kernel: &'static str, on_cpu: OnCpu, latent: &Shape, step: usize) -> Result<Call> {
-    let (_, h, w, c) = latent.dims4()?;
-    Ok(Call::new(
-        kernel,
-        on_cpu,
-        [latent.elem_count(), w, h, c, step],
-        latent,
-    ))
+/// A call on coded values that makes coded values.
+fn of_coded(kernel: fn(Step) -> Kernel, coded: &Shape, step: usize) -> Result<Call> {
+    Ok(Call::new(kernel(whole(coded, step)?.1), coded))
 }
 
 /// What a step codes of a latent.
-fn take_call(latent: &Shape, step: usize) -> Result<Call> {
-    let on_cpu: OnCpu = |inputs, sizes, out| {
-        for_coded(out, sizes, |_, first, at, out| {
-            out.copy_from_slice(&inputs[0][at + first..][..out.len()]);
-        });
-    };
+fn take(latent: &Shape, step: usize) -> Result<Call> {
     let (b, h, w, c) = latent.dims4()?;
-    coded_call(
-        "take_step",
-        on_cpu,
+    of_coded(
+        Kernel::TakeStep,
         &Shape::from((b, h, w, channel_group(c))),
         step,
     )
@@ -82,109 +51,17 @@ fn take_call(latent: &Shape, step: usize) -> Result<Call> {
 
 /// A latent with `coded` in the place of what the step codes, and zeros elsewhere.
 fn put(coded: &Tensor, step: usize) -> Result<Tensor> {
-    let latent = whole(coded.shape())?.0;
-    place_call(&latent, step + OTHER)?.run([coded, coded])
+    let (latent, step) = whole(coded.shape(), step)?;
+    Call::new(Kernel::PutStep(step), latent).run([coded, coded])
 }
 
-/// Of a latent and coded values: the latent with those in their place, or zeros instead of the latent.
-fn place_call(latent: &Shape, step: usize) -> Result<Call> {
-    let on_cpu: OnCpu = |inputs, [_, w, h, c, step], out| {
-        let (group, mask) = (channel_group(c), StepMask::new(step));
-        let places = out.par_chunks_mut(c.max(1)).enumerate();
-        places.with_min_len(w).for_each(|(place, out)| {
-            match step < OTHER {
-                true => out.copy_from_slice(&inputs[0][place * c..][..c]),
-                false => out.fill(0.0),
-            }
-            let first = mask.group_at(place / w % h, place % w) * group;
-            out[first..first + group].copy_from_slice(&inputs[1][place * group..][..group]);
-        });
-    };
-    whole_call("place_step", on_cpu, latent, step)
-}
-
-/// A latent with zeros in the place of what a step codes.
-fn clear_call(latent: &Shape, step: usize) -> Result<Call> {
-    let on_cpu: OnCpu = |inputs, [_, w, h, c, step], out| {
-        let (group, mask) = (channel_group(c), StepMask::new(step));
-        let places = out.par_chunks_mut(c.max(1)).enumerate();
-        places.with_min_len(w).for_each(|(place, out)| {
-            out.copy_from_slice(&inputs[0][place * c..][..c]);
-            let first = mask.group_at(place / w % h, place % w) * group;
-            out[first..first + group].fill(0.0);
-        });
-    };
-    whole_call("clear_step", on_cpu, latent, step)
-}
-
-/// Coded values times the gains of their channels, of `[b, h, w, M / 4]` and `[b, M]`.
-fn scale_call(coded: &Shape, step: usize) -> Result<Call> {
-    let on_cpu: OnCpu = |inputs, sizes, out| {
-        let c = sizes[3];
-        for_coded(out, sizes, |sample, first, at, out| {
-            let x = &inputs[0][at / CONTEXT_STEPS..];
-            let gains = &inputs[1][sample * c + first..];
-            for ((out, x), gain) in out.iter_mut().zip(x).zip(gains) {
-                *out = x * gain;
-            }
-        });
-    };
-    coded_call("scale_step", on_cpu, coded, step)
-}
-
-/// `8 x + o` of coded values and the offsets of their channels.
-fn index_call(coded: &Shape, step: usize) -> Result<Call> {
-    let on_cpu: OnCpu = |inputs, sizes, out| {
-        let c = sizes[3];
-        for_coded(out, sizes, |sample, first, at, out| {
-            let x = &inputs[0][at / CONTEXT_STEPS..];
-            let offsets = &inputs[1][sample * c + first..];
-            for ((out, x), offset) in out.iter_mut().zip(x).zip(offsets) {
-                *out = 8.0 * x + offset;
-            }
-        });
-    };
-    coded_call("index_step", on_cpu, coded, step)
-}
-
-/// Sums over positions of coded values, or of the products of two, by sample and channel: `[b, M]`.
-fn sums_call(coded: &Shape, step: usize, product: bool) -> Result<Call> {
-    let on_cpu: OnCpu = |inputs, [_, w, h, c, step], sums| {
-        let (group, mask) = (channel_group(c), StepMask::new(step));
-        sums.fill(0.0);
-        sums.par_chunks_mut(c.max(1))
-            .enumerate()
-            .for_each(|(sample, sums)| {
-                for place in 0..w * h {
-                    let at = (sample * w * h + place) * group;
-                    let first = mask.group_at(place / w, place % w) * group;
-                    let sums = &mut sums[first..first + group];
-                    let a = &inputs[0][at..at + group];
-                    if step >= OTHER {
-                        sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += a);
-                        continue;
-                    }
-                    for ((sum, a), b) in sums.iter_mut().zip(a).zip(&inputs[1][at..at + group]) {
-                        *sum += a * b;
-                    }
-                }
-            });
-    };
-    let (latent, [w, h, c]) = whole(coded)?;
-    let shape = Shape::from((latent.dims4()?.0, c));
-    let step = if product { step } else { step + OTHER };
-    let sizes = [shape.elem_count(), w, h, c, step];
-    Ok(Call::new("step_sums", on_cpu, sizes, &shape))
-}
-
-/// `round(y - mean) + mean`.
-fn quantize_call(y: &Shape) -> Call {
-    let on_cpu: OnCpu = |inputs, _, out| {
-        for ((out, y), mean) in out.iter_mut().zip(inputs[0]).zip(inputs[1]) {
-            *out = (y - mean).round_ties_even() + mean;
-        }
-    };
-    Call::new("quantize", on_cpu, [y.elem_count(), 0, 0, 0, 0], y)
+/// A call that makes sums over positions of coded values: `[b, M]`.
+fn sums(kernel: fn(Step) -> Kernel, coded: &Shape, step: usize) -> Result<Call> {
+    let (latent, step) = whole(coded, step)?;
+    Ok(Call::new(
+        kernel(step),
+        (latent.dims4()?.0, step.size.channels),
+    ))
 }
 
 /// What each step codes of a latent.
@@ -194,7 +71,7 @@ fn quantize_call(y: &Shape) -> Call {
 pub fn take_steps(latent: &Tensor) -> Result<[Tensor; CONTEXT_STEPS]> {
     let mut parts = Vec::with_capacity(CONTEXT_STEPS);
     for step in 0..CONTEXT_STEPS {
-        parts.push(take_call(latent.shape(), step)?.make([latent])?);
+        parts.push(take(latent.shape(), step)?.make([latent])?);
     }
     let Ok(parts) = <[Made; CONTEXT_STEPS]>::try_from(parts) else {
         bail!("a latent has four parts");
@@ -203,9 +80,9 @@ pub fn take_steps(latent: &Tensor) -> Result<[Tensor; CONTEXT_STEPS]> {
         let mut whole: Option<Tensor> = None;
         for (step, gradient) in gradients.into_iter().enumerate() {
             whole = match (whole, gradient) {
-                (Some(whole), Some(gradient)) => {
-                    Some(place_call(whole.shape(), step)?.run([&whole, &gradient])?)
-                }
+                (Some(whole), Some(gradient)) => Some(
+                    of_latents(Kernel::PlaceStep, whole.shape(), step)?.run([&whole, &gradient])?,
+                ),
                 (None, Some(gradient)) => Some(put(&gradient, step)?),
                 (whole, None) => whole,
             };
@@ -219,11 +96,11 @@ pub fn take_steps(latent: &Tensor) -> Result<[Tensor; CONTEXT_STEPS]> {
 /// # Errors
 /// When an operation fails.
 pub fn place_step(step: usize, latent: &Tensor, coded: &Tensor) -> Result<Tensor> {
-    let made = place_call(latent.shape(), step)?.make([latent, coded])?;
+    let made = of_latents(Kernel::PlaceStep, latent.shape(), step)?.make([latent, coded])?;
     let is_wanted = latent.is_variable();
     record([latent, coded], made, move |grad| {
-        let others = || clear_call(grad.shape(), step)?.run([&grad]);
-        let coded = take_call(grad.shape(), step)?.run([&grad])?;
+        let others = || of_latents(Kernel::ClearStep, grad.shape(), step)?.run([&grad]);
+        let coded = take(grad.shape(), step)?.run([&grad])?;
         Ok([is_wanted.then(others).transpose()?, Some(coded)])
     })
 }
@@ -233,11 +110,11 @@ pub fn place_step(step: usize, latent: &Tensor, coded: &Tensor) -> Result<Tensor
 /// # Errors
 /// When an operation fails.
 pub fn scale_step(step: usize, coded: &Tensor, gains: &Tensor) -> Result<Tensor> {
-    let made = scale_call(coded.shape(), step)?.make([coded, gains])?;
+    let made = of_coded(Kernel::ScaleStep, coded.shape(), step)?.make([coded, gains])?;
     let (x, g) = (coded.clone(), gains.clone());
     record([coded, gains], made, move |grad| {
-        let gx = scale_call(grad.shape(), step)?.run([&grad, &g])?;
-        let gg = sums_call(grad.shape(), step, true)?.run([&grad, &x])?;
+        let gx = of_coded(Kernel::ScaleStep, grad.shape(), step)?.run([&grad, &g])?;
+        let gg = sums(Kernel::StepProducts, grad.shape(), step)?.run([&grad, &x])?;
         Ok([Some(gx), Some(gg)])
     })
 }
@@ -247,11 +124,11 @@ pub fn scale_step(step: usize, coded: &Tensor, gains: &Tensor) -> Result<Tensor>
 /// # Errors
 /// When an operation fails.
 pub fn index_step(step: usize, coded: &Tensor, offsets: &Tensor) -> Result<Tensor> {
-    let made = index_call(coded.shape(), step)?.make([coded, offsets])?;
+    let made = of_coded(Kernel::IndexStep, coded.shape(), step)?.make([coded, offsets])?;
     record([coded, offsets], made, move |grad| {
-        let gx = super::elementwise::affine(&grad, 8)?;
-        let sums = sums_call(grad.shape(), step, false)?.run([&grad])?;
-        Ok([Some(gx), Some(sums)])
+        let gx = affine(&grad, 8)?;
+        let of_offsets = sums(Kernel::StepSums, grad.shape(), step)?.run([&grad])?;
+        Ok([Some(gx), Some(of_offsets)])
     })
 }
 
@@ -260,7 +137,7 @@ pub fn index_step(step: usize, coded: &Tensor, offsets: &Tensor) -> Result<Tenso
 /// # Errors
 /// When an operation fails.
 pub fn quantize(y: &Tensor, mean: &Tensor) -> Result<Tensor> {
-    let made = quantize_call(y.shape()).make([y, mean])?;
+    let made = Call::new(Kernel::Quantize, y.shape()).make([y, mean])?;
     record([y], made, |grad| Ok([Some(grad)]))
 }
 
@@ -276,7 +153,7 @@ pub fn coded_layer(
 ) -> Result<Tensor> {
     if !x.device().is_cpu() {
         let whole = layer.forward(x, params)?;
-        let made = take_call(whole.shape(), step)?.make([&whole])?;
+        let made = take(whole.shape(), step)?.make([&whole])?;
         return record([&whole], made, move |grad| Ok([Some(put(&grad, step)?)]));
     }
     let phases = Phases::new(step, layer, x.shape())?;
@@ -340,7 +217,15 @@ impl Phases {
             let positions = self.positions(phase);
             let mut y = kernels::unwritten(positions.len() * group);
             let (x, params) = (gather(x, k, &positions), self.params(params, phase));
-            kernels::pointwise_forward(&x, positions.len(), k, group, &params, &mut y);
+            kernels::pointwise_forward(
+                Precision::Bf16,
+                &x,
+                positions.len(),
+                k,
+                group,
+                &params,
+                &mut y,
+            );
             scatter(&y, group, &positions, &mut out);
         }
         Made::on_cpu(out, (b, h, w, group))
@@ -362,6 +247,7 @@ impl Phases {
                 kernels::unwritten(params.len()),
             );
             kernels::pointwise_backward(
+                Precision::Bf16,
                 &x,
                 &grad,
                 pixels,
@@ -417,34 +303,13 @@ pub fn total(bits: Vec<Tensor>) -> Result<Tensor> {
 mod tests {
     use candle_core::Var;
 
-    use super::super::call::{emulated, repeatable as tensor};
+    use super::super::call::repeatable as tensor;
     use super::super::tape::recorded;
-    use super::super::train::{Precision, squared_error};
+    use super::super::train::squared_error;
     use super::*;
 
     fn values(x: &Tensor) -> Result<Vec<f32>> {
         x.detach().flatten_all()?.to_vec1()
-    }
-
-    #[test]
-    fn kernels_agree_with_the_cpu() -> Result<()> {
-        let latent = tensor((3, 6, 4, 36), 1)?;
-        let coded = tensor((3, 6, 4, 9), 2)?;
-        let gains = tensor((3, 36), 3)?;
-        emulated(|| {
-            for step in 0..CONTEXT_STEPS {
-                take_call(latent.shape(), step)?.run([&latent])?;
-                put(&coded, step)?;
-                place_call(latent.shape(), step)?.run([&latent, &coded])?;
-                clear_call(latent.shape(), step)?.run([&latent])?;
-                scale_call(coded.shape(), step)?.run([&coded, &gains])?;
-                index_call(coded.shape(), step)?.run([&coded, &gains])?;
-                sums_call(coded.shape(), step, true)?.run([&coded, &coded])?;
-                sums_call(coded.shape(), step, false)?.run([&coded])?;
-            }
-            quantize_call(coded.shape()).run([&coded, &coded])?;
-            Ok(())
-        })
     }
 
     #[test]

@@ -4,7 +4,7 @@ pub mod call;
 pub mod composed;
 pub mod context;
 pub mod elementwise;
-mod rate;
+mod on_cpu;
 pub mod rearrange;
 pub mod tape;
 pub mod train;

@@ -2,23 +2,9 @@
 
 use candle_core::{Result, Shape, Tensor, bail};
 
-use super::call::{Call, OnCpu};
+use super::call::Call;
 use super::tape::record;
-use crate::kernels;
-
-/// Applies `f(picture, h, w, c, s, out)` to each picture of a batch; `h`, `w` and `c` are
-/// those of the side with more pixels.
-fn for_pictures(
-    x: &[f32],
-    [_, w, c, s, h]: [usize; 5],
-    out: &mut [f32],
-    f: impl Fn(&[f32], usize, usize, usize, usize, &mut [f32]),
-) {
-    let picture = (h * w * c).max(1);
-    for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
-        f(x, h, w, c, s, out);
-    }
-}
+use crate::train::cuda::{Kernel, Size};
 
 /// `[b, h, w, c]` to `[b, h/s, w/s, s*s*c]`, channels ordered (dy, dx, c).
 ///
@@ -41,28 +27,31 @@ pub fn depth_to_space(x: &Tensor, s: usize) -> Result<Tensor> {
 }
 
 fn to_depth(x: &Shape, s: usize) -> Result<Call> {
-    let on_cpu: OnCpu =
-        |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::space_to_depth);
-    let (b, h, w, c) = x.dims4()?;
-    if h % s != 0 || w % s != 0 {
-        bail!("space-to-depth by {s} of {h}x{w}");
+    let (b, height, width, channels) = x.dims4()?;
+    if height % s != 0 || width % s != 0 {
+        bail!("space-to-depth by {s} of {height}x{width}");
     }
-    let sizes = [x.elem_count(), w, c, s, h];
-    let shape = Shape::from((b, h / s, w / s, s * s * c));
-    Ok(Call::new("space_to_depth", on_cpu, sizes, &shape))
+    let size = Size {
+        height,
+        width,
+        channels,
+    };
+    let shape = (b, height / s, width / s, s * s * channels);
+    Ok(Call::new(Kernel::SpaceToDepth { size, cell: s }, shape))
 }
 
 fn to_space(x: &Shape, s: usize) -> Result<Call> {
-    let on_cpu: OnCpu =
-        |inputs, sizes, out| for_pictures(inputs[0], sizes, out, kernels::depth_to_space);
     let (b, h, w, channels) = x.dims4()?;
     if channels % (s * s) != 0 {
         bail!("depth-to-space by {s} of {channels} channels");
     }
-    let c = channels / (s * s);
-    let sizes = [x.elem_count(), w * s, c, s, h * s];
-    let shape = Shape::from((b, h * s, w * s, c));
-    Ok(Call::new("depth_to_space", on_cpu, sizes, &shape))
+    let size = Size {
+        height: h * s,
+        width: w * s,
+        channels: channels / (s * s),
+    };
+    let shape = (b, size.height, size.width, size.channels);
+    Ok(Call::new(Kernel::DepthToSpace { size, cell: s }, shape))
 }
 
 #[cfg(test)]

@@ -3,18 +3,11 @@
 
 use candle_core::{Result, Tensor};
 
+use super::call::Call;
 use super::tape::{Made, record};
-use super::{composed, elementwise, rate, with_values};
-use crate::train::kernels;
-
-/// Precision of a trainable product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// bf16 operands, f32 sums.
-    Bf16,
-    /// f32 throughout: the linear path, whose errors reach the picture directly.
-    F32,
-}
+use super::{composed, elementwise, with_values};
+use crate::train::cuda::Kernel;
+use crate::train::kernels::{self, Precision};
 
 /// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +34,16 @@ impl TrainPointwise {
         let (b, h, w, _) = x.dims4()?;
         let pixels = b * h * w;
         let mut y = kernels::unwritten(pixels * self.outputs);
-        let forward = match self.precision {
-            Precision::Bf16 => kernels::pointwise_forward,
-            Precision::F32 => kernels::pointwise_forward_f32,
-        };
         with_values([x, params], |[x, params]| {
-            forward(x, pixels, self.inputs, self.outputs, params, &mut y);
+            kernels::pointwise_forward(
+                self.precision,
+                x,
+                pixels,
+                self.inputs,
+                self.outputs,
+                params,
+                &mut y,
+            );
         })?;
         let made = Made::on_cpu(y, (b, h, w, self.outputs));
         let (input, weights) = (x.clone(), params.clone());
@@ -61,13 +58,19 @@ impl TrainPointwise {
         let wanted = usize::from(self.input_gradient);
         let mut gx = kernels::unwritten(wanted * x.elem_count());
         let mut gp = kernels::unwritten(params.elem_count());
-        let backward = match self.precision {
-            Precision::Bf16 => kernels::pointwise_backward,
-            Precision::F32 => kernels::pointwise_backward_f32,
-        };
         with_values([x, params, grad], |[x, p, grad]| {
             let gx = self.input_gradient.then_some(&mut gx[..]);
-            backward(x, grad, pixels, self.inputs, self.outputs, p, gx, &mut gp);
+            kernels::pointwise_backward(
+                self.precision,
+                x,
+                grad,
+                pixels,
+                self.inputs,
+                self.outputs,
+                p,
+                gx,
+                &mut gp,
+            );
         })?;
         let gx = self
             .input_gradient
@@ -108,7 +111,7 @@ pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When an operation fails.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let made = elementwise::add(a.shape(), false).make([a, b])?;
+    let made = Call::new(Kernel::Add, a.shape()).make([a, b])?;
     record([a, b], made, |grad| Ok([Some(grad.clone()), Some(grad)]))
 }
 
@@ -117,7 +120,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When an operation fails.
 pub fn subtract(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let made = elementwise::add(a.shape(), true).make([a, b])?;
+    let made = Call::new(Kernel::Subtract, a.shape()).make([a, b])?;
     record([a, b], made, |grad| {
         let negative = elementwise::affine(&grad, -1)?;
         Ok([Some(grad), Some(negative)])
@@ -168,10 +171,11 @@ pub fn scale_index(x: &Tensor, o: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When an operation fails.
 pub fn rate(residual: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    let made = rate::bits_call(residual.shape()).sums([residual, scale])?;
+    let bits = Call::new(Kernel::Rate, residual.shape());
+    let made = elementwise::sample_sums(bits, [residual, scale])?;
     let (v, s) = (residual.clone(), scale.clone());
     record([residual, scale], made, move |grad| {
-        let (gv, gs) = rate::bits_gradients(&v, &s)?;
+        let (gv, gs) = elementwise::rate_gradients(&v, &s)?;
         let scaled = |gradient| elementwise::scale_samples(&gradient, &grad);
         Ok([Some(scaled(gv)?), Some(scaled(gs)?)])
     })
@@ -183,7 +187,7 @@ pub fn rate(residual: &Tensor, scale: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When an operation fails.
 pub fn chosen_symbols(residual: &Tensor, scale: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    rate::choices_call(residual.shape()).run([residual, scale, weight])
+    Call::new(Kernel::RateChoices, residual.shape()).run([residual, scale, weight])
 }
 
 /// Sum of squared differences of each sample: `(x̂ [b, ...], x [b, ...]) -> [b]`;
@@ -192,8 +196,8 @@ pub fn chosen_symbols(residual: &Tensor, scale: &Tensor, weight: &Tensor) -> Res
 /// # Errors
 /// When an operation fails.
 pub fn squared_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tensor> {
-    let call = elementwise::squared_differences(reconstruction.shape());
-    let made = call.sums([reconstruction, original])?;
+    let errors = Call::new(Kernel::SquaredError, reconstruction.shape());
+    let made = elementwise::sample_sums(errors, [reconstruction, original])?;
     let (a, t) = (reconstruction.clone(), original.clone());
     record([reconstruction], made, move |grad| {
         Ok([Some(elementwise::squared_error_gradient(&a, &t, &grad)?)])
@@ -205,6 +209,6 @@ pub fn squared_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tenso
 /// # Errors
 /// When an operation fails.
 pub fn round_straight_through(x: &Tensor) -> Result<Tensor> {
-    let made = elementwise::round_even(x.shape()).make([x])?;
+    let made = Call::new(Kernel::RoundEven, x.shape()).make([x])?;
     record([x], made, |grad| Ok([Some(grad)]))
 }

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use aec::unstable::bitstream::Container;
 use aec::unstable::entropy::{
-    MAX_SYMBOL, ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
+    ScaleTables, SymbolDecoder, SymbolEncoder, ZeroMap, decode_plane, encode_plane,
 };
+use aec::unstable::format::MAX_SYMBOL;
 use aec::unstable::picture::io::{OutputFormat, read, write};
 use aec::unstable::{
     DecodeOptions, Depth, Effort, EncodeOptions, Image, Limits, Model, NoProgress, Quality,

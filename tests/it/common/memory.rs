@@ -1,5 +1,6 @@
 //! An allocator that counts, for tests of how much memory something asks for. It counts by thread, so that
 //! tests which run at the same time do not count each other's.
+#![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -3,8 +3,8 @@
 
 use aec::unstable::Model;
 use aec::unstable::bitstream::{Header, Reader, TilePayload, TileRect};
-use aec::unstable::entropy::{MAX_SYMBOL, ScaleTables, SymbolChecksum, SymbolEncoder};
-use aec::unstable::network::config::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE};
+use aec::unstable::entropy::{ScaleTables, SymbolChecksum, SymbolEncoder};
+use aec::unstable::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
 use aec::unstable::network::context::StepMask;
 use aec::unstable::network::infer::scale_index;
 use aec::unstable::network::{Grid, QualityModel};

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use aec::unstable::Model;
 use aec::unstable::entropy::ScaleTables;
-use aec::unstable::network::config::{LayerKind, LayerSpec, PATCH16};
+use aec::unstable::format::PATCH16;
+use aec::unstable::network::config::{LayerKind, LayerSpec};
 use aec::unstable::network::{ModelConfig, Weights};
 
 use super::random::Random;

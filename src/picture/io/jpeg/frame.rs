@@ -109,6 +109,7 @@ impl Frame {
     }
 
     /// Makes room to note coefficients. The number of pixels is bounded before this is called.
+    #[allow(clippy::cast_possible_truncation)] // bounded by the pixels
     pub(super) fn note_coefficients(&mut self) {
         if self.is_progressive {
             let rows = u64::from(self.units.1);

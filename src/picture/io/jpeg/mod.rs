@@ -58,6 +58,7 @@ pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// RGB of cyan, magenta, yellow and black, as screens approximate them.
+#[allow(clippy::cast_possible_truncation)] // from 0 to 255
 fn from_inks(data: &[u8]) -> Vec<u8> {
     let paper = |ink: u8| u32::from(255 - ink);
     let (pixels, _) = data.as_chunks::<4>();

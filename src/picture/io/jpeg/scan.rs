@@ -127,6 +127,7 @@ impl Scan<'_> {
         self.components.iter().map(blocks).sum()
     }
 
+    #[allow(clippy::cast_possible_truncation)] // an index of a block
     fn unit(
         &self,
         frame: &mut Frame,
@@ -324,6 +325,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next `count` bits, at most 16.
+    #[allow(clippy::cast_possible_truncation)] // at most 16 bits
     fn take(&mut self, count: u8) -> Result<u32, Stop> {
         if count > 16 {
             return Err(Stop::Damage);

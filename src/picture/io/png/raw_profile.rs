@@ -7,6 +7,7 @@ pub(super) const KEYWORD_PREFIX: &str = "Raw profile type ";
 const LINE: usize = 72;
 
 /// The block in a text: a newline, its kind, its length and its digits, on lines of their own.
+#[allow(clippy::cast_possible_truncation)] // from 0 to 15
 pub(super) fn read(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_prefix(b"\n").unwrap_or(text);
     let mut parts = text.splitn(2, |&byte| byte == b'\n');

@@ -1,0 +1,469 @@
+//! The elementwise operations of training and the sums of their gradients on the CPU: what the kernels of `train.cu`
+//! do on a GPU.
+
+use rayon::prelude::*;
+
+use crate::format::{CONTEXT_STEPS, SCALE_LEVELS, SIGMA_MIN};
+use crate::kernels::{depth_to_space, space_to_depth};
+use crate::network::context::{StepMask, channel_group};
+use crate::train::LOG_STEP;
+use crate::train::cuda::{Channels, Kernel, Parts, Size, Step, Strips};
+use crate::train::kernels::{self, Scales, chosen_symbols, rate_bits, rate_gradients};
+
+/// Values per parallel task: large enough to amortize the hand-over.
+const TASK: usize = 1 << 14;
+
+/// The scales of the rate term: bits of a symbol under a zero-mean Gaussian integrated over one quantization step, the
+/// continuous form of the integer tables.
+///
+/// A scale index s stands for the table floor(s), whose scale is `SIGMA_MIN * exp(LOG_STEP * floor(s))`; in training
+/// the scale follows s smoothly, half an index lower so that both agree on average.
+const SCALES: Scales = Scales {
+    log_step: LOG_STEP as f32,
+    inverse_least: (1.0 / SIGMA_MIN) as f32,
+    last: SCALE_LEVELS as f32 - 0.001,
+};
+
+/// Computes what `kernel` makes of the inputs, which have the sizes that belong to it.
+pub fn run(kernel: Kernel, inputs: &[&[f32]], y: &mut [f32]) {
+    let (a, b, c) = (
+        inputs[0],
+        inputs.get(1).copied().unwrap_or_default(),
+        inputs.get(2).copied().unwrap_or_default(),
+    );
+    match kernel {
+        Kernel::Add => of_pairs(a, b, y, |a, b| a + b),
+        Kernel::Subtract => of_pairs(a, b, y, |a, b| a - b),
+        Kernel::ScaleChannels(sizes) => of_channels(a, b, sizes, y, |a, b| a * b),
+        Kernel::ScaleIndex(sizes) => of_channels(a, b, sizes, y, |a, b| 8.0 * a + b),
+        Kernel::ScaleSamples(sample) => scale_samples(a, b, sample, y),
+        Kernel::SquaredError => of_pairs(a, b, y, |a, b| (a - b) * (a - b)),
+        Kernel::SquaredErrorGradient(sample) => squared_error_gradient(a, b, c, sample, y),
+        Kernel::RoundEven => (y.iter_mut().zip(a)).for_each(|(y, a)| *y = a.round_ties_even()),
+        Kernel::Quantize => {
+            for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+                *y = (a - b).round_ties_even() + b;
+            }
+        }
+        Kernel::BiasActivate(_) => kernels::activation_forward(&biased(a, b), y),
+        Kernel::BiasActivateGradient(_) => kernels::activation_backward(&biased(a, b), c, y),
+        Kernel::AddBias(_) => y.copy_from_slice(&biased(a, b)),
+        Kernel::AddBiasAndResidual(_) => {
+            y.copy_from_slice(&biased(a, b));
+            y.iter_mut().zip(c).for_each(|(y, c)| *y += c);
+        }
+        Kernel::Depthwise(size) => {
+            let (batch, h, w, c) = batch(size, y.len());
+            kernels::depthwise_forward(a, batch, h, w, c, b, y);
+        }
+        Kernel::DepthwiseTurned(size) => {
+            let (batch, h, w, c) = batch(size, y.len());
+            let mut unused = vec![0.0; b.len()];
+            kernels::depthwise_backward(a, a, batch, h, w, c, b, y, &mut unused);
+        }
+        Kernel::DepthwiseGradients {
+            size,
+            all_rows,
+            strip,
+        } => depthwise_gradients(a, b, size, all_rows, strip, y),
+        Kernel::ColumnSums(sizes) => column_sums(a, None, sizes, y),
+        Kernel::ColumnProducts(sizes) => column_sums(a, Some(b), sizes, y),
+        Kernel::RowSums(sizes) => row_sums(a, sizes, y, |v| v),
+        Kernel::RowSquares(sizes) => row_sums(a, sizes, y, |v| v * v),
+        Kernel::SpaceToDepth { size, cell } => {
+            of_pictures(a, size, y, |a, h, w, c, y| {
+                space_to_depth(a, h, w, c, cell, y)
+            });
+        }
+        Kernel::DepthToSpace { size, cell } => {
+            of_pictures(a, size, y, |a, h, w, c, y| {
+                depth_to_space(a, h, w, c, cell, y)
+            });
+        }
+        Kernel::TakeStep(step) => of_coded(y, step, |_, first, at, y| {
+            y.copy_from_slice(&a[at + first..][..y.len()]);
+        }),
+        Kernel::PlaceStep(step) => of_latents(y, step, |place, first, y| {
+            let (c, group) = (y.len(), y.len() / CONTEXT_STEPS);
+            y.copy_from_slice(&a[place * c..][..c]);
+            y[first..first + group].copy_from_slice(&b[place * group..][..group]);
+        }),
+        Kernel::PutStep(step) => of_latents(y, step, |place, first, y| {
+            let group = y.len() / CONTEXT_STEPS;
+            y.fill(0.0);
+            y[first..first + group].copy_from_slice(&b[place * group..][..group]);
+        }),
+        Kernel::ClearStep(step) => of_latents(y, step, |place, first, y| {
+            let (c, group) = (y.len(), y.len() / CONTEXT_STEPS);
+            y.copy_from_slice(&a[place * c..][..c]);
+            y[first..first + group].fill(0.0);
+        }),
+        Kernel::ScaleStep(step) => coded_channels(a, b, step, y, |a, b| a * b),
+        Kernel::IndexStep(step) => coded_channels(a, b, step, y, |a, b| 8.0 * a + b),
+        Kernel::StepSums(step) => step_sums(a, None, step, y),
+        Kernel::StepProducts(step) => step_sums(a, Some(b), step, y),
+        Kernel::Rate => rate_bits(SCALES, a, b, y),
+        Kernel::RateChoices => chosen_symbols(SCALES, a, b, c, y),
+        Kernel::RateGradients => {
+            let (of_residuals, of_indices) = y.split_at_mut(y.len() / 2);
+            rate_gradients(SCALES, a, b, of_residuals, of_indices);
+        }
+    }
+}
+
+/// Writes `f(values at i, i / per_sample, channel)` for runs of whole pixels, in parallel.
+fn for_pieces(
+    x: &[f32],
+    y: &mut [f32],
+    (sample, c): (usize, usize),
+    f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+) {
+    if x.is_empty() {
+        return;
+    }
+    let piece = (TASK / c).max(1) * c;
+    y.par_chunks_mut(sample)
+        .zip(x.par_chunks(sample))
+        .enumerate()
+        .for_each(|(i, (y, x))| {
+            y.par_chunks_mut(piece)
+                .zip(x.par_chunks(piece))
+                .for_each(|(y, x)| f(i, x, y));
+        });
+}
+
+/// Writes `f(a, b)` of each pair of values, in parallel.
+fn of_pairs(a: &[f32], b: &[f32], out: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    let inputs = a.par_chunks(TASK).zip(b.par_chunks(TASK));
+    out.par_chunks_mut(TASK)
+        .zip(inputs)
+        .for_each(|(out, (a, b))| {
+            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                *out = f(*a, *b);
+            }
+        });
+}
+
+/// Writes `f(x, g[sample, channel])`.
+fn of_channels(
+    x: &[f32],
+    g: &[f32],
+    Channels {
+        sample,
+        channels: c,
+    }: Channels,
+    y: &mut [f32],
+    f: impl Fn(f32, f32) -> f32 + Sync,
+) {
+    for_pieces(x, y, (sample, c), |i, x, y| {
+        let g = &g[i * c..][..c];
+        for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
+            for ((y, x), g) in y.iter_mut().zip(x).zip(g) {
+                *y = f(*x, *g);
+            }
+        }
+    });
+}
+
+fn scale_samples(x: &[f32], g: &[f32], sample: usize, y: &mut [f32]) {
+    for_pieces(x, y, (sample, 1), |i, x, y| {
+        let g = g[i];
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = x * g);
+    });
+}
+
+fn squared_error_gradient(a: &[f32], b: &[f32], g: &[f32], sample: usize, y: &mut [f32]) {
+    let samples = y.par_chunks_mut(sample.max(1)).zip(g).enumerate();
+    samples.for_each(|(i, (y, g))| {
+        let [a, b] = [a, b].map(|input| &input[i * sample..][..y.len()]);
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = 2.0 * g * (a - b);
+        }
+    });
+}
+
+/// `x + bias` of each channel.
+fn biased(x: &[f32], bias: &[f32]) -> Vec<f32> {
+    let values = x.iter().zip(bias.iter().cycle());
+    values.map(|(x, bias)| x + bias).collect()
+}
+
+/// Number of pictures, and their sizes.
+fn batch(size: Size, values: usize) -> (usize, usize, usize, usize) {
+    let Size {
+        height,
+        width,
+        channels,
+    } = size;
+    let picture = (height * width * channels).max(1);
+    (values / picture, height, width, channels)
+}
+
+fn depthwise_gradients(
+    x: &[f32],
+    gradient: &[f32],
+    size: Size,
+    all_rows: usize,
+    strip: usize,
+    sums: &mut [f32],
+) {
+    let (h, w, c) = (size.height, size.width, size.channels);
+    sums.fill(0.0);
+    for i in 0..all_rows * w {
+        let (row, y, column) = (i / w, i / w % h, i % w);
+        let sums = &mut sums[row / strip * 10 * c..][..10 * c];
+        let gradient = &gradient[i * c..][..c];
+        for (tap, sums) in sums.chunks_exact_mut(c).enumerate() {
+            if tap == 9 {
+                sums.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+                continue;
+            }
+            // Of the row and the column before, one too many.
+            let (below, right) = (y + tap / 3, column + tap % 3);
+            if (1..=h).contains(&below) && (1..=w).contains(&right) {
+                let at = ((row - y + below - 1) * w + right - 1) * c;
+                let products = gradient.iter().zip(&x[at..at + c]);
+                sums.iter_mut()
+                    .zip(products)
+                    .for_each(|(sum, (g, x))| *sum += g * x);
+            }
+        }
+    }
+}
+
+/// Sums of the columns of `a`, or of its products with `x`.
+fn column_sums(a: &[f32], x: Option<&[f32]>, sizes: Strips, sums: &mut [f32]) {
+    let columns = sizes.columns;
+    let strips = sums.par_chunks_mut(columns).enumerate();
+    strips.for_each(|(strip, sums)| {
+        sums.fill(0.0);
+        let first = strip * sizes.strip * columns;
+        let range = first..a.len().min(first + sizes.strip * columns);
+        let a = a[range.clone()].chunks_exact(columns);
+        let Some(x) = x else {
+            for a in a {
+                sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += a);
+            }
+            return;
+        };
+        for (a, x) in a.zip(x[range].chunks_exact(columns)) {
+            for ((sum, a), x) in sums.iter_mut().zip(a).zip(x) {
+                *sum += a * x;
+            }
+        }
+    });
+}
+
+/// Sums of `f` of the values of each part of each row.
+fn row_sums(a: &[f32], sizes: Parts, sums: &mut [f32], f: impl Fn(f64) -> f64) {
+    let Parts { columns, parts } = sizes;
+    let rows = a.chunks_exact(columns.max(1));
+    for (row, sums) in rows.zip(sums.chunks_exact_mut(parts)) {
+        for (part, sum) in sums.iter_mut().enumerate() {
+            let range = columns * part / parts..columns * (part + 1) / parts;
+            *sum = row[range].iter().map(|v| f(f64::from(*v))).sum::<f64>() as f32;
+        }
+    }
+}
+
+/// Applies `f(picture, h, w, c, out)` to each picture of a batch; `h`, `w` and `c` are those of the side with more
+/// pixels.
+fn of_pictures(
+    x: &[f32],
+    size: Size,
+    out: &mut [f32],
+    f: impl Fn(&[f32], usize, usize, usize, &mut [f32]),
+) {
+    let (h, w, c) = (size.height, size.width, size.channels);
+    let picture = (h * w * c).max(1);
+    for (x, out) in x.chunks(picture).zip(out.chunks_mut(picture)) {
+        f(x, h, w, c, out);
+    }
+}
+
+/// Calls `f(sample, first active channel, start of the position, values)` for the coded values at each position,
+/// in parallel.
+fn of_coded(
+    values: &mut [f32],
+    Step { size, step }: Step,
+    f: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
+) {
+    let (w, h, c) = (size.width, size.height, size.channels);
+    let (group, mask) = (channel_group(c), StepMask::new(step));
+    let rows = values.par_chunks_mut((w * group).max(1)).enumerate();
+    rows.for_each(|(row, values)| {
+        for (x, values) in values.chunks_exact_mut(group).enumerate() {
+            let first = mask.group_at(row % h, x) * group;
+            f(row / h, first, (row * w + x) * c, values);
+        }
+    });
+}
+
+/// Calls `f(position, first active channel, latents)` for the latents at each position, in parallel.
+fn of_latents(
+    values: &mut [f32],
+    Step { size, step }: Step,
+    f: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let (w, h, c) = (size.width, size.height, size.channels);
+    let (group, mask) = (channel_group(c), StepMask::new(step));
+    let places = values.par_chunks_mut(c.max(1)).enumerate();
+    places.with_min_len(w).for_each(|(place, values)| {
+        let first = mask.group_at(place / w % h, place % w) * group;
+        f(place, first, values);
+    });
+}
+
+/// Writes `f(x, g[sample, channel])` of coded values `x`.
+fn coded_channels(
+    x: &[f32],
+    g: &[f32],
+    step: Step,
+    y: &mut [f32],
+    f: impl Fn(f32, f32) -> f32 + Sync,
+) {
+    of_coded(y, step, |sample, first, at, y| {
+        let x = &x[at / CONTEXT_STEPS..];
+        let g = &g[sample * step.size.channels + first..];
+        for ((y, x), g) in y.iter_mut().zip(x).zip(g) {
+            *y = f(*x, *g);
+        }
+    });
+}
+
+/// Sums over positions of coded values, or of their products with `b`.
+fn step_sums(a: &[f32], b: Option<&[f32]>, Step { size, step }: Step, sums: &mut [f32]) {
+    let (w, h, c) = (size.width, size.height, size.channels);
+    let (group, mask) = (channel_group(c), StepMask::new(step));
+    sums.fill(0.0);
+    let samples = sums.par_chunks_mut(c.max(1)).enumerate();
+    samples.for_each(|(sample, sums)| {
+        for place in 0..w * h {
+            let at = (sample * w * h + place) * group;
+            let first = mask.group_at(place / w, place % w) * group;
+            let sums = &mut sums[first..first + group];
+            let a = &a[at..at + group];
+            let Some(b) = b else {
+                sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += a);
+                continue;
+            };
+            for ((sum, a), b) in sums.iter_mut().zip(a).zip(&b[at..at + group]) {
+                *sum += a * b;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::cuda::emulation::emulator;
+
+    /// Repeatable values in -2.5..2.55.
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
+        (0..count).map(value).collect()
+    }
+
+    #[test]
+    fn kernels_agree_with_the_cpu() {
+        let Some(emulator) = emulator() else { return };
+        let agree = |kernel: Kernel, inputs: &[&[f32]], outputs: usize| {
+            let mut want = vec![f32::NAN; outputs];
+            run(kernel, inputs, &mut want);
+            let found = emulator.run(kernel, inputs, outputs);
+            let largest = (want.iter()).fold(1e-3, |largest: f32, v| largest.max(v.abs()));
+            for (i, (found, want)) in found.iter().zip(&want).enumerate() {
+                let is_close = (found - want).abs() <= 2e-5 * largest;
+                assert!(
+                    is_close,
+                    "{kernel:?}, value {i}: {found}, on the CPU {want}"
+                );
+            }
+        };
+        let (samples, height, width, channels) = (3, 6, 4, 36);
+        let size = Size {
+            height,
+            width,
+            channels,
+        };
+        let sample = height * width * channels;
+        let n = samples * sample;
+        let (x, y, z) = (values(n, 1), values(n, 2), values(n, 3));
+        let per_channel = values(samples * channels, 4);
+        let (per_sample, bias, taps) = (values(samples, 5), values(channels, 6), values(360, 7));
+        let of_channels = Channels { sample, channels };
+        agree(Kernel::Add, &[&x, &y], n);
+        agree(Kernel::Subtract, &[&x, &y], n);
+        agree(Kernel::ScaleChannels(of_channels), &[&x, &per_channel], n);
+        agree(Kernel::ScaleIndex(of_channels), &[&x, &per_channel], n);
+        agree(Kernel::ScaleSamples(sample), &[&x, &per_sample], n);
+        agree(Kernel::SquaredError, &[&x, &y], n);
+        agree(
+            Kernel::SquaredErrorGradient(sample),
+            &[&x, &y, &per_sample],
+            n,
+        );
+        agree(Kernel::RoundEven, &[&x], n);
+        agree(Kernel::Quantize, &[&x, &y], n);
+        agree(Kernel::BiasActivate(channels), &[&x, &bias], n);
+        agree(Kernel::BiasActivateGradient(channels), &[&x, &bias, &y], n);
+        agree(Kernel::AddBias(channels), &[&x, &bias], n);
+        agree(Kernel::AddBiasAndResidual(channels), &[&x, &bias, &y], n);
+        agree(Kernel::Depthwise(size), &[&x, &taps], n);
+        agree(Kernel::DepthwiseTurned(size), &[&x, &taps], n);
+        let all_rows = samples * height;
+        for strip in [4, 7] {
+            let kernel = Kernel::DepthwiseGradients {
+                size,
+                all_rows,
+                strip,
+            };
+            agree(kernel, &[&x, &y], all_rows.div_ceil(strip) * 10 * channels);
+        }
+        for (columns, strip) in [(channels, height * width), (channels, 5), (40, 256)] {
+            let rows = n / columns;
+            let sizes = Strips {
+                rows,
+                columns,
+                strip,
+            };
+            let outputs = rows.div_ceil(strip) * columns;
+            let (x, y) = (&x[..rows * columns], &y[..rows * columns]);
+            agree(Kernel::ColumnSums(sizes), &[x], outputs);
+            agree(Kernel::ColumnProducts(sizes), &[x, y], outputs);
+        }
+        for (columns, parts) in [(sample, 64), (64, 1), (n, 64)] {
+            let (sizes, outputs) = (Parts { columns, parts }, n / columns * parts);
+            let x = &x[..n / columns * columns];
+            agree(Kernel::RowSums(sizes), &[x], outputs);
+            agree(Kernel::RowSquares(sizes), &[x], outputs);
+        }
+        for cell in [1, 2] {
+            agree(Kernel::SpaceToDepth { size, cell }, &[&x], n);
+            agree(Kernel::DepthToSpace { size, cell }, &[&x], n);
+        }
+        let coded = &y[..n / CONTEXT_STEPS];
+        for step in 0..CONTEXT_STEPS {
+            let step = Step { size, step };
+            agree(Kernel::TakeStep(step), &[&x], coded.len());
+            agree(Kernel::PlaceStep(step), &[&x, coded], n);
+            agree(Kernel::PutStep(step), &[coded, coded], n);
+            agree(Kernel::ClearStep(step), &[&x], n);
+            agree(Kernel::ScaleStep(step), &[coded, &per_channel], coded.len());
+            agree(Kernel::IndexStep(step), &[coded, &per_channel], coded.len());
+            agree(Kernel::StepSums(step), &[coded], per_channel.len());
+            agree(
+                Kernel::StepProducts(step),
+                &[coded, &x[..coded.len()]],
+                per_channel.len(),
+            );
+        }
+        let indices: Vec<f32> = y.iter().map(|y| (y + 2.5) * 14.0).collect();
+        let wide: Vec<f32> = x.iter().map(|x| 3.0 * x).collect();
+        let weights: Vec<f32> = z.iter().map(|z| z * z).collect();
+        agree(Kernel::Rate, &[&x, &indices], n);
+        agree(Kernel::RateChoices, &[&wide, &indices, &weights], n);
+        agree(Kernel::RateGradients, &[&x, &indices], 2 * n);
+    }
+}
