@@ -27,7 +27,7 @@ pub mod codec {
 pub mod entropy {
     pub use crate::entropy::*;
 }
-/// The constants of the format.
+/// The numbers of the specification.
 pub mod format {
     pub use crate::format::*;
 }

@@ -9,7 +9,7 @@ use super::output::{Kind, Output, OverwriteOptions};
 use super::text;
 use crate::codec::Model;
 use crate::network::IntegerWeights;
-use crate::network::weights::read_file;
+use crate::network::file::read_file;
 use crate::train::data::MAX_PIXELS;
 use crate::train::tables::{Round, fit_tables};
 

@@ -12,7 +12,7 @@ use super::messages::GlobalOptions;
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, Tune, model_id};
-use crate::network::{integer, weights};
+use crate::network::{file, integer};
 use crate::sync;
 
 /// The environment variable that names a folder of model files.
@@ -221,6 +221,6 @@ impl<'a> Models<'a> {
 
 /// The id of a model file, which is not checked otherwise.
 fn id_of(path: &Path) -> crate::Result<ModelId> {
-    let digest = integer::digest(&weights::read_file(path)?)?;
+    let digest = integer::digest(&file::read_file(path)?)?;
     Ok(ModelId::of_digest(&digest))
 }

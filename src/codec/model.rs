@@ -8,9 +8,9 @@ use crate::bitstream::ModelId;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
 use crate::network::embedded;
+use crate::network::file::read_file;
 use crate::network::integer::digest;
 use crate::network::ranges::Ranges;
-use crate::network::weights::read_file;
 use crate::network::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
 
 /// A model ready to encode and decode. Cheap to share between threads.

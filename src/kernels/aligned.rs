@@ -11,12 +11,28 @@ const LINE: usize = 64;
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
-/// Numbers that every pattern of bits is a valid value of.
-pub(super) trait Number: Copy {}
+/// Numbers that every pattern of bits is a valid value of, with an alignment of at most that of a line.
+pub(crate) trait Number: Copy {}
 
 impl Number for f32 {}
 impl Number for i16 {}
 impl Number for i8 {}
+
+/// Memory in whole cache lines that grows on demand and is never given back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lines(Vec<Line>);
+
+impl Lines {
+    /// `len` numbers, whatever they are.
+    pub(crate) fn at_least<T: Number>(&mut self, len: usize) -> &mut [T] {
+        let lines = (len * size_of::<T>()).div_ceil(LINE);
+        if self.0.len() < lines {
+            self.0.resize(lines, Line([0; LINE]));
+        }
+        // SAFETY: the lines hold that many numbers, all initialized, for which any bits are valid.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+}
 
 /// Numbers in memory aligned to 64 bytes; zero when made.
 #[derive(Debug, Clone)]

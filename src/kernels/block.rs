@@ -17,7 +17,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::aligned::AlignedBuffer;
-use super::depthwise::{PackedDepthwise, Window, depthwise_rows};
+use super::depthwise::{PackedDepthwise, RowsOf, depthwise_rows};
 use super::dispatch::{self, Kernel};
 use super::lanes::Lanes;
 use super::pointwise::{PackedPointwise, pointwise_chunk};
@@ -71,30 +71,6 @@ impl TransposedBlock {
     }
 }
 
-/// Some rows of a picture, `[rows, width, channels]`, and which rows they are.
-#[derive(Debug, Clone, Copy)]
-pub struct RowsOf<'a> {
-    /// The first row.
-    pub top: usize,
-    /// Pixels per row.
-    pub width: usize,
-    /// The values of whole rows.
-    pub values: &'a [f32],
-}
-
-impl RowsOf<'_> {
-    /// Everything that is at hand, as a window for the depthwise convolution.
-    fn window(&self, channels: usize) -> Window<'_> {
-        Window {
-            data: self.values,
-            top: self.top,
-            left: 0,
-            height: self.values.len() / (self.width * channels).max(1),
-            width: self.width,
-        }
-    }
-}
-
 /// The first layer of a block: `before = W1 x + b1`, and its activation in `after`. All are
 /// `[pixels, C]`. Parallel.
 ///
@@ -140,7 +116,6 @@ pub fn block_other_layers(
     assert_eq!(x.len(), rows.len() * width * channels, "block: input");
     assert_eq!(y.len(), x.len(), "block: output");
     assert_eq!(hidden.len(), rows.len() * width * wide, "block: hidden");
-    let window = first.window(channels);
     x.par_chunks(width * channels)
         .zip(y.par_chunks_mut(width * channels))
         .zip(hidden.par_chunks_mut(width * wide))
@@ -157,7 +132,7 @@ pub fn block_other_layers(
                     with_scratch(
                         [x.len(), x.len(), hidden.len()],
                         |[u, middle, activated]| {
-                            depthwise_rows(path, window, &block.dw, row..row + 1, columns, u);
+                            depthwise_rows(path, first, &block.dw, row..row + 1, columns, u);
                             pointwise_chunk(path, u, &block.w2, Some(x), middle);
                             pointwise_chunk(path, middle, &block.w3, None, hidden);
                             dispatch::run(
@@ -232,7 +207,6 @@ pub fn block_gradient_spatial(
     assert_eq!(gx.len(), rows.len() * stride, "block: gradient");
     assert_eq!(before.len(), gx.len(), "block: gradient");
     assert_eq!(middle.len(), gx.len(), "block: gradient");
-    let window = inner.window(channels);
     let of_row = before.par_chunks(stride).zip(middle.par_chunks(stride));
     of_row
         .zip(gx.par_chunks_mut(stride))
@@ -248,7 +222,7 @@ pub fn block_gradient_spatial(
                     let left = index * CHUNK;
                     let columns = left..left + gx.len() / channels;
                     with_scratch([gx.len(), 0, 0], |[u, ..]| {
-                        depthwise_rows(path, window, &block.dw, row..row + 1, columns, u);
+                        depthwise_rows(path, inner, &block.dw, row..row + 1, columns, u);
                         dispatch::run(path, TimesSlope { x: before, out: u });
                         pointwise_chunk(path, u, &block.w1, Some(middle), gx);
                     });

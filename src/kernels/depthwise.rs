@@ -56,33 +56,29 @@ impl PackedDepthwise {
     }
 }
 
-/// A rectangle of a picture, `[height, width, channels]`, that starts at row
-/// `top` and column `left` of it. What lies outside the rectangle counts as
-/// outside the picture.
+/// Some rows of a picture, `[rows, width, channels]`, and which rows they are. Those above and
+/// below count as outside the picture.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) top: usize,
-    pub(super) left: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub struct RowsOf<'a> {
+    /// The first row.
+    pub top: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// The values of whole rows.
+    pub values: &'a [f32],
 }
 
 /// Computes rows `rows` and columns `columns` of the picture into `out`
 /// (`[rows, columns, channels]`) on this thread.
 pub(super) fn depthwise_rows(
     path: KernelPath,
-    window: Window<'_>,
+    x: RowsOf<'_>,
     weights: &PackedDepthwise,
     rows: Range<usize>,
     columns: Range<usize>,
     out: &mut [f32],
 ) {
     let channels = weights.channels;
-    assert!(
-        window.data.len() >= window.height * window.width * channels,
-        "depthwise: window length"
-    );
     assert_eq!(
         out.len(),
         rows.len() * columns.len() * channels,
@@ -90,8 +86,9 @@ pub(super) fn depthwise_rows(
     );
     dispatch::run(
         path,
-        Rows {
-            window,
+        Piece {
+            x,
+            height: x.values.len() / (x.width * channels).max(1),
             weights,
             rows,
             columns,
@@ -100,9 +97,11 @@ pub(super) fn depthwise_rows(
     );
 }
 
-/// Some rows of a depthwise convolution; lengths agree (checked above).
-struct Rows<'a> {
-    window: Window<'a>,
+/// A piece of a depthwise convolution; lengths agree (checked above).
+struct Piece<'a> {
+    x: RowsOf<'a>,
+    /// Rows of `x`.
+    height: usize,
     weights: &'a PackedDepthwise,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -112,7 +111,7 @@ struct Rows<'a> {
 /// Where the inputs of [`PIXELS`] neighboring output pixels start.
 type Inputs = [[*const f32; PIXELS + 2]; 3];
 
-impl Kernel for Rows<'_> {
+impl Kernel for Piece<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -123,7 +122,7 @@ impl Kernel for Rows<'_> {
         for (y, row) in self.rows.clone().zip(groups) {
             for (group, out) in row.chunks_mut(PIXELS * channels).enumerate() {
                 let x = self.columns.start + group * PIXELS;
-                let inputs = self.window.inputs(y, x, self.weights);
+                let inputs = inputs(self.x, self.height, (y, x), self.weights);
                 // SAFETY: `inputs` point to whole pixels, `out` holds one to
                 // PIXELS of them, the ranges end at `channels`, and the CPU
                 // has the instruction set of `V` (contract).
@@ -136,25 +135,28 @@ impl Kernel for Rows<'_> {
     }
 }
 
-impl Window<'_> {
-    /// The inputs of the output pixels in row `y` from column `x` on: pointers
-    /// to `channels` values each.
-    #[inline(always)]
-    fn inputs(&self, y: usize, x: usize, weights: &PackedDepthwise) -> Inputs {
-        let mut inputs = [[weights.outside.values().as_ptr(); PIXELS + 2]; 3];
-        for (dy, inputs) in inputs.iter_mut().enumerate() {
-            // Above or left of the window wraps to a number beyond its size.
-            let row = (y + dy).wrapping_sub(self.top + 1);
-            for (dx, input) in inputs.iter_mut().enumerate() {
-                let column = (x + dx).wrapping_sub(self.left + 1);
-                if row < self.height && column < self.width {
-                    let pixel = row * self.width + column;
-                    *input = self.data[pixel * weights.channels..].as_ptr();
-                }
+/// The inputs of the output pixels in row `y` from column `x` on: pointers to `channels` values
+/// each.
+#[inline(always)]
+fn inputs(
+    from: RowsOf<'_>,
+    height: usize,
+    (y, x): (usize, usize),
+    weights: &PackedDepthwise,
+) -> Inputs {
+    let mut inputs = [[weights.outside.values().as_ptr(); PIXELS + 2]; 3];
+    for (dy, inputs) in inputs.iter_mut().enumerate() {
+        // Above or left of the rows wraps to a number beyond their size.
+        let row = (y + dy).wrapping_sub(from.top + 1);
+        for (dx, input) in inputs.iter_mut().enumerate() {
+            let column = (x + dx).wrapping_sub(1);
+            if row < height && column < from.width {
+                let pixel = row * from.width + column;
+                *input = from.values[pixel * weights.channels..].as_ptr();
             }
         }
-        inputs
     }
+    inputs
 }
 
 /// Computes the channels `range` of the pixels in `out` (at most [`PIXELS`]).

@@ -78,7 +78,7 @@ impl Lanes for f32 {
 /// Four lanes in plain Rust: the portable path, and on aarch64 (where fused
 /// multiply-add is part of the base instruction set) the NEON path.
 #[derive(Clone, Copy)]
-pub(super) struct Plain4([f32; 4]);
+pub(super) struct Plain4(pub(super) [f32; 4]);
 
 impl Lanes for Plain4 {
     const COUNT: usize = 4;
@@ -132,7 +132,7 @@ mod x86 {
          $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident) => {
             #[doc = $doc]
             #[derive(Clone, Copy)]
-            pub(in super::super) struct $name($register);
+            pub(in crate::kernels) struct $name(pub(in crate::kernels) $register);
 
             impl Lanes for $name {
                 const COUNT: usize = $count;

@@ -11,7 +11,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // cut to a lane
 #![allow(unsafe_code)]
 
-mod aligned;
+pub(crate) mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 pub mod block;
@@ -26,9 +26,9 @@ pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
 pub(crate) mod rounding;
+pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;
-pub(crate) mod window;
 
 pub use block::PackedBlock;
 pub use depthwise::PackedDepthwise;

@@ -1,7 +1,7 @@
 //! Every path against plain scalar loops, bit for bit.
 
-use super::block::{RowsOf, activate, block_first_layer, block_other_layers};
-use super::depthwise::{Window, depthwise_rows};
+use super::block::{activate, block_first_layer, block_other_layers};
+use super::depthwise::{RowsOf, depthwise_rows};
 use super::dispatch::{self, KernelPath};
 use super::pixels::{patches_to_pixels_on, pixels_to_patches_on};
 use super::pointwise::pointwise_on;
@@ -195,14 +195,12 @@ fn depthwise_equals_plain_loop() {
         let packed = PackedDepthwise::new(channels, &taps, &bias);
         everywhere(|path| {
             let mut out = vec![f32::NAN; x.len()];
-            let window = Window {
-                data: &x,
+            let rows = RowsOf {
                 top: 0,
-                left: 0,
-                height,
                 width,
+                values: &x,
             };
-            depthwise_rows(path, window, &packed, 0..height, 0..width, &mut out);
+            depthwise_rows(path, rows, &packed, 0..height, 0..width, &mut out);
             assert_eq!(
                 bits(&out),
                 bits(&plain),

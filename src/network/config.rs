@@ -184,106 +184,60 @@ impl ModelConfig {
     }
 
     fn analysis_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (c8, c16, m) = (
-            self.stage8_channels,
-            self.stage16_channels,
-            self.latent_channels,
-        );
-        let mut add = |path: String, kind, stride| {
-            list.push(LayerSpec::new(
-                format!("analysis.{path}"),
-                kind,
-                stride,
-                Side::Encoder,
-            ))
+        let (c8, c16, m) = self.transform_channels();
+        let path = |name: &str| format!("analysis.{name}");
+        let mut add = |path, kind, stride| {
+            list.push(LayerSpec::new(path, kind, stride, Side::Encoder));
         };
-        add("linear".into(), pointwise(PATCH16, m), 16);
-        add("conv_in".into(), pointwise(PATCH8, c8), 8);
+        add(path("linear"), pointwise(PATCH16, m), 16);
+        add(path("conv_in"), pointwise(PATCH8, c8), 8);
         for i in 0..self.stage8_blocks {
-            add(format!("stage8.{i}"), LayerKind::Block { channels: c8 }, 8);
+            add(path(&format!("stage8.{i}")), block(c8), 8);
         }
-        add("down".into(), pointwise(4 * c8, c16), 16);
+        add(path("down"), pointwise(4 * c8, c16), 16);
         for i in 0..self.stage16_blocks {
-            add(
-                format!("stage16.{i}"),
-                LayerKind::Block { channels: c16 },
-                16,
-            );
+            add(path(&format!("stage16.{i}")), block(c16), 16);
         }
-        add("conv_out".into(), pointwise(c16, m), 16);
+        add(path("conv_out"), pointwise(c16, m), 16);
     }
 
     fn hyperprior_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (m, z, h, f) = (
-            self.latent_channels,
-            self.hyper_channels,
-            self.hyper_stage_channels,
-            self.context_channels,
-        );
-        let mut add = |path: &str, kind, stride, side| {
-            list.push(LayerSpec::new(path.to_string(), kind, stride, side))
-        };
-        add("hyper_analysis.conv_in", pointwise(m, f), 16, Side::Encoder);
-        add(
-            "hyper_analysis.down1",
-            pointwise(4 * f, h),
-            32,
-            Side::Encoder,
-        );
-        add(
-            "hyper_analysis.block",
-            LayerKind::Block { channels: h },
-            32,
-            Side::Encoder,
-        );
-        add(
-            "hyper_analysis.down2",
-            pointwise(4 * h, z),
-            64,
-            Side::Encoder,
-        );
-        add(
-            "hyper_synthesis.up1",
-            pointwise(z, 4 * h),
-            64,
-            Side::Decoder,
-        );
-        add(
-            "hyper_synthesis.block1",
-            LayerKind::Block { channels: h },
-            32,
-            Side::Decoder,
-        );
-        add(
-            "hyper_synthesis.up2",
-            pointwise(h, 4 * f),
-            32,
-            Side::Decoder,
-        );
-        add(
-            "hyper_synthesis.block2",
-            LayerKind::Block { channels: f },
-            16,
-            Side::Decoder,
-        );
+        let (m, z) = (self.latent_channels, self.hyper_channels);
+        let (h, f) = (self.hyper_stage_channels, self.context_channels);
+        let analysis = [
+            ("conv_in", pointwise(m, f), 16),
+            ("down1", pointwise(4 * f, h), 32),
+            ("block", block(h), 32),
+            ("down2", pointwise(4 * h, z), 64),
+        ];
+        let synthesis = [
+            ("up1", pointwise(z, 4 * h), 64),
+            ("block1", block(h), 32),
+            ("up2", pointwise(h, 4 * f), 32),
+            ("block2", block(f), 16),
+        ];
+        for (transform, layers, side) in [
+            ("hyper_analysis", analysis, Side::Encoder),
+            ("hyper_synthesis", synthesis, Side::Decoder),
+        ] {
+            list.extend(layers.map(|(path, kind, stride)| {
+                LayerSpec::new(format!("{transform}.{path}"), kind, stride, side)
+            }));
+        }
     }
 
     fn context_layers(&self, list: &mut Vec<LayerSpec>) {
         let (m, f) = (self.latent_channels, self.context_channels);
         for step in 0..CONTEXT_STEPS {
             let mut add = |path: &str, kind, stride| {
-                list.push(LayerSpec::new(
-                    format!("context.{step}.{path}"),
-                    kind,
-                    stride,
-                    Side::Decoder,
-                ))
+                let path = format!("context.{step}.{path}");
+                list.push(LayerSpec::new(path, kind, stride, Side::Decoder));
             };
             add("conv_in", pointwise(f + m, f), 16);
             if self.has_state(step) {
                 add("state", pointwise(f, f), 16);
             }
-            add("block", LayerKind::Block { channels: f }, 16);
+            add("block", block(f), 16);
             // Each position needs a quarter of the outputs, so that the cost is that
             // of a quarter of the positions.
             add("mean", pointwise(f, m), 32);
@@ -292,119 +246,66 @@ impl ModelConfig {
     }
 
     fn synthesis_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (c8, c16, m) = (
-            self.stage8_channels,
-            self.stage16_channels,
-            self.latent_channels,
-        );
-        let mut add = |path: String, kind, stride| {
-            list.push(LayerSpec::new(
-                format!("synthesis.{path}"),
-                kind,
-                stride,
-                Side::Decoder,
-            ))
+        let (c8, c16, m) = self.transform_channels();
+        let path = |name: &str| format!("synthesis.{name}");
+        let mut add = |path, kind, stride| {
+            list.push(LayerSpec::new(path, kind, stride, Side::Decoder));
         };
-        add("linear".into(), pointwise(m, PATCH16), 16);
-        add("conv_in".into(), pointwise(m, c16), 16);
+        add(path("linear"), pointwise(m, PATCH16), 16);
+        add(path("conv_in"), pointwise(m, c16), 16);
         for i in 0..self.stage16_blocks {
-            add(
-                format!("stage16.{i}"),
-                LayerKind::Block { channels: c16 },
-                16,
-            );
+            add(path(&format!("stage16.{i}")), block(c16), 16);
         }
-        add("up".into(), pointwise(c16, 4 * c8), 16);
+        add(path("up"), pointwise(c16, 4 * c8), 16);
         for i in 0..self.stage8_blocks {
-            add(format!("stage8.{i}"), LayerKind::Block { channels: c8 }, 8);
+            add(path(&format!("stage8.{i}")), block(c8), 8);
         }
-        add("conv_out".into(), pointwise(c8, PATCH8), 8);
+        add(path("conv_out"), pointwise(c8, PATCH8), 8);
+    }
+
+    /// Channels of the transforms at 1/8 and 1/16, and of the latent.
+    fn transform_channels(&self) -> (usize, usize, usize) {
+        let latent = self.latent_channels;
+        (self.stage8_channels, self.stage16_channels, latent)
     }
 
     fn quality_tables(&self, list: &mut Vec<LayerSpec>) {
+        use Side::{Decoder, Encoder};
         use Unit::{Gain, PositiveGain, ScaleIndex};
+        let (c8, c16, m) = self.transform_channels();
+        let (z, f, rows) = (
+            self.hyper_channels,
+            self.context_channels,
+            self.quality_rows,
+        );
         let tables = [
-            (
-                "quality.analysis8",
-                self.stage8_channels,
-                Gain,
-                Side::Encoder,
-            ),
-            (
-                "quality.analysis16",
-                self.stage16_channels,
-                Gain,
-                Side::Encoder,
-            ),
-            (
-                "quality.latent_gain",
-                self.latent_channels,
-                PositiveGain,
-                Side::Decoder,
-            ),
-            (
-                "quality.latent_inverse_gain",
-                self.latent_channels,
-                PositiveGain,
-                Side::Decoder,
-            ),
-            (
-                "quality.latent_scale",
-                self.latent_channels,
-                ScaleIndex,
-                Side::Decoder,
-            ),
-            (
-                "quality.hyper_gain",
-                self.hyper_channels,
-                PositiveGain,
-                Side::Encoder,
-            ),
-            (
-                "quality.hyper_inverse_gain",
-                self.hyper_channels,
-                PositiveGain,
-                Side::Decoder,
-            ),
-            (
-                "quality.hyper_scale",
-                self.hyper_channels,
-                ScaleIndex,
-                Side::Decoder,
-            ),
-            (
-                "quality.context",
-                self.context_channels,
-                Gain,
-                Side::Decoder,
-            ),
-            (
-                "quality.synthesis16",
-                self.stage16_channels,
-                Gain,
-                Side::Decoder,
-            ),
-            (
-                "quality.synthesis8",
-                self.stage8_channels,
-                Gain,
-                Side::Decoder,
-            ),
+            ("analysis8", c8, Gain, Encoder),
+            ("analysis16", c16, Gain, Encoder),
+            ("latent_gain", m, PositiveGain, Decoder),
+            ("latent_inverse_gain", m, PositiveGain, Decoder),
+            ("latent_scale", m, ScaleIndex, Decoder),
+            ("hyper_gain", z, PositiveGain, Encoder),
+            ("hyper_inverse_gain", z, PositiveGain, Decoder),
+            ("hyper_scale", z, ScaleIndex, Decoder),
+            ("context", f, Gain, Decoder),
+            ("synthesis16", c16, Gain, Decoder),
+            ("synthesis8", c8, Gain, Decoder),
         ];
-        let out_gain = self.synthesis_out_gain.then_some((
-            "quality.synthesis_out",
-            self.stage8_channels,
-            Gain,
-            Side::Decoder,
-        ));
-        for (path, columns, unit, side) in tables.into_iter().chain(out_gain) {
-            let kind = LayerKind::Table {
-                rows: self.quality_rows,
-                columns,
-                unit,
-            };
-            list.push(LayerSpec::new(path.to_string(), kind, 0, side));
-        }
+        let out_gain = self.synthesis_out_gain;
+        let out_gain = out_gain.then_some(("synthesis_out", c8, Gain, Decoder));
+        list.extend(
+            tables
+                .into_iter()
+                .chain(out_gain)
+                .map(|(name, columns, unit, side)| {
+                    let kind = LayerKind::Table {
+                        rows,
+                        columns,
+                        unit,
+                    };
+                    LayerSpec::new(format!("quality.{name}"), kind, 0, side)
+                }),
+        );
     }
 
     /// Multiply-accumulates per picture pixel of one side.
@@ -430,6 +331,10 @@ impl ModelConfig {
 
 fn pointwise(inputs: usize, outputs: usize) -> LayerKind {
     LayerKind::Pointwise { inputs, outputs }
+}
+
+fn block(channels: usize) -> LayerKind {
+    LayerKind::Block { channels }
 }
 
 /// Which side of the codec needs a layer.

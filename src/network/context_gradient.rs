@@ -13,9 +13,10 @@ use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise};
 use crate::format::CONTEXT_STEPS;
 use crate::kernels::block::{
-    RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
+    TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
     block_other_layers,
 };
+use crate::kernels::depthwise::RowsOf;
 use crate::kernels::integer::Scale;
 use crate::kernels::{PackedBlock, PackedPointwise, pointwise};
 

@@ -11,8 +11,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
+use super::file::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
 use super::signals::Signal;
-use super::weights::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
 use crate::error::{Error, Result};
 use crate::format::{EXPONENTS, MAX_REAL, MAX_WEIGHT_SUM, MAX_WIDE, PATCH_EXPONENT};
 

@@ -14,6 +14,7 @@ pub mod config;
 pub mod context;
 mod context_gradient;
 pub(crate) mod embedded;
+pub mod file;
 pub mod gains;
 pub mod grid;
 mod hyperprior;

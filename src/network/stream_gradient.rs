@@ -7,9 +7,10 @@
 
 use super::stream::Rows;
 use crate::kernels::block::{
-    PackedBlock, RowsOf, TransposedBlock, block_first_layer, block_gradient_pointwise,
+    PackedBlock, TransposedBlock, block_first_layer, block_gradient_pointwise,
     block_gradient_spatial, block_other_layers,
 };
+use crate::kernels::depthwise::RowsOf;
 
 /// Depth-conv blocks one after another, forward and back.
 pub(super) struct BlockGradientStream<'a> {

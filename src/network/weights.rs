@@ -5,9 +5,6 @@
 //! from it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -15,15 +12,9 @@ use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::config::{LayerSpec, ModelConfig};
+use super::file::{CONFIG, TABLES, find_part, malformed, read_config, read_tables};
 use super::integer::IntegerWeights;
 use crate::error::{Error, Result};
-
-/// Largest model file that is read.
-pub const MAX_MODEL_BYTES: u64 = 256 << 20;
-/// Name of the tensor that holds the integer scale tables.
-pub(super) const TABLES: &str = "entropy.tables";
-/// Metadata key of the configuration.
-pub(super) const CONFIG: &str = "config";
 
 /// A model's configuration and parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,34 +142,6 @@ pub fn is_of_training(bytes: &[u8]) -> bool {
     })
 }
 
-/// The bytes of a model file.
-///
-/// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::LimitExceeded`] over [`MAX_MODEL_BYTES`].
-pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(path)?;
-    // Known in advance for files, and refused before they are read; not for pipes.
-    check_size(file.metadata()?.len())?;
-    file.by_ref()
-        .take(MAX_MODEL_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    check_size(bytes.len() as u64)?;
-    Ok(bytes)
-}
-
-/// Refuses what is too large for a model file.
-fn check_size(found: u64) -> Result<()> {
-    if found > MAX_MODEL_BYTES {
-        return Err(Error::LimitExceeded {
-            what: "model size",
-            found,
-            limit: MAX_MODEL_BYTES,
-        });
-    }
-    Ok(())
-}
-
 struct StoredPart {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -214,29 +177,6 @@ impl StoredPart {
     }
 }
 
-/// An error of the file's layers below, on one line: it may quote names and text of the file.
-pub(super) fn malformed(error: impl std::fmt::Display) -> Error {
-    const LONGEST: usize = 200;
-    let text = error.to_string();
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    Error::Weights(clean.take(LONGEST).collect())
-}
-
-pub(super) fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
-    check_size(bytes.len() as u64)?;
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
-    let config: ModelConfig =
-        serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
-    config.validate()?;
-    Ok(config)
-}
-
-pub(super) fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
-    let text = metadata.and_then(|map| map.get(CONFIG));
-    text.map(String::as_str)
-        .ok_or_else(|| malformed("no configuration"))
-}
-
 fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>)> {
     // All tensors are found and checked before memory is asked for: a configuration may
     // promise more than the file holds.
@@ -255,25 +195,6 @@ fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>
         append_values(name, view, &mut flat)?;
     }
     Ok((layer.path.clone(), flat))
-}
-
-/// The tensor called `name`, which must have the given shape and type.
-pub(super) fn find_part<'a>(
-    file: &SafeTensors<'a>,
-    name: &str,
-    shape: &[usize],
-    dtype: Dtype,
-) -> Result<TensorView<'a>> {
-    let view = file
-        .tensor(name)
-        .map_err(|_| Error::Weights(format!("{name} is missing")))?;
-    if view.shape() != shape || view.dtype() != dtype {
-        let (found, kind) = (view.shape(), view.dtype());
-        return Err(malformed(format!(
-            "{name} should be {dtype:?} {shape:?}, not {kind:?} {found:?}"
-        )));
-    }
-    Ok(view)
 }
 
 /// Appends the values of a binary16 or binary32 tensor.
@@ -301,21 +222,4 @@ fn append_values(name: &str, view: &TensorView, flat: &mut Vec<f32>) -> Result<(
         )));
     }
     Ok(())
-}
-
-pub(super) fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
-    let view = file
-        .tensor(TABLES)
-        .map_err(|_| Error::Weights(format!("{TABLES} is missing")))?;
-    if view.dtype() != Dtype::U16 {
-        return Err(Error::Weights(format!(
-            "{TABLES} is {:?}, expected U16",
-            view.dtype()
-        )));
-    }
-    Ok(view
-        .data()
-        .chunks_exact(2)
-        .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        .collect())
 }

@@ -1,4 +1,5 @@
 //! The library as other programs use it: through its public names alone, with or without default features.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // tests know their numbers
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // tests know their numbers
 

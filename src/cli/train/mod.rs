@@ -17,7 +17,7 @@ use crate::atomic;
 use crate::codec::Model;
 use crate::error::Error;
 use crate::network::embedded;
-use crate::network::weights::read_file;
+use crate::network::file::read_file;
 use crate::network::{IntegerWeights, Weights};
 use crate::picture::io::{OutputFormat, write};
 use crate::train::data::{MAX_PIXELS, Pictures};

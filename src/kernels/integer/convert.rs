@@ -1,9 +1,10 @@
 //! Values to integers (spec: Arithmetic).
 
-use super::lanes::{Lanes, to_integer};
+use super::lanes::{IntegerLanes, to_integer};
 use super::scale::Scale;
 use super::unit::{Kernel, Session, Unit};
 use crate::kernels::dispatch::{self, KernelPath};
+use crate::kernels::lanes::Lanes;
 use rayon::prelude::*;
 
 /// Values per parallel task.

@@ -3,10 +3,11 @@
 //! Every output is the sum of nine products of int16 inputs and int8 taps;
 //! pixels outside the picture are zero.
 
-use super::lanes::{Lanes, PairSums, to_integer};
+use super::lanes::{IntegerLanes, PairSums, to_integer};
 use super::scale::{Rescale, Scale};
 use super::unit::{Kernel, Session, Unit};
 use crate::kernels::dispatch::{self, KernelPath};
+use crate::kernels::lanes::Lanes;
 use crate::kernels::product;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,11 +1,10 @@
-//! Vector registers as types: the few operations on binary32 values and on
-//! sums of products that the kernels need.
+//! Vector registers as types: what integers need beyond the operations of [`Lanes`], and
+//! sums of products.
 //!
-//! Making a value needs the instruction set of its type, so the constructors
-//! are `unsafe`; a value that exists proves that the instructions do too, so
-//! the rest is safe.
+//! As there, a value that exists proves that the CPU has the instructions.
 
 use super::depthwise::Rows;
+use crate::kernels::lanes::{Lanes, Plain4};
 
 /// The largest int16.
 pub(super) const MAX: f32 = 32_767.0;
@@ -13,23 +12,8 @@ pub(super) const MAX: f32 = 32_767.0;
 /// The smallest int16.
 const MIN: f32 = -32_768.0;
 
-/// `COUNT` binary32 values.
-pub(super) trait Lanes: Copy {
-    /// Number of lanes.
-    const COUNT: usize;
-
-    /// All lanes equal to `value`.
-    ///
-    /// # Safety
-    /// The CPU must have the instruction set of `Self`.
-    unsafe fn splat(value: f32) -> Self;
-
-    /// Reads `COUNT` values (no alignment needed).
-    ///
-    /// # Safety
-    /// As [`Lanes::splat`], and `from` must be readable for `COUNT` values.
-    unsafe fn load(from: *const f32) -> Self;
-
+/// Binary32 values of integers, and back.
+pub(super) trait IntegerLanes: Lanes {
     /// Reads `COUNT` int32 and rounds them half to even.
     ///
     /// # Safety
@@ -42,30 +26,21 @@ pub(super) trait Lanes: Copy {
     /// As [`Lanes::load`].
     unsafe fn load_integers(from: *const i16) -> Self;
 
-    /// Writes `COUNT` values (no alignment needed).
-    ///
-    /// # Safety
-    /// `to` must be writable for `COUNT` values.
-    unsafe fn store(self, to: *mut f32);
-
     /// Writes `low`, then `high`, as int16: rounded half to even and saturated.
     ///
     /// # Safety
     /// `to` must be writable for `2 * COUNT` values.
     unsafe fn store_integers(low: Self, high: Self, to: *mut i16);
 
-    /// [`Lanes::store_integers`] for values in the order of
+    /// [`IntegerLanes::store_integers`] for values in the order of
     /// [`PairSums::interleaved`]: four of `low`, four of `high`, and so on.
     ///
     /// # Safety
-    /// As [`Lanes::store_integers`].
+    /// As [`IntegerLanes::store_integers`].
     unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16);
 
     /// `self * factor`.
     fn times(self, factor: Self) -> Self;
-
-    /// `self + other`.
-    fn plus(self, other: Self) -> Self;
 
     /// `self * factor + addend` where the product is exact, as with a power of
     /// two: whether it is fused does not show.
@@ -89,7 +64,7 @@ pub(super) fn to_integer(value: f32) -> i16 {
 /// `COUNT` int32 sums of products of int16.
 pub(super) trait Sums: Copy {
     /// The values that sums become.
-    type Lanes: Lanes;
+    type Lanes: IntegerLanes;
 
     /// Weights, or the same inputs in every lane.
     type Factors: Copy;
@@ -159,57 +134,24 @@ pub(super) trait PairSums: Sums {
     unsafe fn interleaved(first: Self::Factors, second: Self::Factors) -> [Self::Factors; 2];
 }
 
-/// Lanes of [`Plain`].
-const PLAIN: usize = 4;
-
-/// Four values in plain Rust.
-#[derive(Clone, Copy)]
-pub(super) struct Plain([f32; PLAIN]);
-
-impl Plain {
-    #[inline(always)]
-    fn map(self, other: Self, of: impl Fn(f32, f32) -> f32) -> Self {
-        Self(std::array::from_fn(|lane| of(self.0[lane], other.0[lane])))
-    }
-}
-
-impl Lanes for Plain {
-    const COUNT: usize = PLAIN;
-
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> Self {
-        Self([value; PLAIN])
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: readable (contract); arrays have the alignment of a value.
-        Self(unsafe { from.cast::<[f32; PLAIN]>().read() })
-    }
-
+impl IntegerLanes for Plain4 {
     #[inline(always)]
     unsafe fn load_sums(from: *const i32) -> Self {
-        // SAFETY: as in `load`.
-        Self(unsafe { from.cast::<[i32; PLAIN]>().read() }.map(|sum| sum as f32))
+        // SAFETY: readable (contract); arrays have the alignment of a value.
+        Self(unsafe { from.cast::<[i32; 4]>().read() }.map(|sum| sum as f32))
     }
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> Self {
-        // SAFETY: as in `load`.
-        Self(unsafe { from.cast::<[i16; PLAIN]>().read() }.map(f32::from))
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: writable (contract).
-        unsafe { to.cast::<[f32; PLAIN]>().write(self.0) }
+        // SAFETY: as in `load_sums`.
+        Self(unsafe { from.cast::<[i16; 4]>().read() }.map(f32::from))
     }
 
     #[inline(always)]
     unsafe fn store_integers(low: Self, high: Self, to: *mut i16) {
         let integers = [low.0.map(to_integer), high.0.map(to_integer)];
         // SAFETY: writable (contract).
-        unsafe { to.cast::<[[i16; PLAIN]; 2]>().write(integers) }
+        unsafe { to.cast::<[[i16; 4]; 2]>().write(integers) }
     }
 
     #[inline(always)]
@@ -220,12 +162,7 @@ impl Lanes for Plain {
 
     #[inline(always)]
     fn times(self, factor: Self) -> Self {
-        self.map(factor, |value, factor| value * factor)
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.map(other, |value, other| value + other)
+        Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane]))
     }
 
     #[inline(always)]
@@ -235,9 +172,10 @@ impl Lanes for Plain {
 
     #[inline(always)]
     fn gated(self, ramp: Self) -> Self {
-        self.map(ramp, |value, ramp| {
+        Self(std::array::from_fn(|lane| {
+            let ramp = ramp.0[lane];
             let floor = if ramp > 0.0 { ramp } else { 0.0 };
-            value * if floor < 1.0 { floor } else { 1.0 }
-        })
+            self.0[lane] * if floor < 1.0 { floor } else { 1.0 }
+        }))
     }
 }

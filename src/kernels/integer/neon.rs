@@ -1,7 +1,8 @@
 //! The vectors of aarch64, which every processor of it has.
 
 use super::depthwise::Rows;
-use super::lanes::{Lanes, MAX, Sums};
+use super::lanes::{IntegerLanes, MAX, Sums};
+use crate::kernels::lanes::Lanes;
 use std::arch::aarch64::*;
 
 /// One 128-bit register.
@@ -24,6 +25,26 @@ impl Lanes for Real128 {
     }
 
     #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: writable (contract).
+        unsafe { vst1q_f32(to, self.0) }
+    }
+
+    #[inline(always)]
+    fn fused(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: a base instruction.
+        Self(unsafe { vfmaq_f32(addend.0, self.0, factor.0) })
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        // SAFETY: a base instruction.
+        Self(unsafe { vaddq_f32(self.0, other.0) })
+    }
+}
+
+impl IntegerLanes for Real128 {
+    #[inline(always)]
     unsafe fn load_sums(from: *const i32) -> Self {
         // SAFETY: readable (contract).
         Self(unsafe { vcvtq_f32_s32(vld1q_s32(from)) })
@@ -33,12 +54,6 @@ impl Lanes for Real128 {
     unsafe fn load_integers(from: *const i16) -> Self {
         // SAFETY: readable (contract).
         Self(unsafe { vcvtq_f32_s32(vmovl_s16(vld1_s16(from))) })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: writable (contract).
-        unsafe { vst1q_f32(to, self.0) }
     }
 
     #[inline(always)]
@@ -67,15 +82,8 @@ impl Lanes for Real128 {
     }
 
     #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        // SAFETY: a base instruction.
-        Self(unsafe { vaddq_f32(self.0, other.0) })
-    }
-
-    #[inline(always)]
     fn exact_times_plus(self, factor: Self, addend: Self) -> Self {
-        // SAFETY: a base instruction.
-        Self(unsafe { vfmaq_f32(addend.0, self.0, factor.0) })
+        self.fused(factor, addend)
     }
 
     #[inline(always)]

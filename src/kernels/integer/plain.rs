@@ -2,17 +2,18 @@
 //! find vectors in.
 
 use super::depthwise::Rows;
-use super::lanes::{Lanes, Plain};
+use super::lanes::IntegerLanes;
 use super::matrix::{Matrix, PANEL};
 use super::unit::{Meanwhile, Pixels, Place, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
+use crate::kernels::lanes::Plain4;
 use std::hint::black_box;
 
 /// Plain Rust.
 pub(super) struct PlainUnit;
 
 impl Unit for PlainUnit {
-    type Lanes = Plain;
+    type Lanes = Plain4;
 
     const BLOCK: usize = 12;
 
@@ -38,9 +39,9 @@ impl Unit for PlainUnit {
         }
     }
 
-    unsafe fn values(stage: &Stage, row: usize, column: usize) -> Plain {
+    unsafe fn values(stage: &Stage, row: usize, column: usize) -> Plain4 {
         // SAFETY: the columns exist (contract).
-        unsafe { Plain::load_sums(stage.0[row][column..].as_ptr()) }
+        unsafe { Plain4::load_sums(stage.0[row][column..].as_ptr()) }
     }
 
     unsafe fn depthwise(rows: Rows<'_>) {

@@ -1,12 +1,13 @@
 //! The pointwise (1x1) convolution: one matrix product per picture
 //! (spec: Arithmetic).
 
-use super::lanes::Lanes;
+use super::lanes::IntegerLanes;
 use super::layer::{Output, Pointwise, Residual};
 use super::matrix::PANEL;
 use super::unit::{Kernel, Meanwhile, Pixels, Place, STAGE_ROWS, Session, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::dispatch::{self, KernelPath};
+use crate::kernels::lanes::Lanes;
 use crate::kernels::product;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -280,7 +281,7 @@ impl Finish<'_> {
     /// # Safety
     /// The CPU has the instruction set of `V`; the vectors are in a panel.
     #[inline(always)]
-    unsafe fn constants<V: Lanes>(&self, column: usize, pair: usize) -> Constants<V> {
+    unsafe fn constants<V: IntegerLanes>(&self, column: usize, pair: usize) -> Constants<V> {
         let (multiplier, bias) = self.layer.rescale().panel(column);
         let residual = match self.residual {
             Some(residual) => residual.scale.value(),
@@ -307,7 +308,7 @@ impl Finish<'_> {
     /// # Safety
     /// The CPU has the instruction set of `V`; the output goes on for as long.
     #[inline(always)]
-    unsafe fn store_whole<V: Lanes, const RESIDUAL: bool>(
+    unsafe fn store_whole<V: IntegerLanes, const RESIDUAL: bool>(
         &mut self,
         constants: &Constants<V>,
         mut values: [V; 2],
@@ -335,7 +336,7 @@ impl Finish<'_> {
     /// fewer than two vectors of outputs are left.
     #[cold]
     #[inline(always)]
-    fn store_part<V: Lanes>(
+    fn store_part<V: IntegerLanes>(
         &mut self,
         constants: &Constants<V>,
         mut values: [V; 2],
@@ -372,7 +373,7 @@ impl Finish<'_> {
 /// # Safety
 /// They are readable, and the CPU has the instruction set of `V`.
 #[inline(always)]
-unsafe fn two_vectors<V: Lanes>(from: *const f32, factor: V) -> [V; 2] {
+unsafe fn two_vectors<V: IntegerLanes>(from: *const f32, factor: V) -> [V; 2] {
     // SAFETY: the contract.
     unsafe {
         [
@@ -396,7 +397,7 @@ struct Constants<V> {
     residual: V,
 }
 
-impl<V: Lanes> Constants<V> {
+impl<V: IntegerLanes> Constants<V> {
     /// The values of two vectors before the residual is added.
     ///
     /// # Safety

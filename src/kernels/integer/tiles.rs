@@ -4,8 +4,9 @@
 use super::depthwise::Rows;
 use super::matrix::{Matrix, PANEL, TILE_INPUTS};
 use super::unit::{Meanwhile, Pixels, Place, Registers, STAGE_ROWS, Stage, Unit};
-use super::x86::{Dot512, Real512};
+use super::x86::Dot512;
 use crate::kernels::aligned::AlignedBuffer;
+use crate::kernels::lanes::Avx512;
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -19,7 +20,7 @@ const TILE: usize = ROWS * TILE_INPUTS;
 pub(super) struct Tiles;
 
 impl Unit for Tiles {
-    type Lanes = Real512;
+    type Lanes = Avx512;
 
     const BLOCK: usize = ROWS;
 
@@ -77,11 +78,11 @@ impl Unit for Tiles {
     }
 
     #[inline(always)]
-    unsafe fn values(stage: &Stage, row: usize, column: usize) -> Real512 {
+    unsafe fn values(stage: &Stage, row: usize, column: usize) -> Avx512 {
         // SAFETY: the row and a vector of columns exist (contract).
         unsafe {
             let high = stage.0.as_ptr().cast::<i32>().add(row * PANEL + column);
-            Real512::load_split_sums(high, high.add(ROWS * PANEL))
+            Avx512::load_split_sums(high, high.add(ROWS * PANEL))
         }
     }
 

@@ -1,7 +1,7 @@
 //! The units that compute sums of products, and the choice among them.
 
 use super::depthwise::Rows;
-use super::lanes::{Lanes, Sums};
+use super::lanes::{IntegerLanes, Sums};
 use super::matrix::{Matrix, PANEL};
 #[cfg(target_arch = "aarch64")]
 use super::neon::Sums128;
@@ -76,7 +76,7 @@ impl Meanwhile for () {
 /// Every method needs the instruction set of the unit.
 pub(super) trait Unit {
     /// The vectors of values.
-    type Lanes: Lanes;
+    type Lanes: IntegerLanes;
 
     /// Most pixels per block of sums.
     const BLOCK: usize;

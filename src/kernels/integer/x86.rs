@@ -1,61 +1,37 @@
 //! The vectors of x86-64: AVX2 and AVX-512, with and without dot products.
 
 use super::depthwise::Rows;
-use super::lanes::{Lanes, MAX, PairSums, Sums};
+use super::lanes::{IntegerLanes, MAX, PairSums, Sums};
+use crate::kernels::lanes::{Avx2, Avx512, Lanes};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-/// Implements [`Lanes`] for a newtype of one x86 register type.
+/// Implements [`IntegerLanes`] for the lanes of one x86 register type.
 ///
 /// `max(v, 0)` and `min(v, 1)` return their second operand for NaN, and
 /// conversion to int32 gives the smallest one where it overflows, so that
 /// saturation needs an upper bound alone.
 macro_rules! lanes {
-    ($name:ident, $register:ty, $count:literal, $doc:literal,
-     $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident, $mul:ident, $min:ident, $max:ident,
+    ($name:ident, $set1:ident, $mul:ident, $min:ident, $max:ident,
      $loadu_integers:ident, $loadu_half:ident, $widen:ident, $to_real:ident, $to_integer:ident, $pack:ident,
      $storeu_integers:ident, $in_order:ident) => {
-        #[doc = $doc]
-        #[derive(Clone, Copy)]
-        pub(super) struct $name($register);
-
-        impl Lanes for $name {
-            const COUNT: usize = $count;
-
-            #[inline(always)]
-            unsafe fn splat(value: f32) -> Self {
-                // SAFETY: the CPU has the instruction (contract).
-                Self(unsafe { $set1(value) })
-            }
-
-            #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self {
-                // SAFETY: readable, and the CPU has the instruction (contract).
-                Self(unsafe { $loadu(from) })
-            }
-
+        impl IntegerLanes for $name {
             #[inline(always)]
             unsafe fn load_sums(from: *const i32) -> Self {
-                // SAFETY: as in `load`.
+                // SAFETY: readable, and the CPU has the instructions (contract).
                 Self(unsafe { $to_real($loadu_integers(from.cast())) })
             }
 
             #[inline(always)]
             unsafe fn load_integers(from: *const i16) -> Self {
-                // SAFETY: as in `load`.
+                // SAFETY: as in `load_sums`.
                 Self(unsafe { $to_real($widen($loadu_half(from.cast()))) })
             }
 
             #[inline(always)]
-            unsafe fn store(self, to: *mut f32) {
-                // SAFETY: writable (contract); a value exists, so the CPU has
-                // the instruction.
-                unsafe { $storeu(to, self.0) }
-            }
-
-            #[inline(always)]
             unsafe fn store_integers(low: Self, high: Self, to: *mut i16) {
-                // SAFETY: as in `store`.
+                // SAFETY: writable (contract); values exist, so the CPU has the
+                // instructions.
                 unsafe {
                     let most = $set1(MAX);
                     let low = $to_integer($min(low.0, most));
@@ -66,7 +42,7 @@ macro_rules! lanes {
 
             #[inline(always)]
             unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
-                // SAFETY: as in `store`.
+                // SAFETY: as in `store_integers`.
                 unsafe {
                     let most = $set1(MAX);
                     let low = $to_integer($min(low.0, most));
@@ -82,15 +58,8 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn plus(self, other: Self) -> Self {
-                // SAFETY: as in `times`.
-                Self(unsafe { $add(self.0, other.0) })
-            }
-
-            #[inline(always)]
             fn exact_times_plus(self, factor: Self, addend: Self) -> Self {
-                // SAFETY: as in `times`.
-                Self(unsafe { $fmadd(self.0, factor.0, addend.0) })
+                self.fused(factor, addend)
             }
 
             #[inline(always)]
@@ -106,15 +75,8 @@ macro_rules! lanes {
 }
 
 lanes!(
-    Real512,
-    __m512,
-    16,
-    "One 512-bit register (AVX-512F and BW).",
+    Avx512,
     _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps,
     _mm512_mul_ps,
     _mm512_min_ps,
     _mm512_max_ps,
@@ -129,15 +91,8 @@ lanes!(
 );
 
 lanes!(
-    Real256,
-    __m256,
-    8,
-    "One 256-bit register (AVX2 and FMA).",
+    Avx2,
     _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps,
     _mm256_mul_ps,
     _mm256_min_ps,
     _mm256_max_ps,
@@ -240,7 +195,7 @@ sums!(
     __m512i,
     16,
     "One 512-bit register (AVX-512F, BW and VNNI).",
-    Real512,
+    Avx512,
     _mm512_setzero_si512,
     _mm512_loadu_si512,
     _mm512_storeu_si512,
@@ -256,7 +211,7 @@ sums!(
     __m512i,
     16,
     "One 512-bit register (AVX-512F and BW).",
-    Real512,
+    Avx512,
     _mm512_setzero_si512,
     _mm512_loadu_si512,
     _mm512_storeu_si512,
@@ -272,7 +227,7 @@ sums!(
     __m256i,
     8,
     "One 256-bit register (AVX2 and AVX-VNNI).",
-    Real256,
+    Avx2,
     _mm256_setzero_si256,
     _mm256_loadu_si256,
     _mm256_storeu_si256,
@@ -288,7 +243,7 @@ sums!(
     __m256i,
     8,
     "One 256-bit register (AVX2).",
-    Real256,
+    Avx2,
     _mm256_setzero_si256,
     _mm256_loadu_si256,
     _mm256_storeu_si256,
@@ -362,7 +317,7 @@ unsafe fn plus_products_256(sums: __m256i, weights: __m256i, inputs: __m256i) ->
     unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(weights, inputs)) }
 }
 
-impl Real512 {
+impl Avx512 {
     /// Reads sums of which the high parts count 256.
     ///
     /// # Safety

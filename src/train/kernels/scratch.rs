@@ -1,36 +1,23 @@
 //! Reused, cache-line aligned buffers.
 
 use super::lanes::Bf16;
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+use crate::kernels::aligned::{Lines, Number};
 
 /// Memory that grows on demand and is never given back. What a view holds at first is unspecified but initialized.
 #[derive(Default)]
-pub(super) struct Buffer(Vec<Line>);
+pub(super) struct Buffer(Lines);
+
+impl Number for Bf16 {}
 
 impl Buffer {
-    fn lines(&mut self, bytes: usize) -> *mut Line {
-        let lines = bytes.div_ceil(size_of::<Line>());
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0; 64]));
-        }
-        self.0.as_mut_ptr()
-    }
-
     /// The first `len` numbers as bf16.
     pub(super) fn bf16(&mut self, len: usize) -> &mut [Bf16] {
-        let start = self.lines(len * size_of::<Bf16>()).cast();
-        // SAFETY: the lines hold that many bytes, all initialized, and every bit pattern is a number.
-        unsafe { std::slice::from_raw_parts_mut(start, len) }
+        self.0.at_least(len)
     }
 
     /// The first `len` numbers as binary32.
     pub(super) fn f32(&mut self, len: usize) -> &mut [f32] {
-        let start = self.lines(len * size_of::<f32>()).cast();
-        // SAFETY: the lines hold that many bytes, all initialized, and every bit pattern is a number.
-        unsafe { std::slice::from_raw_parts_mut(start, len) }
+        self.0.at_least(len)
     }
 }
 

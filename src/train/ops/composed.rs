@@ -10,8 +10,20 @@ use super::elementwise::{
     depthwise_parameter_gradient, sum_rows,
 };
 use super::tape::{Made, record};
-use super::train::TrainPointwise;
 use crate::train::kernels::{BlockLayout, Precision};
+
+/// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainPointwise {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Precision of the products.
+    pub precision: Precision,
+    /// Whether the input needs a gradient (the picture does not).
+    pub input_gradient: bool,
+}
 
 /// `a b` in a precision: on a GPU TF32 operands, or binary32 throughout.
 pub fn product(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -162,7 +174,7 @@ impl Block {
     }
 }
 
-/// A depth-conv block (see [`super::train::block`]).
+/// A depth-conv block with flat parameters (see [`BlockLayout`]).
 ///
 /// # Errors
 /// When an operation fails.

@@ -4,23 +4,11 @@
 use candle_core::{Result, Tensor};
 
 use super::call::Call;
+pub use super::composed::TrainPointwise;
 use super::tape::{Made, record};
 use super::{composed, elementwise, with_values};
 use crate::train::cuda::Kernel;
-use crate::train::kernels::{self, Precision};
-
-/// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
-#[derive(Debug, Clone, Copy)]
-pub struct TrainPointwise {
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Precision of the products.
-    pub precision: Precision,
-    /// Whether the input needs a gradient (the picture does not).
-    pub input_gradient: bool,
-}
+use crate::train::kernels;
 
 impl TrainPointwise {
     /// The layer's output.
