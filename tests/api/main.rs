@@ -1,8 +1,6 @@
 //! The library as other programs use it: through its public names alone, with or without default features.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // tests know their numbers
 
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // tests know their numbers
-
 mod surface;
 
 use std::io::Cursor;
