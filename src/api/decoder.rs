@@ -1,5 +1,6 @@
 //! Decoding: a file whose header was read, and what is wanted of it.
 
+use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
 
@@ -48,12 +49,11 @@ pub fn decode(bytes: &[u8]) -> Result<Image> {
 /// let info = decoder.info();
 /// println!("{}x{}, quality {}", info.width, info.height, info.quality);
 /// let corner = Region { x: 0, y: 0, width: 256.min(info.width), height: 256.min(info.height) };
-/// let picture = decoder.region(corner).decode()?;
+/// let picture = decoder.region(corner)?.decode()?;
 /// # Ok::<(), aec::Error>(())
 /// ```
 ///
 /// It is a decoder of the `image` crate too: `image::DynamicImage::from_decoder` takes it.
-#[derive(Debug)]
 pub struct Decoder<'a> {
     bytes: Vec<u8>,
     header: Header,
@@ -119,10 +119,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Decodes this part of the upright picture only; its pixels are those of the whole one.
-    #[must_use]
-    pub fn region(mut self, region: Region) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] when it is empty or does not lie within the picture.
+    pub fn region(mut self, region: Region) -> Result<Self> {
+        region.check(&self.header)?;
         self.options.region = Some(region);
-        self
+        Ok(self)
     }
 
     /// Decodes with this model instead of one that the library carries.
@@ -178,8 +181,7 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// [`Error::UnknownModel`] when the file needs a model that is not there; [`Error::Truncated`] and
-    /// [`Error::Corrupt`] for damaged files; [`Error::InvalidOption`] for a region that does not lie within the
-    /// picture; [`Error::Cancelled`] when the progress closure says so.
+    /// [`Error::Corrupt`] for damaged files; [`Error::Cancelled`] when the progress closure says so.
     pub fn decode(&self) -> Result<Image> {
         let model = self.needed_model()?;
         codec::decode(&self.bytes, model.inner(), &self.options, &self.progress)
@@ -204,7 +206,12 @@ impl<'a> Decoder<'a> {
             return codec::decode_into(&self.bytes, model.inner(), options, progress, samples);
         }
         let picture = self.decode()?;
-        samples.copy_from_slice(&samples_of(&picture));
+        let found = samples_of(&picture);
+        if found.len() != wanted {
+            let what = "the header and the samples disagree";
+            return Err(Error::Corrupt(what.into()));
+        }
+        samples.copy_from_slice(&found);
         Ok(())
     }
 
@@ -246,10 +253,22 @@ impl<'a> Decoder<'a> {
         color_type(self.header.is_gray, self.header.alpha)
     }
 
+    /// The model of the file, or the one that was given.
     fn needed_model(&self) -> Result<Model> {
         match &self.model {
             Some(model) => Ok(model.clone()),
             None => Model::of_id(self.header.model),
         }
+    }
+}
+
+/// Without the bytes of the file.
+impl fmt::Debug for Decoder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("info", &self.info())
+            .field("options", &self.options)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }

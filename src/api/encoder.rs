@@ -1,6 +1,7 @@
 //! Encoding: where to, how, and then a picture.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -41,7 +42,6 @@ pub fn encode(image: &Image, quality: Quality) -> Result<Vec<u8>> {
 /// ```
 ///
 /// It is an encoder of the `image` crate too: `image::DynamicImage::write_with_encoder` takes it.
-#[derive(Debug)]
 pub struct Encoder<'a, W> {
     out: W,
     options: EncodeOptions,
@@ -134,7 +134,8 @@ impl<'a, W: Write> Encoder<'a, W> {
         self
     }
 
-    /// What to store instead of the picture's own metadata, its orientation included.
+    /// What to store instead of the picture's own metadata, its orientation included. The picture is copied for it:
+    /// who owns it can change [`Image::metadata`] instead.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = Some(metadata);
@@ -205,5 +206,17 @@ impl<'a, W: Write> Encoder<'a, W> {
     /// The metadata to store, to be changed.
     pub(super) fn metadata_mut(&mut self) -> &mut Metadata {
         self.metadata.get_or_insert_default()
+    }
+}
+
+/// Without what it writes to.
+impl<W> fmt::Debug for Encoder<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder")
+            .field("options", &self.options)
+            .field("goal", &self.goal)
+            .field("tune", &self.tune)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }

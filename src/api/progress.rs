@@ -1,6 +1,5 @@
 //! A caller's closure as the codec's progress.
 
-use std::fmt;
 use std::ops::ControlFlow;
 
 use crate::codec::Progress;
@@ -21,11 +20,5 @@ impl Progress for Watch<'_> {
     fn report(&self, done: u64, total: u64) -> bool {
         let watcher = self.0.as_deref();
         watcher.is_none_or(|watcher| watcher(done, total).is_continue())
-    }
-}
-
-impl fmt::Debug for Watch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Watch" } else { "None" })
     }
 }

@@ -55,10 +55,9 @@ impl Quality {
 }
 
 impl Default for Quality {
-    /// 60: a picture that looks like its original at a usual distance.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in the range
+    /// 60, at which pictures look like their originals from a usual distance.
     fn default() -> Self {
-        Self((60.0 * Self::STEPS) as u16)
+        Self(30_000)
     }
 }
 
@@ -78,6 +77,7 @@ mod tests {
             let quality = Quality::from_raw(raw).unwrap();
             assert_eq!(Quality::from_percent(quality.percent()).unwrap(), quality);
         }
+        assert_eq!(Quality::default().percent(), 60.0);
         assert_eq!(Quality::from_percent(75.5).unwrap().raw(), 37_750);
         assert_eq!(Quality::from_percent(75.5).unwrap().to_string(), "75.5");
     }

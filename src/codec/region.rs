@@ -21,6 +21,14 @@ pub struct Region {
 }
 
 impl Region {
+    /// Checks that the region is one of the picture.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] when it is empty or does not lie within it.
+    pub(crate) fn check(&self, header: &Header) -> Result<()> {
+        self.stored(header).map(drop)
+    }
+
     /// The pixels of the stored picture that a region shows.
     ///
     /// # Errors

@@ -336,6 +336,7 @@ impl Kernel for TileSums<'_> {
             for left in (0..columns).step_by(LANES) {
                 let count = LANES.min(columns - left);
                 let mut values = [[0.0f32; LANES]; MAPS];
+                #[allow(clippy::needless_range_loop)] // a lane is a position in ten arrays
                 for lane in 0..count {
                     let at = left + lane;
                     let position = Position {

@@ -125,16 +125,14 @@ fn a_region_is_a_part_of_the_picture() {
         width,
         height,
     };
-    let decoder = Decoder::new(&file[..]).unwrap().region(region);
+    let decoder = Decoder::new(&file[..]).unwrap();
+    let decoder = decoder.region(region).unwrap();
     assert_eq!(decoder.info().width, 150);
     assert_eq!(decoder.dimensions(), (width, height));
     let part = DynamicImage::from_decoder(decoder).unwrap();
     assert_eq!(part, whole.crop_imm(x, y, width, height));
     let outside = Region { x: 100, ..region };
-    let decoder = Decoder::new(&file[..]).unwrap().region(outside);
-    assert!(matches!(decoder.decode(), Err(Error::InvalidOption(_))));
-    let mut samples = vec![0; decoder.buffer_len()];
-    let refused = decoder.decode_into(&mut samples);
+    let refused = Decoder::new(&file[..]).unwrap().region(outside);
     assert!(matches!(refused, Err(Error::InvalidOption(_))));
 }
 
@@ -287,11 +285,26 @@ fn models_of_ones_own_code_and_are_named() {
 #[test]
 fn files_open_by_name_and_by_content() {
     assert!(aec::register_image_hooks());
-    let file = encoded(&picture(30, 20));
-    let reader = image::ImageReader::new(Cursor::new(&file));
-    let found = reader.with_guessed_format().unwrap().decode().unwrap();
-    assert_eq!(found, aec::decode(&file).unwrap().try_into().unwrap());
-    let mut cut = Cursor::new(&file[..file.len() - 1]);
-    let reader = image::ImageReader::new(&mut cut);
-    assert!(reader.with_guessed_format().unwrap().decode().is_err());
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/by-name.aec");
+    let by_name = |file: &[u8]| {
+        std::fs::write(path, file).unwrap();
+        image::open(path)
+    };
+    let by_content = |file: &[u8]| {
+        let reader = image::ImageReader::new(Cursor::new(file));
+        reader.with_guessed_format().unwrap().decode()
+    };
+    let file = encoded(&with_alpha(picture(30, 20), Depth::Sixteen));
+    let want = DynamicImage::try_from(aec::decode(&file).unwrap()).unwrap();
+    assert_eq!(by_name(&file).unwrap(), want);
+    assert_eq!(by_content(&file).unwrap(), want);
+    let cut = &file[..file.len() - 1];
+    assert!(by_name(cut).is_err() && by_content(cut).is_err());
+    let mut of_another_model = Vec::new();
+    let model = Model::from_bytes(TINY).unwrap();
+    let encoder = Encoder::new(&mut of_another_model).model(&model);
+    encoder.encode(&picture(30, 20)).unwrap();
+    let refused = by_name(&of_another_model).unwrap_err();
+    assert!(matches!(refused, ImageError::Unsupported(_)));
+    assert!(refused.to_string().contains(&model.id()), "{refused}");
 }

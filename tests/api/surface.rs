@@ -69,7 +69,7 @@ fn decoder() {
     let _: fn(D) = is_of_the_image_crate;
     let _: fn(Bytes) -> Result<D> = Decoder::new;
     let _: fn(Bytes, Limits) -> Result<D> = Decoder::with_limits;
-    let _: fn(D, Region) -> D = D::region;
+    let _: fn(D, Region) -> Result<D> = D::region;
     let _: fn(D, &Model) -> D = D::model;
     let _: fn(D, Watcher) -> D = D::progress;
     let _: fn(&D) -> Info = D::info;

@@ -13,7 +13,6 @@ mod corrupt;
 mod cuda;
 mod damaged;
 mod effort;
-mod hooks;
 mod hostile;
 mod inputs;
 mod metrics;
