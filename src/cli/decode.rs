@@ -8,12 +8,13 @@ use clap::ValueEnum;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::damage::report_damage;
+use super::memory::{self, Work};
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::{Resources, StageClock, named_format};
 use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::{memory, stdio, text};
+use super::{stdio, text};
 use crate::bitstream::{Header, Reader};
 use crate::codec::Model;
 use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
@@ -220,6 +221,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         writes: Kind::Picture,
         overwrite: args.overwrite,
         limits: args.resources.limits(),
+        work: Work::Pass,
         global,
     };
     let pool = args.resources.pool()?;
@@ -282,7 +284,7 @@ impl Args {
             limits.check_coded_pixels(header.width, header.height)?;
         }
         if self.region.is_none() {
-            memory::check(pixels(bytes), &limits)?;
+            memory::check(pixels(bytes), Work::Pass, &limits)?;
         }
         Ok(())
     }

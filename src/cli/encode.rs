@@ -7,13 +7,14 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
+use super::memory::{self, Work};
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
 use super::options::{PICTURE_EXTENSIONS, Resources, StageClock, named_format};
 use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::{RateOptions, SearchOptions};
-use super::{memory, stdio, text};
+use super::{stdio, text};
 use crate::codec::Model;
 use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
@@ -91,7 +92,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
-    memory::check(io::pixels(&bytes), &limits)
+    memory::check(io::pixels(&bytes), args.work(), &limits)
         .with_context(|| format!("cannot encode {}", stdio::input_name(&args.input)))?;
     let image = args.read_image(&args.input, &bytes, global)?;
     if io::is_lossy_source(&bytes) {
@@ -151,6 +152,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         writes: Kind::Encoded,
         overwrite: args.overwrite,
         limits,
+        work: args.work(),
         global,
     };
     let pool = args.resources.pool()?;
@@ -201,6 +203,11 @@ impl Args {
         }
         global.warn_about(&name, &warnings);
         Ok(image)
+    }
+
+    /// What is done with each picture.
+    fn work(&self) -> Work {
+        Work::encoding(self.search.effort)
     }
 
     /// The file of one picture, at the quality or for the target that is asked for.

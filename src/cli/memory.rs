@@ -1,6 +1,7 @@
 //! Whether the system has the memory that a picture takes: a failed allocation would end the whole run.
 
 use super::messages::Complaint;
+use crate::codec::Effort;
 use crate::limits::Limits;
 
 /// What the program takes without a picture.
@@ -11,19 +12,59 @@ const BYTES_PER_TILE_PIXEL: u64 = 44;
 /// Bytes for each other pixel: samples, latents, and what is written.
 const BYTES_PER_PIXEL: u64 = 14;
 
+/// What the encoder's search takes besides, and for each of the pixels that are searched side by side.
+const SEARCH_BASE: u64 = 140_000_000;
+const SEARCHED_AT_ONCE: u64 = 1 << 22;
+const BYTES_PER_SEARCHED_PIXEL: u64 = 140;
+/// Bytes of the search for each other pixel: what was decoded, gradients, latents of two rounds.
+const BYTES_PER_KEPT_PIXEL: u64 = 16;
+
+/// What is done with a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Decoding, or encoding without search.
+    Pass,
+    /// Encoding with search.
+    Search,
+}
+
+impl Work {
+    /// Encoding at an effort.
+    pub fn encoding(effort: Effort) -> Self {
+        if effort == Effort::FASTEST {
+            Self::Pass
+        } else {
+            Self::Search
+        }
+    }
+}
+
 /// Bytes that coding a picture takes at most, about (README: Limits).
-fn needed(pixels: u64) -> u64 {
-    let in_work = pixels.min(LARGEST_TILE);
-    BASE.saturating_add(in_work * BYTES_PER_TILE_PIXEL)
-        .saturating_add((pixels - in_work).saturating_mul(BYTES_PER_PIXEL))
+fn needed(pixels: u64, work: Work) -> u64 {
+    let bytes = |at_once: u64, base: u64, for_each: u64, for_others: u64| {
+        let in_work = pixels.min(at_once);
+        base.saturating_add(in_work * for_each)
+            .saturating_add((pixels - in_work).saturating_mul(for_others))
+    };
+    let pass = bytes(LARGEST_TILE, BASE, BYTES_PER_TILE_PIXEL, BYTES_PER_PIXEL);
+    let search = bytes(
+        SEARCHED_AT_ONCE,
+        SEARCH_BASE,
+        BYTES_PER_SEARCHED_PIXEL,
+        BYTES_PER_KEPT_PIXEL,
+    );
+    match work {
+        Work::Pass => pass,
+        Work::Search => pass.saturating_add(search),
+    }
 }
 
 /// Refuses a picture that needs more memory than there is; not one that `limits` refuse anyway.
 ///
 /// # Errors
 /// When the system says so; not where it says nothing.
-pub(super) fn check(pixels: u64, limits: &Limits) -> Result<(), Complaint> {
-    let needed = needed(pixels);
+pub(super) fn check(pixels: u64, work: Work, limits: &Limits) -> Result<(), Complaint> {
+    let needed = needed(pixels, work);
     match available() {
         Some(left) if left < needed && pixels <= limits.max_pixels => Err(Complaint::failure(
             format!(
@@ -88,7 +129,21 @@ mod tests {
             max_pixels: u64::MAX,
             ..Limits::default()
         };
-        assert!(check(1, &limits).is_ok() && check(u64::MAX, &Limits::default()).is_ok());
-        assert!(check(u64::MAX, &limits).is_err());
+        assert!(
+            check(1, Work::Pass, &limits).is_ok()
+                && check(u64::MAX, Work::Search, &Limits::default()).is_ok()
+        );
+        assert!(check(u64::MAX, Work::Pass, &limits).is_err());
+    }
+
+    #[test]
+    fn what_was_measured_is_covered() {
+        // Megapixels, and megabytes at efforts 1 and 3 or 4 (the larger of both tunes).
+        let measured = [(0.2, 73, 241), (4.1, 203, 883), (24.0, 380, 1355)];
+        for (megapixels, pass, search) in measured {
+            let pixels = (megapixels * 1e6) as u64;
+            assert!(needed(pixels, Work::Pass) >= pass * 1_024_000);
+            assert!(needed(pixels, Work::Search) >= search * 1_024_000);
+        }
     }
 }

@@ -54,9 +54,9 @@ pub(super) struct SearchOptions {
 
     /// What to encode for: ssim or psnr [default: ssim; psnr with --target-psnr]
     ///
-    /// 'ssim' is for the eye: its model is trained for what SSIMULACRA2 sees, and the search counts
-    /// structure beside squared error. 'psnr' is for the squared error of red, green and blue alone,
-    /// in both. Files of both decode alike.
+    /// 'ssim' is for the eye: its model is trained for what SSIMULACRA2 sees beside squared error,
+    /// and the search looks for the same. 'psnr' is for the squared error of red, green and blue
+    /// alone, in both. Files of both decode alike.
     #[arg(long, value_name = "METRIC", value_parser = parse_tune)]
     pub tune: Option<Tune>,
 }

@@ -1,5 +1,5 @@
 //! What the encoder's search minimises besides bits, and its gradient: the squared error of
-//! the decoded samples, or that and a structural measure together.
+//! the decoded samples, or that and what the eye sees of it together.
 
 use std::ops::Range;
 
@@ -9,10 +9,9 @@ use super::Steps;
 use super::curvature::Curvature;
 use super::effort::{Gradient, Tune};
 use super::encode::PictureEncoder;
+use super::visual::VisualDistortion;
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
-use crate::kernels::{patches_to_pixels, space_to_depth};
-use crate::metrics::structure::{ALIGNMENT, MARGIN, structural_error};
 use crate::network::{Grid, QualityModel};
 use crate::picture::CHANNELS;
 
@@ -20,7 +19,7 @@ use crate::picture::CHANNELS;
 pub(super) struct Distortion<'a> {
     encoder: &'a PictureEncoder<'a>,
     quality: &'a QualityModel<'a>,
-    structural: Option<Structural<'a>>,
+    visual: Option<VisualDistortion<'a>>,
     cost: f64,
     /// The squared error of each 16 x 16 block, in raster order.
     blocks: Vec<u64>,
@@ -29,11 +28,11 @@ pub(super) struct Distortion<'a> {
 impl<'a> Distortion<'a> {
     /// The distortion that the options of `encoder` ask for.
     pub fn new(encoder: &'a PictureEncoder<'a>, quality: &'a QualityModel<'a>) -> Self {
-        let structural = || Structural::new(encoder, quality.bits_per_squared_sample);
+        let visual = || VisualDistortion::new(encoder, quality.bits_per_squared_sample);
         Self {
             encoder,
             quality,
-            structural: (encoder.options.tune == Tune::Ssim).then(structural),
+            visual: (encoder.options.tune == Tune::Ssim).then(visual),
             cost: 0.0,
             blocks: Vec::new(),
         }
@@ -44,43 +43,35 @@ impl<'a> Distortion<'a> {
         self.cost
     }
 
-    /// Computes the distortion of `quantized`, and where an error counts how much; gives the
-    /// squared error of the samples (from 0 to 255).
-    pub fn value(
-        &mut self,
-        quantized: &Grid,
-        curvature: &mut Curvature,
-        steps: &Steps<'_>,
-    ) -> Result<u64> {
+    /// Computes the distortion of `quantized`; gives the squared error of the samples (from 0 to 255).
+    pub fn value(&mut self, quantized: &Grid, steps: &Steps<'_>) -> Result<u64> {
+        let sum = self.decode(quantized, steps)?;
+        if let Some(visual) = &self.visual {
+            self.cost = visual.cost();
+        }
+        Ok(sum)
+    }
+
+    /// Decodes `quantized`: the cost is that of its squared error.
+    fn decode(&mut self, quantized: &Grid, steps: &Steps<'_>) -> Result<u64> {
         let mut error = SquaredError::new(self.encoder, self.quality.bits_per_squared_sample);
-        let structural = &mut self.structural;
+        let visual = &mut self.visual;
         self.quality.synthesis(quantized, &mut |rows, patches| {
             error.add(rows.clone(), patches, None);
-            if let Some(structural) = structural {
-                structural.take(rows.clone(), patches);
+            if let Some(visual) = visual {
+                visual.take(rows.clone(), patches);
             }
             steps.advance(rows.len())
         })?;
         self.cost = error.cost();
         self.blocks = std::mem::take(&mut error.blocks);
-        if let Some(structural) = &mut self.structural {
-            let size = (quantized.height, quantized.width);
-            let by_position = &mut curvature.by_position;
-            let weights = by_position.get_or_insert_with(|| Grid::zeros(size.0, size.1, 1));
-            self.cost = structural.cost(weights);
-        }
         Ok(error.sum())
     }
 
-    /// As [`value`](Self::value) of squared error, judged by a quarter of the picture that
+    /// As [`value`](Self::value), judged by a quarter of the picture that
     /// stands for the others: a latent's neighborhood changes like the picture from the last
     /// distortion to this one. Small pictures are taken whole.
-    pub fn sampled_value(
-        &mut self,
-        quantized: &Grid,
-        curvature: &mut Curvature,
-        steps: &Steps<'_>,
-    ) -> Result<u64> {
+    pub fn sampled_value(&mut self, quantized: &Grid, steps: &Steps<'_>) -> Result<u64> {
         let (height, width) = (quantized.height, quantized.width);
         let columns = self.encoder.columns();
         let sample = height * 3 / 8..height * 5 / 8;
@@ -90,9 +81,11 @@ impl<'a> Distortion<'a> {
             .get(sample.start * columns..sample.end * columns))
         .map(sum_of);
         let before = before.filter(|before| *before > 0 && height >= SAMPLED_HEIGHT);
-        let (Some(before), None) = (before, &self.structural) else {
-            return self.value(quantized, curvature, steps);
+        let Some(before) = before else {
+            return self.value(quantized, steps);
         };
+        let visual = &mut self.visual;
+        let cost_before = visual.as_ref().map(|visual| visual.cost_of(&sample));
         // The rows beside a part are as in the whole picture, but for the halo.
         let halo = self.quality.config().halo();
         let top = sample.start - halo;
@@ -104,18 +97,24 @@ impl<'a> Distortion<'a> {
             let start = first.max(2 * sample.start);
             let end = (rows.end + 2 * top).min(2 * sample.end);
             if start < end {
-                let inside = (start - first) * stride..(end - first) * stride;
-                error.add(start..end, &patches[inside], None);
+                let inside = &patches[(start - first) * stride..(end - first) * stride];
+                error.add(start..end, inside, None);
+                if let Some(visual) = visual {
+                    visual.take(start..end, inside);
+                }
             }
             steps.advance(rows.len())
         })?;
         let sum = (sum_of(&self.blocks) * u128::from(error.sum()) / before) as u64;
-        self.cost = error.worth(sum);
+        self.cost = match (&self.visual, cost_before) {
+            (Some(visual), Some(before)) => self.cost * visual.cost_of(&sample) / before,
+            _ => error.worth(sum),
+        };
         Ok(sum)
     }
 
-    /// As [`value`](Self::value); then `emit` gets the gradient with respect to `quantized`,
-    /// from top to bottom.
+    /// As [`value`](Self::value), and where an error counts how much; then `emit` gets the gradient with respect to
+    /// `quantized`, from top to bottom.
     pub fn gradient(
         &mut self,
         quantized: &Grid,
@@ -124,23 +123,66 @@ impl<'a> Distortion<'a> {
         steps: &Steps<'_>,
         emit: &mut GradientSink<'_>,
     ) -> Result<u64> {
-        let (encoder, quality) = (self.encoder, self.quality);
-        if self.structural.is_some() {
-            let sum = self.value(quantized, curvature, steps)?;
-            let structural = self.structural.as_ref();
-            let known = &mut |rows: Range<usize>, _: &[f32], gradient: &mut [f32]| {
-                if let Some(structural) = structural {
-                    structural.gradient(rows, gradient);
-                }
-                Ok(())
-            };
-            let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
-                emit(rows, gradient, curvature);
-                steps.advance(0)
-            };
-            quality.synthesis_gradient(quantized, known, emit)?;
-            return Ok(sum);
+        if self.visual.is_some() {
+            self.visual_gradient(quantized, kind, curvature, steps, emit)
+        } else {
+            self.squared_gradient(quantized, kind, curvature, steps, emit)
         }
+    }
+
+    fn visual_gradient(
+        &mut self,
+        quantized: &Grid,
+        kind: Gradient,
+        curvature: &mut Curvature,
+        steps: &Steps<'_>,
+        emit: &mut GradientSink<'_>,
+    ) -> Result<u64> {
+        let sum = self.decode(quantized, steps)?;
+        let size = (quantized.height, quantized.width);
+        let Some(visual) = &mut self.visual else {
+            return Ok(sum);
+        };
+        let by_position = &mut curvature.by_position;
+        let weights = by_position.get_or_insert_with(|| Grid::zeros(size.0, size.1, 1));
+        self.cost = visual.cost_with_gradient(weights);
+        let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
+            emit(rows, gradient, curvature);
+            steps.advance(0)
+        };
+        match kind {
+            Gradient::Linear => {
+                let known = &mut |rows: Range<usize>, gradient: &mut [f32]| {
+                    visual.gradient(rows, gradient);
+                };
+                self.quality.known_linear_gradient(size, known, emit)?;
+            }
+            Gradient::Whole => {
+                let known = &mut |rows: Range<usize>, decoded: &[f32], gradient: &mut [f32]| {
+                    visual.gradient(rows, gradient);
+                    // Samples beyond the range are clipped, so they have no slope.
+                    for (gradient, decoded) in gradient.iter_mut().zip(decoded) {
+                        if decoded.abs() > 0.5 {
+                            *gradient = 0.0;
+                        }
+                    }
+                    Ok(())
+                };
+                self.quality.synthesis_gradient(quantized, known, emit)?;
+            }
+        }
+        Ok(sum)
+    }
+
+    fn squared_gradient(
+        &mut self,
+        quantized: &Grid,
+        kind: Gradient,
+        curvature: &Curvature,
+        steps: &Steps<'_>,
+        emit: &mut GradientSink<'_>,
+    ) -> Result<u64> {
+        let (encoder, quality) = (self.encoder, self.quality);
         let mut error = SquaredError::new(encoder, quality.bits_per_squared_sample);
         let slopes = &mut |rows: Range<usize>, patches: &[f32], gradient: &mut [f32]| {
             error.add(rows, patches, Some(gradient));
@@ -363,225 +405,4 @@ fn squared(decoded: f32, original: f32) -> u32 {
     let shown = |value: f32| (value.clamp(-0.5, 0.5) * 255.0 + 128.0) as i32;
     let error = shown(decoded).abs_diff(shown(original));
     error * error
-}
-
-/// Part of the structural measure in the mixture; the rest is squared error.
-const STRUCTURE: f32 = 0.8;
-
-/// Samples of a part of the picture that the structural measure is computed of at once.
-const SAMPLES_AT_ONCE: usize = 1 << 22;
-
-/// Squared error weighted by local activity, and structural error.
-struct Structural<'a> {
-    encoder: &'a PictureEncoder<'a>,
-    bits: f32,
-    /// Weight of the squared error of each 8 x 8 patch of the picture.
-    activity: Vec<f32>,
-    /// Balances both gradients; set at the first picture.
-    balance: Option<f64>,
-    decoded: Vec<u8>,
-    /// The gradient, `[height, width, 3]`.
-    gradient: Vec<f32>,
-}
-
-impl<'a> Structural<'a> {
-    pub fn new(encoder: &'a PictureEncoder<'a>, bits: f32) -> Self {
-        let samples = encoder.rgb.len();
-        Self {
-            encoder,
-            bits,
-            activity: activity_weights(encoder),
-            balance: None,
-            decoded: vec![0; samples],
-            gradient: vec![0.0; samples],
-        }
-    }
-
-    /// Rows and columns of samples.
-    fn size(&self) -> (usize, usize) {
-        let image = self.encoder.image;
-        (image.height as usize, image.width as usize)
-    }
-
-    /// Takes rows of decoded patches.
-    pub fn take(&mut self, rows: Range<usize>, patches: &[f32]) {
-        let (height, width) = self.size();
-        let coded_width = patches.len() / rows.len().max(1) / PATCH;
-        let mut band = vec![0; patches.len()];
-        patches_to_pixels(patches, rows.len() * PATCH, coded_width / 3, &mut band);
-        let top = rows.start * PATCH;
-        let kept = &mut self.decoded[(top * width * 3).min(height * width * 3)..];
-        for (to, from) in kept
-            .chunks_exact_mut(width * 3)
-            .zip(band.chunks_exact(coded_width))
-        {
-            to.copy_from_slice(&from[..width * 3]);
-        }
-    }
-
-    /// The cost in bits of the picture that was taken. Afterwards its gradient is known, and
-    /// `weights` (`[h, w, 1]`) how much an error counts at each latent.
-    pub fn cost(&mut self, weights: &mut Grid) -> f64 {
-        let (height, width) = self.size();
-        let mut structure = 0.0;
-        let at_once = (SAMPLES_AT_ONCE / width / ALIGNMENT).max(16) * ALIGNMENT;
-        for top in (0..height).step_by(at_once) {
-            structure += self.part(top..(top + at_once).min(height));
-        }
-        let (mut squares, mut of_error, mut of_structure) = (0.0, 0.0, 0.0);
-        for [a, b, c] in self.row_norms() {
-            squares += a;
-            of_error += b;
-            of_structure += c;
-        }
-        let balance = *self.balance.get_or_insert_with(|| {
-            if of_structure > 0.0 {
-                (of_error / of_structure).sqrt()
-            } else {
-                0.0
-            }
-        });
-        self.mix(balance as f32, weights);
-        let mixture = f64::from(STRUCTURE);
-        f64::from(self.bits) * ((1.0 - mixture) * squares + mixture * balance * structure)
-    }
-
-    /// Writes the gradient of the structural error of these rows; gives their value.
-    fn part(&mut self, rows: Range<usize>) -> f64 {
-        let (height, width) = self.size();
-        let stride = width * 3;
-        let around = rows.start.saturating_sub(MARGIN)..(rows.end + MARGIN).min(height);
-        let samples = around.start * stride..around.end * stride;
-        let values = |bytes: &[u8]| -> Vec<f32> {
-            let bytes = bytes[samples.clone()].par_iter().with_min_len(1 << 12);
-            bytes.map(|byte| f32::from(*byte) / 255.0 - 0.5).collect()
-        };
-        let (original, decoded) = (values(&self.encoder.rgb), values(&self.decoded));
-        let mut gradient = vec![0.0; original.len()];
-        let inside = rows.start - around.start..rows.end - around.start;
-        let value = structural_error(&original, &decoded, width, inside.clone(), &mut gradient);
-        self.gradient[rows.start * stride..rows.end * stride]
-            .copy_from_slice(&gradient[inside.start * stride..inside.end * stride]);
-        value
-    }
-
-    /// By row: the weighted squared error, the squares of its gradient, and those of the
-    /// structural one.
-    fn row_norms(&self) -> Vec<[f64; 3]> {
-        let (_, width) = self.size();
-        let stride = width * 3;
-        let rows = self.gradient.par_chunks(stride).enumerate();
-        rows.map(|(y, gradient)| {
-            let mut norms = [0.0; 3];
-            for (x, slope) in gradient.iter().enumerate() {
-                let (weight, error) = self.error_at(y, x);
-                norms[0] += f64::from(weight * error * error);
-                norms[1] += f64::from((2.0 * weight * error) * (2.0 * weight * error));
-                norms[2] += f64::from(slope * slope);
-            }
-            norms
-        })
-        .collect()
-    }
-
-    /// Weight and error of sample `x` of row `y`.
-    fn error_at(&self, y: usize, x: usize) -> (f32, f32) {
-        let width = self.encoder.image.width as usize;
-        let at = y * width * 3 + x;
-        let error = f32::from(self.decoded[at]) - f32::from(self.encoder.rgb[at]);
-        let patch = y / PATCH * width.div_ceil(PATCH) + x / 3 / PATCH;
-        (self.activity[patch], error / 255.0)
-    }
-
-    /// Mixes both gradients, and compares the result with that of plain squared error.
-    fn mix(&mut self, balance: f32, weights: &mut Grid) {
-        let (_, width) = self.size();
-        let stride = width * 3;
-        let mut gradient = std::mem::take(&mut self.gradient);
-        let columns = weights.width;
-        let mut energies = vec![[0.0f32; 2]; weights.values.len()];
-        let structure = STRUCTURE * balance;
-        gradient
-            .par_chunks_mut(stride * LATENT_STRIDE)
-            .zip(energies.par_chunks_mut(columns))
-            .enumerate()
-            .for_each(|(band, (gradient, energies))| {
-                for (y, row) in gradient.chunks_exact_mut(stride).enumerate() {
-                    for (x, slope) in row.iter_mut().enumerate() {
-                        let (weight, error) = self.error_at(band * LATENT_STRIDE + y, x);
-                        let plain = 2.0 * error;
-                        let mixed = (1.0 - STRUCTURE) * weight * plain + structure * *slope;
-                        let energy = &mut energies[x / 3 / LATENT_STRIDE];
-                        energy[0] += mixed * mixed;
-                        energy[1] += plain * plain;
-                        *slope = self.bits * mixed;
-                    }
-                }
-            });
-        self.gradient = gradient;
-        for y in 0..weights.height {
-            for x in 0..columns {
-                let (mut mixed, mut plain) = (1e-6f32, 1e-6f32);
-                for v in y.saturating_sub(1)..(y + 2).min(weights.height) {
-                    for u in x.saturating_sub(1)..(x + 2).min(columns) {
-                        let [a, b] = energies[v * columns + u];
-                        mixed += a;
-                        plain += b;
-                    }
-                }
-                weights.values[y * columns + x] = (mixed / plain).sqrt().clamp(0.125, 8.0);
-            }
-        }
-    }
-
-    /// The gradient with respect to rows of patches.
-    pub fn gradient(&self, rows: Range<usize>, out: &mut [f32]) {
-        let (height, width) = self.size();
-        let padded = out.len() / rows.len().max(1) / PATCH;
-        let mut band = vec![0.0; out.len()];
-        let top = (rows.start * PATCH).min(height);
-        let known = self.gradient[top * width * 3..].chunks_exact(width * 3);
-        for (to, from) in band.chunks_exact_mut(padded).zip(known) {
-            to[..width * 3].copy_from_slice(from);
-        }
-        space_to_depth(&band, rows.len() * PATCH, padded / 3, 3, PATCH, out);
-    }
-}
-
-/// Weights of squared errors by 8 x 8 patch: a fourth root of the variance, smoothed over the
-/// patches beside it, divides them; their mean is about one.
-fn activity_weights(encoder: &PictureEncoder<'_>) -> Vec<f32> {
-    let (width, height) = (encoder.image.width as usize, encoder.image.height as usize);
-    let (columns, rows) = (width.div_ceil(PATCH), height.div_ceil(PATCH));
-    let activity = |at: usize| {
-        let (top, left) = (at / columns * PATCH, at % columns * PATCH);
-        let (bottom, right) = ((top + PATCH).min(height), (left + PATCH).min(width));
-        let (mut sum, mut squares) = (0.0f32, 0.0f32);
-        for y in top..bottom {
-            let row = &encoder.rgb[(y * width + left) * 3..(y * width + right) * 3];
-            for pixel in row.chunks_exact(3) {
-                let gray = pixel.iter().map(|byte| f32::from(*byte)).sum::<f32>() / 3.0;
-                sum += gray;
-                squares += gray * gray;
-            }
-        }
-        let count = ((bottom - top) * (right - left)) as f32;
-        let variance = (squares / count - (sum / count) * (sum / count)).max(0.0);
-        (variance + 1.0).sqrt().sqrt()
-    };
-    let activity: Vec<f32> = (0..rows * columns).into_par_iter().map(activity).collect();
-    let smoothed = |at: usize| {
-        let (y, x) = (at / columns, at % columns);
-        let (mut sum, mut count) = (0.0, 0.0);
-        for v in y.saturating_sub(1)..(y + 2).min(rows) {
-            for u in x.saturating_sub(1)..(x + 2).min(columns) {
-                sum += activity[v * columns + u];
-                count += 1.0;
-            }
-        }
-        sum / count
-    };
-    let smoothed: Vec<f32> = (0..rows * columns).into_par_iter().map(smoothed).collect();
-    let mean = smoothed.iter().map(|value| f64::from(*value)).sum::<f64>() / smoothed.len() as f64;
-    smoothed.iter().map(|value| mean as f32 / value).collect()
 }

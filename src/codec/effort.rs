@@ -38,7 +38,7 @@ impl Effort {
         self.0
     }
 
-    /// What to do for squared error.
+    /// What to do.
     pub(super) fn plan(self) -> Plan {
         use Gradient::{Linear, Whole};
         let (rounds, follows_rate) = match self.0 {
@@ -57,18 +57,6 @@ impl Effort {
             rounds,
             follows_rate,
             samples_end: self.0 <= 4,
-            patience: self.patience(),
-        }
-    }
-
-    /// What to do for a structural measure: the way from the first pass, which knows of squared
-    /// error alone, is longer.
-    pub(super) fn structural_plan(self) -> Plan {
-        let rounds = [0, 1, 3, 5, 6, 8, 10, 15, 40][usize::from(self.0) - 1];
-        Plan {
-            rounds: vec![Gradient::Whole; rounds],
-            follows_rate: self.0 >= Self::DEFAULT.0,
-            samples_end: false,
             patience: self.patience(),
         }
     }
@@ -98,7 +86,7 @@ pub(super) struct Plan {
 /// How a round takes the gradient of the distortion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gradient {
-    /// Through the linear path alone, of squared error: nearly no time beside the forward pass.
+    /// Through the linear path alone: nearly no time beside the forward pass.
     Linear,
     /// Through everything.
     Whole,
@@ -121,8 +109,8 @@ impl fmt::Display for Effort {
 pub enum Tune {
     /// Squared error of the red, green and blue samples.
     Psnr,
-    /// A multi-scale structural measure mixed with squared error that counts less where much
-    /// is going on: nearer to what people see. At effort 1 there is no search to tune.
+    /// The error that SSIMULACRA2 sees, mixed with squared error: nearer to what people see. At effort 1 there is
+    /// no search to tune.
     #[default]
     Ssim,
 }

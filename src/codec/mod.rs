@@ -25,6 +25,7 @@ mod search;
 mod source;
 mod tile;
 mod usage;
+mod visual;
 
 pub use count::count_symbols;
 pub use damage::Damage;
@@ -59,16 +60,6 @@ pub struct EncodeOptions {
     pub strip: bool,
     /// Bounds on the picture.
     pub limits: Limits,
-}
-
-impl EncodeOptions {
-    /// The rounds of search.
-    fn plan(&self) -> effort::Plan {
-        match self.tune {
-            Tune::Psnr => self.effort.plan(),
-            Tune::Ssim => self.effort.structural_plan(),
-        }
-    }
 }
 
 impl Default for EncodeOptions {

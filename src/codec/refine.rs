@@ -20,21 +20,39 @@ use rayon::prelude::*;
 use super::Steps;
 use super::curvature::Curvature;
 use super::distortion::Distortion;
-use super::effort::{Plan, Round};
+use super::effort::{Gradient, Plan, Round, Tune};
 use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
 use crate::network::{Grid, QualityModel};
 use crate::sync;
 
-/// Part of the way to the new targets that the first round goes.
-const FIRST_STRIDE: f32 = 0.3;
+/// How far rounds move the targets.
+struct Strides {
+    /// Part of the way to the new targets that the first round goes.
+    first: f32,
+    /// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
+    shortening: f32,
+    /// How far against the gradient, relative to the minimum that the curvature promises.
+    overshoot: f32,
+}
 
-/// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
-const SHORTENING: f32 = 0.5;
-
-/// How far against the gradient, relative to the minimum that the curvature promises.
-const OVERSHOOT: f32 = 1.2;
+impl Strides {
+    /// Those for a distortion and the way its gradient is taken. Visual error is more curved than its gradient shows
+    /// where there is most of it.
+    const fn of(tune: Tune, gradient: Gradient) -> Self {
+        let (first, shortening, overshoot) = match (tune, gradient) {
+            (Tune::Psnr, _) => (0.3, 0.5, 1.2),
+            (Tune::Ssim, Gradient::Linear) => (0.1, 0.6, 0.6),
+            (Tune::Ssim, Gradient::Whole) => (0.12, 0.6, 1.0),
+        };
+        Self {
+            first,
+            shortening,
+            overshoot,
+        }
+    }
+}
 
 /// How far, in quantization steps, a round goes against the gradient of the rate at most: where the
 /// distortion hardly holds a latent, that of the rate would carry it away.
@@ -52,7 +70,7 @@ pub(super) struct Refined {
 
 /// Steps that [`refine`] takes at most.
 pub(super) fn work(encoder: &PictureEncoder<'_>) -> usize {
-    let rounds = encoder.options.plan().rounds.len();
+    let rounds = encoder.options.effort.plan().rounds.len();
     let passes = 2 * encoder.rows();
     match rounds {
         0 => encoder.coding_work(),
@@ -92,7 +110,7 @@ pub(super) fn refine(
     wants_quantized: bool,
     steps: &Steps<'_>,
 ) -> Result<Refined> {
-    let plan = encoder.options.plan();
+    let plan = encoder.options.effort.plan();
     if plan.rounds.is_empty() {
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
@@ -176,27 +194,28 @@ impl Search<'_> {
     /// Moves `latent` by the step of round `number`; gives the squared error of what it was
     /// coded as.
     fn advance(&mut self, number: usize, latent: &mut Grid, coded: &Coded) -> Result<u64> {
+        let kind = self.plan.rounds[number];
+        let strides = Strides::of(self.encoder.options.tune, kind);
         let mover = Mover {
             quality: self.quality,
             factors: &self.factors,
-            stride: FIRST_STRIDE / (1.0 + SHORTENING * number as f32),
+            stride: strides.first / (1.0 + strides.shortening * number as f32),
+            overshoot: strides.overshoot,
         };
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {
             mover.advance(rows, latent, coded, gradient, curvature);
         };
-        let (kind, curvature) = (self.plan.rounds[number], &mut self.curvature);
+        let curvature = &mut self.curvature;
         self.distortion
             .gradient(&coded.quantized, kind, curvature, self.steps, &mut emit)
     }
 
     /// The squared error of what the last round came to.
     fn end(&mut self, coded: &Coded) -> Result<u64> {
-        let (quantized, curvature) = (&coded.quantized, &mut self.curvature);
         if self.plan.samples_end {
-            self.distortion
-                .sampled_value(quantized, curvature, self.steps)
+            self.distortion.sampled_value(&coded.quantized, self.steps)
         } else {
-            self.distortion.value(quantized, curvature, self.steps)
+            self.distortion.value(&coded.quantized, self.steps)
         }
     }
 
@@ -252,6 +271,8 @@ struct Mover<'a> {
     factors: &'a [f32],
     /// Part of the way to the new targets.
     stride: f32,
+    /// How far against the gradient.
+    overshoot: f32,
 }
 
 impl Mover<'_> {
@@ -283,7 +304,7 @@ impl Mover<'_> {
                 let of_rate = of_rate.map_or(0.0, |slopes| descent(slopes[index]));
                 let descent =
                     descent(gradient[index]) + of_rate.clamp(-LARGEST_DETOUR, LARGEST_DETOUR);
-                let wanted = known[index] / step - OVERSHOOT * descent;
+                let wanted = known[index] / step - self.overshoot * descent;
                 let target = *value * self.factors[channel];
                 *value = (target + self.stride * (wanted - target)) / self.factors[channel];
             }

@@ -26,9 +26,9 @@ pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
 pub(crate) mod rounding;
+pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;
-pub(crate) mod window;
 
 pub use block::PackedBlock;
 pub use depthwise::PackedDepthwise;

@@ -3,6 +3,8 @@
 //!
 //! Roots are found by Newton's steps and every operation is rounded alone, so every path gives the same bits.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
 use super::dispatch::{self, Kernel};
@@ -42,6 +44,58 @@ pub fn light_planes(rgb: &[f32]) -> Planes {
             )
         });
         plane
+    })
+}
+
+/// The same of samples as they are shown, `[pixels, 3]`.
+pub fn light_planes_of_bytes(rgb: &[u8]) -> Planes {
+    let light = light_of_bytes();
+    [0, 1, 2].map(|channel| {
+        let mut plane = vec![0.0; rgb.len() / 3];
+        let chunks = plane.par_chunks_mut(CHUNK).zip(rgb.par_chunks(3 * CHUNK));
+        chunks.for_each(|(plane, rgb)| {
+            for (value, pixel) in plane.iter_mut().zip(rgb.chunks_exact(3)) {
+                *value = light[usize::from(pixel[channel])].0;
+            }
+        });
+        plane
+    })
+}
+
+/// Turns the gradient with respect to light (planes) into that with respect to samples as they are shown.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn light_gradient_of_bytes(rgb: &[u8], of_light: [&[f32]; 3], gradient: &mut [f32]) {
+    assert_eq!(rgb.len(), gradient.len(), "opponent: lengths");
+    assert!(
+        of_light.iter().all(|plane| rgb.len() == 3 * plane.len()),
+        "opponent: lengths"
+    );
+    let light = light_of_bytes();
+    let chunks = gradient
+        .par_chunks_mut(3 * CHUNK)
+        .zip(rgb.par_chunks(3 * CHUNK));
+    chunks.enumerate().for_each(|(at, (gradient, rgb))| {
+        let pixels = gradient.chunks_exact_mut(3).zip(rgb.chunks_exact(3));
+        for (index, (gradient, pixel)) in pixels.enumerate() {
+            for channel in 0..3 {
+                let slope = of_light[channel][at * CHUNK + index];
+                gradient[channel] = slope * light[usize::from(pixel[channel])].1;
+            }
+        }
+    });
+}
+
+/// Light of every byte, and its slope.
+fn light_of_bytes() -> &'static [(f32, f32); 256] {
+    static TABLE: OnceLock<[(f32, f32); 256]> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = [(0.0, 0.0); 256];
+        for (byte, entry) in (0u8..).zip(&mut table) {
+            *entry = light(f32::from(byte) / 255.0 - 0.5);
+        }
+        table
     })
 }
 
@@ -300,18 +354,28 @@ mod tests {
             .map(|i| (i * i % 1009) as f32 / 900.0 - 0.55)
             .collect();
         let all = |path: dispatch::KernelPath| {
-            let mut values = rgb.clone();
-            dispatch::run(
-                path,
-                Light {
-                    values: &mut values,
-                    slopes: None,
-                },
-            );
-            let (red, rest) = values.split_at_mut(pixels);
+            let (mut values, mut slopes) = (rgb.clone(), rgb.clone());
+            for slopes in [None, Some(&mut slopes[..])] {
+                let values = &mut values[..];
+                dispatch::run(path, Light { values, slopes });
+            }
+            let mut planes = [values.clone(), values];
+            let [to_planes, to_slopes] = &mut planes;
+            let (red, rest) = to_planes.split_at_mut(pixels);
             let (green, blue) = rest.split_at_mut(pixels);
             dispatch::run(path, Opponent([red, green, blue]));
-            values
+            let (red, rest) = to_slopes.split_at_mut(pixels);
+            let (green, blue) = rest.split_at_mut(pixels);
+            let light = [red, green, blue];
+            let slopes_of = [0, 1, 2].map(|plane| &rgb[plane * pixels..(plane + 1) * pixels]);
+            dispatch::run(
+                path,
+                OpponentSlopes {
+                    light,
+                    slopes: slopes_of,
+                },
+            );
+            (planes, slopes)
         };
         for path in dispatch::available() {
             assert!(all(path) == all(dispatch::KernelPath::Portable), "{path}");

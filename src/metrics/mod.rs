@@ -11,7 +11,6 @@ mod ms_ssim;
 mod psnr;
 #[cfg(feature = "cli")]
 mod ssimulacra2;
-pub mod structure;
 pub mod visual;
 
 use crate::error::{Error, Result};

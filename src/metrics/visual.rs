@@ -16,9 +16,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::kernels::opponent::{
-    Planes, light_gradient, light_planes, opponent_gradient, opponent_planes,
+    Planes, light_gradient, light_gradient_of_bytes, light_planes, light_planes_of_bytes,
+    opponent_gradient, opponent_planes,
 };
-use crate::kernels::window::{REACH, window_sums};
+use crate::kernels::similarity::{MAPS, PlanePair, REACH, map_gradient, map_sums};
 
 /// Scales, each half as large as the one before.
 const SCALES: usize = 5;
@@ -34,9 +35,6 @@ pub const MARGIN: usize = 192;
 pub const ALIGNMENT: usize = 1 << (SCALES - 1);
 
 const _: () = assert!(MARGIN >= (2 * REACH + 1) * ALIGNMENT && MARGIN.is_multiple_of(ALIGNMENT));
-
-/// The maps of one plane at one scale: similarity, artifacts, lost detail.
-const MAPS: usize = 3;
 
 /// Weights of the mean and of the fourth-power mean of each map.
 type Weights = [[f64; 2]; MAPS];
@@ -65,9 +63,6 @@ const WEIGHTS: [[Weights; PLANES]; SCALES] = [
 
 /// Factor on the weighted sum.
 const SCALE: f64 = 0.956_238_261_683_484_4;
-
-/// The constant of the similarity.
-const C2: f32 = 0.0009;
 
 /// SSIMULACRA2's score of an error: 100 for none, falling without a bound.
 #[must_use]
@@ -145,7 +140,7 @@ impl Sums {
     }
 }
 
-/// Two pictures, or the same part of both, compared.
+/// Two pictures, or the same part of both, compared on some scales.
 pub struct Comparison {
     scales: Vec<ScaleComparison>,
 }
@@ -163,37 +158,43 @@ impl Comparison {
             width > 0 && original.len().is_multiple_of(3 * width),
             "visual: width"
         );
-        let (mut original, mut decoded) = (light_planes(original), light_planes(decoded));
-        let mut width = width;
-        let mut scales = Vec::with_capacity(SCALES);
-        for scale in 0..SCALES {
-            if scale > 0 {
-                original = original.map(|plane| halved(&plane, width));
-                decoded = decoded.map(|plane| halved(&plane, width));
-                width = width.div_ceil(2);
-            }
-            scales.push(ScaleComparison::new(
-                scale,
-                &original,
-                decoded.clone(),
-                width,
-            ));
-        }
-        Self { scales }
+        let light = [light_planes(original), light_planes(decoded)];
+        Self::of_light(0..SCALES, light, width).0
     }
 
-    /// The sums over these rows (all of them for a whole picture; a part's start at a multiple of [`ALIGNMENT`]).
+    /// Compares planes of light, original and decoded, that are those of the first of `scales`; gives their halves
+    /// on the scale after the last, too.
+    fn of_light(
+        scales: Range<usize>,
+        light: [Planes; 2],
+        width: usize,
+    ) -> (Self, [Planes; 2], usize) {
+        let ([mut original, mut decoded], mut width) = (light, width);
+        let compare = |scale: usize| {
+            let half = |planes: &Planes| planes.each_ref().map(|plane| halved(plane, width));
+            let halves = [half(&original), half(&decoded)];
+            let [whole_original, whole_decoded] =
+                [std::mem::take(&mut original), std::mem::take(&mut decoded)];
+            let comparison = ScaleComparison::new(scale, &whole_original, whole_decoded, width);
+            [original, decoded] = halves;
+            width = width.div_ceil(2);
+            comparison
+        };
+        let scales = scales.map(compare).collect();
+        (Self { scales }, [original, decoded], width)
+    }
+
+    /// The sums over these rows of the finest scale (all of them for a whole picture; a part's start at a multiple of
+    /// [`ALIGNMENT`]).
     #[must_use]
     pub fn sums(&self, rows: Range<usize>) -> Sums {
         let mut sums = Sums::default();
-        for (scale, comparison) in self.scales.iter().enumerate() {
-            let rows = rows.start >> scale..rows.end.div_ceil(1 << scale);
-            let width = comparison.width;
-            {
-                sums.positions[scale] = (rows.len() * width) as f64;
-            }
+        for (halvings, comparison) in self.scales.iter().enumerate() {
+            let rows = rows.start >> halvings..rows.end.div_ceil(1 << halvings);
+            sums.positions[comparison.scale] = (rows.len() * comparison.width) as f64;
             for plane in &comparison.planes {
-                sums.maps[scale][plane.plane] = plane.sums(rows.clone(), width);
+                let pair = plane.pair(comparison.width);
+                sums.maps[comparison.scale][plane.plane] = map_sums(&pair, rows.clone());
             }
         }
         sums
@@ -206,9 +207,14 @@ impl Comparison {
     /// When `gradient` is not of the pictures' length.
     pub fn gradient(self, decoded: &[f32], whole: &Sums, gradient: &mut [f32]) {
         assert_eq!(decoded.len(), gradient.len(), "visual: lengths");
-        let slopes = whole.slopes();
-        let mut coarser: Option<(Planes, usize)> = None;
-        for (scale, slopes) in self.scales.into_iter().zip(&slopes).rev() {
+        let of_light = self.light_gradient(&whole.slopes(), None);
+        light_gradient(decoded, &of_light, gradient);
+    }
+
+    /// The gradient with respect to the decoded picture's light on the finest scale; `coarser` is that of the scales
+    /// after the last, and how wide they begin.
+    fn light_gradient(self, slopes: &Slopes, mut coarser: Option<(Planes, usize)>) -> Planes {
+        for scale in self.scales.into_iter().rev() {
             let width = scale.width;
             let mut planes = scale.gradient(slopes);
             if let Some((coarser, half)) = coarser {
@@ -218,14 +224,13 @@ impl Comparison {
             }
             coarser = Some((planes, width));
         }
-        if let Some((of_light, _)) = coarser {
-            light_gradient(decoded, &of_light, gradient);
-        }
+        coarser.map_or_else(Planes::default, |(planes, _)| planes)
     }
 }
 
 /// One scale of both pictures.
 struct ScaleComparison {
+    scale: usize,
     width: usize,
     /// The decoded picture in linear light, for the slopes of the color transform.
     decoded: Planes,
@@ -239,9 +244,15 @@ impl ScaleComparison {
         let planes = a.into_iter().zip(b).zip(WEIGHTS[scale]).enumerate();
         let planes = planes
             .filter(|(_, (_, weights))| *weights != NOTHING)
-            .map(|(plane, ((a, b), weights))| PlaneComparison::new(plane, a, b, width, weights))
+            .map(|(plane, ((a, b), weights))| PlaneComparison {
+                plane,
+                has_edges: weights[1..] != NOTHING[1..],
+                a,
+                b,
+            })
             .collect();
         Self {
+            scale,
             width,
             decoded,
             planes,
@@ -249,11 +260,11 @@ impl ScaleComparison {
     }
 
     /// The gradient with respect to the decoded picture in linear light at this scale.
-    fn gradient(self, slopes: &[[[f32; 2]; MAPS]; PLANES]) -> Planes {
+    fn gradient(self, slopes: &Slopes) -> Planes {
         let mut of_planes: Planes = Default::default();
-        for plane in self.planes {
-            let at = plane.plane;
-            of_planes[at] = plane.gradient(&slopes[at], self.width);
+        for plane in &self.planes {
+            let slopes = &slopes[self.scale][plane.plane];
+            of_planes[plane.plane] = map_gradient(&plane.pair(self.width), slopes);
         }
         let mut light = self.decoded;
         opponent_gradient(&mut light, &of_planes);
@@ -264,197 +275,172 @@ impl ScaleComparison {
 /// One plane of both pictures at one scale.
 struct PlaneComparison {
     plane: usize,
-    weights: Weights,
+    /// Whether the artifacts or the lost detail of this plane count.
+    has_edges: bool,
     a: Vec<f32>,
     b: Vec<f32>,
-    mean_a: Vec<f32>,
-    mean_b: Vec<f32>,
-    /// Means of a² + b² and of ab.
-    squares: Vec<f32>,
-    cross: Vec<f32>,
 }
 
 impl PlaneComparison {
-    fn new(plane: usize, a: Vec<f32>, b: Vec<f32>, width: usize, weights: Weights) -> Self {
-        let mut between = vec![0.0; a.len()];
-        let mut means = |plane: &[f32]| {
-            let mut out = vec![0.0; plane.len()];
-            window_sums(plane, width, &mut between, &mut out);
-            out
-        };
-        let product = |f: fn(f32, f32) -> f32| -> Vec<f32> {
-            let pairs = a.par_iter().zip(&b).with_min_len(1 << 12);
-            pairs.map(|(a, b)| f(*a, *b)).collect()
-        };
+    fn pair(&self, width: usize) -> PlanePair<'_> {
+        PlanePair {
+            a: &self.a,
+            b: &self.b,
+            width,
+            has_edges: self.has_edges,
+        }
+    }
+}
+
+/// Scales that are compared band by band; the others are small enough to be compared whole.
+const FINE_SCALES: usize = 2;
+
+/// Rows above and below that a row's gradient on the fine scales depends on, as [`MARGIN`] on all.
+const FINE_MARGIN: usize = 24;
+
+const _: () = assert!(FINE_MARGIN >= (2 * REACH) << (FINE_SCALES - 1));
+const _: () = assert!(FINE_MARGIN.is_multiple_of(1 << FINE_SCALES));
+
+/// Pixels of a band.
+const BAND: usize = 1 << 20;
+
+/// Two whole pictures of samples as they are shown, compared in memory that is small beside theirs.
+pub struct BandedComparison<'a> {
+    original: &'a [u8],
+    decoded: &'a [u8],
+    width: usize,
+    /// The scales after the fine ones, where they are wanted for the gradient.
+    coarse: Comparison,
+    sums: Sums,
+}
+
+impl<'a> BandedComparison<'a> {
+    /// Compares `decoded` with `original`, both `[height, width, 3]`.
+    ///
+    /// # Panics
+    /// When the lengths do not agree or a side is zero.
+    #[must_use]
+    pub fn new(original: &'a [u8], decoded: &'a [u8], width: usize) -> Self {
+        assert_eq!(original.len(), decoded.len(), "visual: lengths");
+        assert!(
+            width > 0 && original.len().is_multiple_of(3 * width),
+            "visual: width"
+        );
+        let mut sums = Sums::default();
+        let mut light: [Planes; 2] = Default::default();
+        let mut coarse_width = 0;
+        for band in bands(original.len() / 3 / width, width) {
+            let (fine, halves, half) = fine_comparison(original, decoded, width, &band);
+            sums.add(&fine.sums(band.inside()));
+            coarse_width = half;
+            let rows = band.inside();
+            let rows = rows.start >> FINE_SCALES..rows.end.div_ceil(1 << FINE_SCALES);
+            for (light, halves) in light.iter_mut().flatten().zip(halves.iter().flatten()) {
+                light.extend_from_slice(&halves[rows.start * half..rows.end * half]);
+            }
+        }
+        let coarse_height = light[0][0].len() / coarse_width.max(1);
+        let (coarse, _, _) = Comparison::of_light(FINE_SCALES..SCALES, light, coarse_width);
+        sums.add(&coarse.sums(0..coarse_height));
         Self {
-            plane,
-            weights,
-            mean_a: means(&a),
-            mean_b: means(&b),
-            squares: means(&product(|a, b| a * a + b * b)),
-            cross: means(&product(|a, b| a * b)),
-            a,
-            b,
+            original,
+            decoded,
+            width,
+            coarse,
+            sums,
         }
     }
 
-    /// What the maps are made of at one position.
-    fn position(&self, at: usize) -> Position {
-        Position {
-            mean_a: self.mean_a[at],
-            mean_b: self.mean_b[at],
-            squares: self.squares[at],
-            cross: self.cross[at],
-            edge_a: self.a[at] - self.mean_a[at],
-            edge_b: self.b[at] - self.mean_b[at],
+    /// The error: 0 for equal pictures.
+    #[must_use]
+    pub fn error(&self) -> f64 {
+        self.sums.error()
+    }
+
+    /// The gradient of the error with respect to `decoded` (in units of the whole range of samples): `emit` gets rows
+    /// of it, `[rows, width, 3]`, from top to bottom, and which they are.
+    pub fn gradient(self, emit: &mut dyn FnMut(Range<usize>, &[f32])) {
+        let (width, slopes) = (self.width, self.sums.slopes());
+        let coarse_width = width.div_ceil(1 << FINE_SCALES);
+        let coarse = self.coarse.light_gradient(&slopes, None);
+        let mut gradient = Vec::new();
+        for band in bands(self.original.len() / 3 / width, width) {
+            let (fine, _, _) = fine_comparison(self.original, self.decoded, width, &band);
+            let around =
+                band.around.start >> FINE_SCALES..band.around.end.div_ceil(1 << FINE_SCALES);
+            let around = around.start * coarse_width..around.end * coarse_width;
+            let part = coarse
+                .each_ref()
+                .map(|plane| plane[around.clone()].to_vec());
+            let of_light = fine.light_gradient(&slopes, Some((part, coarse_width)));
+            let inside = band.inside();
+            let inside = inside.start * width..inside.end * width;
+            let of_light = of_light.each_ref().map(|plane| &plane[inside.clone()]);
+            let samples = band.rows.start * width * 3..band.rows.end * width * 3;
+            gradient.resize(samples.len(), 0.0);
+            light_gradient_of_bytes(&self.decoded[samples], of_light, &mut gradient);
+            emit(band.rows, &gradient);
         }
     }
+}
 
-    /// Whether the artifacts or the lost detail of this plane count.
-    fn has_edges(&self) -> bool {
-        self.weights[1..] != NOTHING[1..]
+/// Rows that are compared at once.
+struct Band {
+    rows: Range<usize>,
+    /// These and those that their gradient depends on.
+    around: Range<usize>,
+}
+
+impl Band {
+    /// The rows, counted from the first of those around them.
+    fn inside(&self) -> Range<usize> {
+        self.rows.start - self.around.start..self.rows.end - self.around.start
     }
+}
 
-    fn sums(&self, rows: Range<usize>, width: usize) -> [[f64; 2]; MAPS] {
-        let has_edges = self.has_edges();
-        let of_row = |y: usize| {
-            let mut sums = [[0.0; 2]; MAPS];
-            let mut add = |map: usize, value: f32| {
-                let value = f64::from(value);
-                let square = value * value;
-                sums[map][0] += value;
-                sums[map][1] += square * square;
-            };
-            for at in y * width..(y + 1) * width {
-                let position = self.position(at);
-                add(0, position.dissimilarity().0);
-                if has_edges {
-                    let change = position.edge_change();
-                    add(1, change.max(0.0));
-                    add(2, (-change).max(0.0));
-                }
-            }
-            sums
-        };
-        let height = self.a.len() / width;
-        let rows = rows.start.min(height)..rows.end.min(height);
-        let by_row: Vec<_> = rows.into_par_iter().map(of_row).collect();
-        by_row.into_iter().fold([[0.0; 2]; MAPS], |mut all, row| {
-            for (all, row) in all.iter_mut().zip(row) {
-                all[0] += row[0];
-                all[1] += row[1];
-            }
-            all
-        })
-    }
-
-    /// The gradient with respect to `b`.
-    fn gradient(self, slopes: &[[f32; 2]; MAPS], width: usize) -> Vec<f32> {
-        let has_edges = self.has_edges();
-        let mut of_moments = [(); 3].map(|()| vec![0.0; self.b.len()]);
-        let mut gradient = vec![0.0; self.b.len()];
-        let [of_mean, of_squares, of_cross] = &mut of_moments;
-        let outputs = (of_mean.par_iter_mut().zip(of_squares))
-            .zip(of_cross.par_iter_mut().zip(&mut gradient))
-            .with_min_len(1 << 12)
-            .enumerate();
-        outputs.for_each(|(at, ((of_mean, of_squares), (of_cross, direct)))| {
-            let position = self.position(at);
-            let (value, slope) = position.dissimilarity();
-            let factor = counted(slopes[0], value);
-            *of_mean = factor * slope.mean_b;
-            *of_squares = factor * slope.squares;
-            *of_cross = factor * slope.cross;
-            if has_edges {
-                let change = position.edge_change();
-                let factor =
-                    counted(slopes[1], change.max(0.0)) - counted(slopes[2], (-change).max(0.0));
-                let of_edge = factor * position.edge_slope();
-                *direct = of_edge;
-                *of_mean -= of_edge;
-            }
-        });
-        let (mut between, mut sums) = (vec![0.0; self.b.len()], vec![0.0; self.b.len()]);
-        // The window is symmetric, so that it is its own transpose.
-        let factors: [fn(f32, f32) -> f32; 3] = [|_, _| 1.0, |_, b| 2.0 * b, |a, _| a];
-        for (of_moment, factor) in of_moments.iter().zip(factors) {
-            window_sums(of_moment, width, &mut between, &mut sums);
-            let samples = sums.par_iter().zip(self.a.par_iter().zip(&self.b));
-            let to = gradient.par_iter_mut().zip(samples).with_min_len(1 << 12);
-            to.for_each(|(gradient, (sum, (a, b)))| *gradient += factor(*a, *b) * sum);
+/// The bands of a picture, the same for every machine.
+fn bands(height: usize, width: usize) -> impl Iterator<Item = Band> {
+    let rows = (BAND / width)
+        .max(4 * FINE_MARGIN)
+        .next_multiple_of(1 << FINE_SCALES);
+    (0..height).step_by(rows).map(move |top| {
+        let rows = top..(top + rows).min(height);
+        Band {
+            around: rows.start.saturating_sub(FINE_MARGIN)..(rows.end + FINE_MARGIN).min(height),
+            rows,
         }
-        gradient
-    }
+    })
 }
 
-/// What a map's value counts in the gradient; nothing where it is 0, for it is clipped there.
-fn counted([of_value, of_cube]: [f32; 2], value: f32) -> f32 {
-    if value > 0.0 {
-        of_value + of_cube * value * value * value
-    } else {
-        0.0
-    }
-}
-
-/// Moments and edges of both planes at one position.
-struct Position {
-    mean_a: f32,
-    mean_b: f32,
-    squares: f32,
-    cross: f32,
-    edge_a: f32,
-    edge_b: f32,
-}
-
-/// Slopes with respect to the moments that depend on the decoded picture.
-struct MomentSlopes {
-    mean_b: f32,
-    squares: f32,
-    cross: f32,
-}
-
-impl Position {
-    /// One minus the structural similarity, at least 0, and its slopes.
-    fn dissimilarity(&self) -> (f32, MomentSlopes) {
-        let (mu_a, mu_b) = (self.mean_a, self.mean_b);
-        let difference = mu_a - mu_b;
-        let closeness = 1.0 - difference * difference;
-        let shared = 2.0 * (self.cross - mu_a * mu_b) + C2;
-        // Rounding may leave less than nothing of the variances.
-        let below = (self.squares - (mu_a * mu_a + mu_b * mu_b)).max(0.0) + C2;
-        let structure = shared / below;
-        let slopes = MomentSlopes {
-            mean_b: 2.0 * closeness * (mu_a - mu_b * structure) / below
-                - 2.0 * difference * structure,
-            squares: closeness * structure / below,
-            cross: -2.0 * closeness / below,
-        };
-        ((1.0 - closeness * structure).max(0.0), slopes)
-    }
-
-    /// How much stronger the edge is in the decoded picture: above 0 an artifact, below lost detail.
-    fn edge_change(&self) -> f32 {
-        (1.0 + self.edge_b.abs()) / (1.0 + self.edge_a.abs()) - 1.0
-    }
-
-    /// The slope of [`edge_change`](Self::edge_change) with respect to the decoded sample.
-    fn edge_slope(&self) -> f32 {
-        let sign = f32::from(self.edge_b > 0.0) - f32::from(self.edge_b < 0.0);
-        sign / (1.0 + self.edge_a.abs())
-    }
+/// The fine scales of the rows around a band, and what follows them.
+fn fine_comparison(
+    original: &[u8],
+    decoded: &[u8],
+    width: usize,
+    band: &Band,
+) -> (Comparison, [Planes; 2], usize) {
+    let samples = band.around.start * width * 3..band.around.end * width * 3;
+    let light = [original, decoded].map(|bytes| light_planes_of_bytes(&bytes[samples.clone()]));
+    Comparison::of_light(0..FINE_SCALES, light, width)
 }
 
 /// The means of 2 x 2 samples; the last row and column count twice where sides are odd.
 fn halved(plane: &[f32], width: usize) -> Vec<f32> {
-    let rows = plane.par_chunks(2 * width).map(|pair| {
+    let (height, half) = (plane.len() / width, width.div_ceil(2));
+    let mut out = vec![0.0; height.div_ceil(2) * half];
+    let rows = out.par_chunks_mut(half).zip(plane.par_chunks(2 * width));
+    rows.for_each(|(out, pair)| {
         let (top, bottom) = (&pair[..width], &pair[pair.len() - width..]);
-        let columns = (0..width).step_by(2).map(|left| {
-            let right = (left + 1).min(width - 1);
-            ((top[left] + top[right]) + (bottom[left] + bottom[right])) * 0.25
-        });
-        columns.collect::<Vec<f32>>()
+        let pairs = top.chunks_exact(2).zip(bottom.chunks_exact(2));
+        for (out, (top, bottom)) in out.iter_mut().zip(pairs) {
+            *out = ((top[0] + top[1]) + (bottom[0] + bottom[1])) * 0.25;
+        }
+        if let ([.., out], 1) = (out, width % 2) {
+            let (top, bottom) = (top[width - 1], bottom[width - 1]);
+            *out = ((top + top) + (bottom + bottom)) * 0.25;
+        }
     });
-    rows.flatten_iter().collect()
+    out
 }
 
 /// Adds the gradient of the [`halved`] plane to that of the plane.
@@ -593,6 +579,35 @@ mod tests {
             gradient[rows.start * width * 3..rows.end * width * 3]
                 == whole[208 * width * 3..320 * width * 3]
         );
+    }
+
+    #[test]
+    fn bands_have_the_error_and_the_gradient_of_the_whole() {
+        let (width, height) = (BAND / 100 + 3, 231);
+        let bytes = |seed: usize| -> Vec<u8> {
+            let value = |i: usize| (i / 3 % width / 50 + i / 3 / width + (i * i * seed) % 61) % 256;
+            (0..width * height * 3).map(|i| value(i) as u8).collect()
+        };
+        let samples = |bytes: &[u8]| -> Vec<f32> {
+            bytes.iter().map(|b| f32::from(*b) / 255.0 - 0.5).collect()
+        };
+        let (a, b) = (bytes(3), bytes(5));
+        let comparison = BandedComparison::new(&a, &b, width);
+        assert!(bands(height, width).count() > 2);
+        let (whole_a, whole_b) = (samples(&a), samples(&b));
+        let want = error(&whole_a, &whole_b, width);
+        assert!((comparison.error() / want - 1.0).abs() < 1e-9);
+        let want = gradient(&whole_a, &whole_b, width);
+        let mut next = 0;
+        comparison.gradient(&mut |rows, gradient| {
+            assert_eq!(rows.start, next);
+            next = rows.end;
+            let want = &want[rows.start * width * 3..rows.end * width * 3];
+            // The sums, and with them the slopes, are rounded differently.
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * (a.abs() + b.abs()) + 1e-12;
+            assert!(gradient.iter().zip(want).all(close), "{rows:?}");
+        });
+        assert_eq!(next, height);
     }
 
     #[cfg(feature = "cli")]

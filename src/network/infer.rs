@@ -1,6 +1,7 @@
 //! Exact inference: the codec's view of the network.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::analysis::Analysis;
@@ -13,7 +14,7 @@ use super::hyperprior::{HyperAnalysis, HyperSynthesis};
 use super::integer::{IntegerLayer, IntegerWeights};
 use super::layers::Loader;
 use super::ranges::Ranges;
-use super::stream::{Sink, Source};
+use super::stream::{Sink, Source, bands};
 use super::synthesis::Synthesis;
 use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
 use super::worth::{bits_per_squared_sample, patch_norms};
@@ -318,6 +319,28 @@ impl QualityModel<'_> {
         self.synthesis(latent, &mut |rows, patches| {
             stream.add(rows, patches, patch_gradient, emit)
         })
+    }
+
+    /// As [`linear_gradient`](Self::linear_gradient), of `size` latents (height, width), where the gradient with
+    /// respect to rows of patches is known already.
+    ///
+    /// # Errors
+    /// Those of `emit`.
+    pub fn known_linear_gradient(
+        &self,
+        (height, width): (usize, usize),
+        patch_gradient: &mut dyn FnMut(Range<usize>, &mut [f32]),
+        emit: &mut Sink<'_>,
+    ) -> Result<()> {
+        let mut stream = self.inference.gradient().linear_stream(width);
+        let mut known = |rows: Range<usize>, _: &[f32], gradient: &mut [f32]| {
+            patch_gradient(rows, gradient);
+            Ok(())
+        };
+        for band in bands(height, width) {
+            stream.add(2 * band.start..2 * band.end, &[], &mut known, emit)?;
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use candle_core::{Result, Tensor};
 
 use super::batch::{Batch, Quantization};
 use super::noise;
-use super::visual::{BALANCE, visual_error};
-use crate::network::worth::bits_per_squared_sample;
+use super::visual::visual_error;
+use crate::network::worth::{VISUAL_BALANCE, bits_per_squared_sample};
 use crate::train::network::Gains;
 use crate::train::network::Network;
 use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
@@ -86,7 +86,7 @@ fn weighted_sum(batch: &Batch, bpp: &Tensor, mse: &Tensor, visual: &Tensor) -> R
     if share == 0.0 {
         return (rate + squared)?.mean_all();
     }
-    let visual = (visual * weights(&|lambda| share * BALANCE * lambda.sqrt())?)?;
+    let visual = (visual * weights(&|lambda| share * VISUAL_BALANCE * lambda.sqrt())?)?;
     ((rate + squared)? + visual)?.mean_all()
 }
 

@@ -8,11 +8,6 @@ use crate::metrics::visual::Comparison;
 use crate::train::ops::tape::{Made, record};
 use crate::train::ops::with_values;
 
-/// The squared error (in units of 8-bit sample values) that weighs as much as a visual error of one. Over validation
-/// crops the shipped model makes 6.5 times as much of it at the lowest quality, 8.5 times at the middle one, and 9.9
-/// times at the highest: the two rise together, so that one factor serves all rates.
-pub const BALANCE: f64 = 8.5;
-
 /// The visual error of each sample, `[batch]`: of its patches `[batch, h, w, 192]` in -0.5..=0.5 against `original`.
 /// The measure is computed on the CPU, whatever the device.
 ///

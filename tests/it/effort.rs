@@ -3,10 +3,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aec::unstable::metrics::{RgbView, ms_ssim, squared_error};
+use aec::unstable::metrics::visual::Comparison;
+use aec::unstable::metrics::{RgbView, squared_error};
 use aec::unstable::{
-    DecodeOptions, Depth, Effort, EncodeOptions, Error, Goal, Image, Model, NoProgress, Progress,
-    Quality, Round, Tune, encode, encode_to_target,
+    DecodeOptions, Depth, Effort, EncodeOptions, Error, Image, Model, NoProgress, Progress,
+    Quality, Round, Tune, encode,
 };
 
 use crate::common::settings::for_each_setting;
@@ -47,8 +48,10 @@ fn bytes_do_not_depend_on_threads_or_instructions() {
     let settings = [
         options(2, Tune::Psnr, 60.0),
         options(4, Tune::Psnr, 60.0),
+        options(2, Tune::Ssim, 60.0),
         options(4, Tune::Ssim, 60.0),
         options(9, Tune::Psnr, 40.0),
+        options(7, Tune::Ssim, 40.0),
     ];
     let expected: Mutex<Option<Vec<Vec<u8>>>> = Mutex::new(None);
     for_each_setting(|setting| {
@@ -132,35 +135,44 @@ fn odd_pictures_survive_every_effort() {
     }
 }
 
+/// Bits, cost and whether it is the best so far, of each round.
+#[derive(Default)]
+struct Costs(Mutex<Vec<(u64, f64, bool)>>);
+
+impl Progress for Costs {
+    fn report(&self, _: u64, _: u64) -> bool {
+        true
+    }
+
+    fn round(&self, round: &Round) {
+        let mut rounds = self.0.lock().unwrap();
+        rounds.push((round.bits, round.cost, round.is_best));
+    }
+}
+
 #[test]
-fn tuning_for_structure_raises_it_at_equal_size() {
-    // The tiny model's pictures have no structure to speak of.
-    let model = Model::embedded().unwrap();
+fn tuning_for_the_eye_makes_what_its_model_was_trained_for_small() {
+    let model = Model::embedded_for(Tune::Ssim).unwrap();
     let image = pictures::scene(200, 180);
-    let plain = options(4, Tune::Psnr, 40.0);
-    let size = encode(&image, &model, &plain, &NoProgress).unwrap().len() as u64;
-    let of = |tune| {
-        let options = options(4, tune, 40.0);
-        let found = encode_to_target(
-            &image,
-            &model,
-            &Goal::Bytes(size).into(),
-            &options,
-            &NoProgress,
-        );
-        let found = found.unwrap();
-        assert!(found.file.len() as u64 <= size);
-        let back = aec::unstable::decode(
-            &found.file,
-            &model,
-            &aec::unstable::DecodeOptions::default(),
-            &NoProgress,
-        );
-        let back = back.unwrap();
-        ms_ssim(&view(&image), &view(&back)).unwrap()
+    let costs = Costs::default();
+    let file = encode(&image, &model, &options(4, Tune::Ssim, 40.0), &costs).unwrap();
+    let rounds = costs.0.into_inner().unwrap();
+    let best = rounds.iter().rfind(|round| round.2).unwrap();
+    assert!(best.1 < 0.99 * rounds[0].1, "{rounds:?}");
+
+    let back =
+        aec::unstable::decode(&file, &model, &DecodeOptions::default(), &NoProgress).unwrap();
+    let error = squared_error(&view(&image), &view(&back)).unwrap() as f64;
+    let samples = |image: &Image| -> Vec<f32> {
+        let bytes = image.rgb.iter();
+        bytes.map(|byte| f32::from(*byte) / 255.0 - 0.5).collect()
     };
-    let (structural, plain) = (of(Tune::Ssim), of(Tune::Psnr));
-    assert!(structural > plain, "{structural} {plain}");
+    let comparison = Comparison::new(&samples(&image), &samples(&back), 200);
+    let visual = comparison.sums(0..180).error();
+    let (lambda, pixels) = (model.config().lambda(0.4), 200.0 * 180.0);
+    let distortion = 0.2 * error / (3.0 * pixels) + 0.8 * 8.5 * visual;
+    let want = best.0 as f64 + lambda * pixels * distortion;
+    assert!((best.1 / want - 1.0).abs() < 1e-4, "{} {want}", best.1);
 }
 
 /// Counts rounds; cancels after some units of work.

@@ -7,22 +7,17 @@ mod common;
 mod reference;
 
 mod against_reference;
+mod cli;
 mod conformance;
 mod corrupt;
+mod cuda;
 mod damaged;
 mod effort;
 mod hooks;
 mod hostile;
 mod inputs;
+mod metrics;
 mod rate_control;
 mod region;
 mod roundtrip;
-
-#[cfg(feature = "cli")]
-mod cli;
-#[cfg(feature = "cli")]
-mod cuda;
-#[cfg(feature = "cli")]
-mod metrics;
-#[cfg(feature = "cli")]
 mod train;

@@ -10,6 +10,7 @@ use aec::unstable::{DecodeOptions, EncodeOptions, Image, Model, NoProgress};
 use assert_cmd::Command;
 use predicates::prelude::*;
 
+use crate::cli::AEC;
 use crate::common::settings::usual_path;
 
 /// Smooth waves of several frequencies: something to learn from.
@@ -143,8 +144,7 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
     )
     .expect("a file");
     let out = folder.path().join("run");
-    Command::cargo_bin("aec")
-        .expect("the binary")
+    Command::new(AEC)
         .args(["train", "--data"])
         .arg(&data)
         .arg("--out")
@@ -189,8 +189,7 @@ fn one_command_makes_a_model_that_encodes_and_decodes() {
 #[test]
 fn a_folder_without_pictures_is_a_clear_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    Command::cargo_bin("aec")
-        .expect("the binary")
+    Command::new(AEC)
         .args(["train", "--data"])
         .arg(folder.path())
         .arg("--out")

@@ -16,10 +16,11 @@ pub(super) use files::{FileKinds, Task};
 
 use anyhow::Context;
 
+use super::memory::{self, Work};
 use super::messages::{Complaint, GlobalOptions};
 use super::output::{self, Kind, Output, OverwriteOptions};
 use super::progress::Bar;
-use super::{memory, stdio, text};
+use super::{stdio, text};
 use crate::codec::Progress;
 use crate::limits::Limits;
 use crate::sync;
@@ -69,6 +70,8 @@ pub(super) struct Batch<'a> {
     pub writes: Kind,
     pub overwrite: OverwriteOptions,
     pub limits: Limits,
+    /// What is done with each input.
+    pub work: Work,
     pub global: &'a GlobalOptions,
 }
 
@@ -153,11 +156,11 @@ impl Batch<'_> {
         let bytes = stdio::read_input(&task.input, &self.limits)?;
         let pixels = (self.pixels)(&bytes);
         let mut place = gate.enter(pixels);
-        if memory::check(pixels, &self.limits).is_err() {
+        if memory::check(pixels, self.work, &self.limits).is_err() {
             // What the others take now may be enough for it later.
             drop(place);
             place = gate.enter(u64::MAX);
-            memory::check(pixels, &self.limits)
+            memory::check(pixels, self.work, &self.limits)
                 .with_context(|| format!("cannot work on {}", stdio::input_name(&task.input)))?;
         }
         let _place = place;

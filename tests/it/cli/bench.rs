@@ -8,6 +8,8 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use tempfile::TempDir;
 
+use super::AEC;
+
 /// Two small pictures that every metric can handle.
 const PICTURES: [&str; 2] = ["even.png", "odd.png"];
 
@@ -18,7 +20,7 @@ fn committed(name: &str) -> PathBuf {
 }
 
 fn aec() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_aec"))
+    Command::new(AEC)
 }
 
 /// A folder with the two pictures.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use predicates::str::contains;
 
-use super::{TINY, Workspace, gradient, png};
+use super::{AEC, TINY, Workspace, gradient, png};
 
 /// `one.png`, `two.png` and `two.aec`, encoded with the tests' model.
 fn pictures() -> Workspace {
@@ -216,7 +216,7 @@ fn open_files_are_written_into() {
         }
         let mut file = fs::File::create(here.path("out")).unwrap();
         std::io::Write::write_all(&mut file, b"before ").unwrap();
-        let status = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+        let status = std::process::Command::new(AEC)
             .current_dir(here.folder.path())
             .args([
                 "decode", "--quiet", "--model", TINY, "two.aec", name, "--format", "png",

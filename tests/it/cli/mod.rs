@@ -26,6 +26,9 @@ use tempfile::TempDir;
 
 use crate::common::psnr::psnr;
 
+/// The built binary.
+pub const AEC: &str = env!("CARGO_BIN_EXE_aec");
+
 /// The weights of the tests, for when the picture's quality does not matter.
 const TINY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -50,7 +53,7 @@ impl Workspace {
 
     /// `aec` with the folder as its working directory.
     fn aec(&self, args: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("aec").unwrap();
+        let mut command = Command::new(AEC);
         command
             .current_dir(self.folder.path())
             .env_remove("NO_COLOR")
@@ -76,7 +79,7 @@ impl Workspace {
     fn bash(&self, script: &str) -> std::process::Output {
         std::process::Command::new("bash")
             .current_dir(self.folder.path())
-            .env("aec", assert_cmd::cargo::cargo_bin("aec"))
+            .env("aec", AEC)
             .args(["-c", script])
             .output()
             .unwrap()
@@ -85,7 +88,7 @@ impl Workspace {
     /// Most bytes of memory that the program had, which must succeed.
     #[cfg(target_os = "linux")]
     fn peak_memory(&self, args: &[&str]) -> u64 {
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+        let mut child = std::process::Command::new(AEC)
             .current_dir(self.folder.path())
             .args(args)
             .spawn()

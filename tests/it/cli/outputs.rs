@@ -4,7 +4,7 @@ use std::fs;
 
 use predicates::str::contains;
 
-use super::{Workspace, gradient};
+use super::{AEC, Workspace, gradient};
 
 #[test]
 fn a_failed_run_keeps_the_old_output() {
@@ -70,7 +70,7 @@ fn links_devices_and_permissions_survive() {
 fn a_closed_pipe_is_success() {
     let here = Workspace::with_encoded(&gradient(600, 400));
     for format in ["ppm", "png"] {
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+        let mut child = std::process::Command::new(AEC)
             .current_dir(here.folder.path())
             .args(["decode", "--quiet", "--format", format, "a.aec", "-"])
             .stdout(std::process::Stdio::piped())
@@ -88,7 +88,7 @@ fn a_closed_pipe_is_success() {
 #[test]
 fn ctrl_c_ends_with_130_and_leaves_nothing() {
     let here = Workspace::new();
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+    let mut child = std::process::Command::new(AEC)
         .current_dir(here.folder.path())
         .args(["encode", "-", "a.aec"])
         .stdin(std::process::Stdio::piped())

@@ -8,7 +8,7 @@ use assert_cmd::assert::Assert;
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use super::{TINY, Workspace, gradient, png};
+use super::{AEC, TINY, Workspace, gradient, png};
 
 /// Pictures, a configuration of the tests' model and a run of three steps that started from it.
 fn trained() -> Workspace {
@@ -180,7 +180,7 @@ fn files_follow_the_umask() {
 #[test]
 fn ctrl_c_saves_and_ends_with_130() {
     let here = trained();
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("aec"))
+    let mut child = std::process::Command::new(AEC)
         .current_dir(here.folder.path())
         .args([
             "train",

@@ -1,0 +1,212 @@
+//! The distortion of `--tune ssim`: squared error and the error that SSIMULACRA2 sees, mixed as the model for that
+//! tune was trained; its gradient, and where in the picture an error counts how much.
+
+use std::ops::Range;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::encode::PictureEncoder;
+use crate::format::{LATENT_STRIDE, PATCH};
+use crate::kernels::{patches_to_pixels, space_to_depth};
+use crate::metrics::visual::BandedComparison;
+use crate::network::Grid;
+use crate::network::worth::{VISUAL_SHARE, squared_error_of_visual};
+use crate::picture::CHANNELS;
+
+/// How much more or less than plain squared error the distortion may weigh at a latent.
+const WEIGHTS: (f32, f32) = (0.125, 8.0);
+
+/// Visual and squared error of a picture that is decoded a few rows at a time.
+pub(super) struct VisualDistortion<'a> {
+    encoder: &'a PictureEncoder<'a>,
+    /// What a squared error of one sample (samples from 0 to 1) is worth in bits.
+    bits: f32,
+    /// The samples as they are shown, `[height, width, 3]`.
+    decoded: Vec<u8>,
+    /// The gradient in bits, `[height, width, 3]`.
+    gradient: Vec<bf16>,
+}
+
+impl<'a> VisualDistortion<'a> {
+    /// Nothing decoded so far; `bits` is the Lagrange multiplier for samples from 0 to 1.
+    pub fn new(encoder: &'a PictureEncoder<'a>, bits: f32) -> Self {
+        Self {
+            encoder,
+            bits,
+            decoded: vec![0; encoder.rgb.len()],
+            gradient: Vec::new(),
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.encoder.image.width as usize
+    }
+
+    /// Takes rows of decoded patches.
+    pub fn take(&mut self, rows: Range<usize>, patches: &[f32]) {
+        let stride = CHANNELS * self.width();
+        let coded = patches.len() / rows.len().max(1) / PATCH;
+        let mut band = vec![0; patches.len()];
+        patches_to_pixels(patches, rows.len() * PATCH, coded / CHANNELS, &mut band);
+        let top = (rows.start * PATCH * stride).min(self.decoded.len());
+        let kept = self.decoded[top..].chunks_exact_mut(stride);
+        for (to, from) in kept.zip(band.chunks_exact(coded)) {
+            to.copy_from_slice(&from[..stride]);
+        }
+    }
+
+    /// The rows of samples that rows of latents cover.
+    fn samples(&self, latents: &Range<usize>) -> Range<usize> {
+        let stride = LATENT_STRIDE * CHANNELS * self.width();
+        let end = (latents.end * stride).min(self.decoded.len());
+        (latents.start * stride).min(end)..end
+    }
+
+    /// What the distortion of these rows of latents alone is worth in bits, as if they were a picture.
+    pub fn cost_of(&self, latents: &Range<usize>) -> f64 {
+        let samples = self.samples(latents);
+        let (original, decoded) = (&self.encoder.rgb, &self.decoded);
+        let comparison = BandedComparison::new(
+            &original[samples.clone()],
+            &decoded[samples.clone()],
+            self.width(),
+        );
+        self.worth(samples, comparison.error())
+    }
+
+    /// What the distortion is worth in bits.
+    pub fn cost(&self) -> f64 {
+        self.cost_of(&(0..self.encoder.rows()))
+    }
+
+    /// As [`cost`](Self::cost). Afterwards its gradient is known, and `weights` (`[h, w, 1]`) say how much more than
+    /// plain squared error it weighs at each latent.
+    pub fn cost_with_gradient(&mut self, weights: &mut Grid) -> f64 {
+        let (original, decoded) = (&*self.encoder.rgb, &self.decoded[..]);
+        let stride = CHANNELS * self.width();
+        let comparison = BandedComparison::new(original, decoded, self.width());
+        let cost = self.worth(0..original.len(), comparison.error());
+        let factors = Factors {
+            bits: self.bits,
+            squared: (1.0 - VISUAL_SHARE) as f32,
+            visual: (VISUAL_SHARE * squared_error_of_visual(original.len())) as f32,
+        };
+        let mut gradient = std::mem::take(&mut self.gradient);
+        gradient.resize(original.len(), bf16::ZERO);
+        // Of the mixture's gradient and of that of plain squared error: the sums of squares at each latent.
+        let mut energies = vec![[0.0f32; 2]; weights.values.len()];
+        comparison.gradient(&mut |rows, of_visual| {
+            let samples = rows.start * stride..rows.end * stride;
+            let parts = (gradient[samples.clone()].par_chunks_mut(stride))
+                .zip(of_visual.par_chunks(stride))
+                .zip(original[samples.clone()].par_chunks(stride))
+                .zip(decoded[samples].par_chunks(stride));
+            let by_row = parts.map(|(((gradient, of_visual), original), decoded)| {
+                let mut energies = vec![[0.0f32; 2]; weights.width];
+                let pixels = (gradient.chunks_mut(LATENT_STRIDE * CHANNELS))
+                    .zip(of_visual.chunks(LATENT_STRIDE * CHANNELS))
+                    .zip(original.chunks(LATENT_STRIDE * CHANNELS))
+                    .zip(decoded.chunks(LATENT_STRIDE * CHANNELS));
+                for ((((gradient, visual), a), b), energy) in pixels.zip(&mut energies) {
+                    *energy = factors.mix(gradient, visual, a, b);
+                }
+                energies
+            });
+            let by_row: Vec<_> = by_row.collect();
+            for (y, of_row) in rows.zip(by_row) {
+                let sums = &mut energies[y / LATENT_STRIDE * weights.width..];
+                for (sum, energy) in sums.iter_mut().zip(of_row) {
+                    sum[0] += energy[0];
+                    sum[1] += energy[1];
+                }
+            }
+        });
+        self.gradient = gradient;
+        weigh(&energies, weights);
+        cost
+    }
+
+    /// What squared error and visual `error` of these samples are worth.
+    fn worth(&self, samples: Range<usize>, error: f64) -> f64 {
+        let count = samples.len();
+        let pairs = self.encoder.rgb[samples.clone()]
+            .par_iter()
+            .zip(&self.decoded[samples]);
+        let squared = pairs
+            .with_min_len(1 << 14)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2));
+        let squared = squared.sum::<u64>() as f64 / (255.0 * 255.0);
+        let visual = squared_error_of_visual(count) * error;
+        f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
+    }
+
+    /// Writes the gradient in bits with respect to rows of patches; zeros beyond the picture's edges.
+    pub fn gradient(&self, rows: Range<usize>, out: &mut [f32]) {
+        let stride = CHANNELS * self.width();
+        let padded = out.len() / rows.len().max(1) / PATCH;
+        let mut band = vec![0.0; out.len()];
+        let top = (rows.start * PATCH * stride).min(self.gradient.len());
+        let known = self.gradient[top..].par_chunks_exact(stride);
+        let lines = band.par_chunks_exact_mut(padded).zip(known);
+        lines.for_each(|(line, known)| {
+            for (value, known) in line.iter_mut().zip(known) {
+                *value = known.to_f32();
+            }
+        });
+        let (height, width) = (rows.len() * PATCH, padded / CHANNELS);
+        space_to_depth(&band, height, width, CHANNELS, PATCH, out);
+    }
+}
+
+/// What slopes count.
+#[derive(Clone, Copy)]
+struct Factors {
+    bits: f32,
+    squared: f32,
+    visual: f32,
+}
+
+impl Factors {
+    /// Mixes gradients of some samples; gives the sums of squares of the result and of the gradient of plain squared
+    /// error.
+    fn mix(
+        self,
+        gradient: &mut [bf16],
+        visual: &[f32],
+        original: &[u8],
+        decoded: &[u8],
+    ) -> [f32; 2] {
+        let mut energy = [0.0f32; 2];
+        let samples = gradient
+            .iter_mut()
+            .zip(visual)
+            .zip(original.iter().zip(decoded));
+        for ((to, visual), (a, b)) in samples {
+            let plain = 2.0 * (f32::from(*b) - f32::from(*a)) / 255.0;
+            let mixed = self.squared * plain + self.visual * visual;
+            energy[0] += mixed * mixed;
+            energy[1] += plain * plain;
+            *to = bf16::from_f32(self.bits * mixed);
+        }
+        energy
+    }
+}
+
+/// How much more the mixture weighs than squared error, by the sizes of both gradients around each latent.
+fn weigh(energies: &[[f32; 2]], weights: &mut Grid) {
+    let columns = weights.width;
+    for y in 0..weights.height {
+        for x in 0..columns {
+            let (mut mixed, mut plain) = (1e-6f32, 1e-6f32);
+            for v in y.saturating_sub(1)..(y + 2).min(weights.height) {
+                for u in x.saturating_sub(1)..(x + 2).min(columns) {
+                    let [a, b] = energies[v * columns + u];
+                    mixed += a;
+                    plain += b;
+                }
+            }
+            weights.values[y * columns + x] = (mixed / plain).sqrt().clamp(WEIGHTS.0, WEIGHTS.1);
+        }
+    }
+}
