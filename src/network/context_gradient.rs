@@ -286,16 +286,8 @@ fn copy_coded(mask: StepMask, latent: &Grid, known: &mut Grid) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::grid::random_values as values;
     use crate::network::{Features, Inference, QualityModel};
-
-    fn values(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 16_777_216.0 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     fn grid(height: usize, width: usize, channels: usize, seed: u32) -> Grid {
         Grid {

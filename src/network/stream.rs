@@ -157,16 +157,8 @@ impl<'a> BlockStream<'a> {
 mod tests {
     use super::*;
     use crate::format::PATCH8;
+    use crate::network::grid::random_values;
     use crate::network::{Grid, Inference};
-
-    fn values(count: usize) -> Vec<f32> {
-        let mut state = 1u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 16_777_216.0 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     /// Runs `transform` on pictures that one thread cuts into one band, several, and many, and
     /// sixteen threads into few.
@@ -189,7 +181,7 @@ mod tests {
     fn synthesis_does_not_depend_on_bands() {
         is_alike_in_all_bands(|model, height, width| {
             let mut latent = Grid::zeros(height, width, model.config().latent_channels);
-            latent.values = values(latent.values.len());
+            latent.values = random_values(latent.values.len(), 1);
             let mut streamed = Vec::new();
             let emit = &mut |rows: Range<usize>, patches: &[f32]| {
                 assert_eq!(streamed.len(), rows.start * 2 * width * PATCH8);
@@ -207,7 +199,7 @@ mod tests {
     fn analysis_does_not_depend_on_bands() {
         is_alike_in_all_bands(|model, height, width| {
             let stride = 2 * width * PATCH8;
-            let patches = values(2 * height * stride);
+            let patches = random_values(2 * height * stride, 1);
             let mut streamed = Vec::new();
             let read = |rows: Range<usize>, out: &mut [f32]| {
                 out.copy_from_slice(&patches[rows.start * stride..rows.end * stride]);

@@ -255,16 +255,8 @@ impl LinearGradient<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::grid::random_values as values;
     use crate::network::{Inference, QualityModel};
-
-    fn values(count: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 16_777_216.0 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     fn latent(model: &Inference, height: usize, width: usize) -> Grid {
         let mut latent = Grid::zeros(height, width, model.config().latent_channels);

@@ -102,7 +102,6 @@ pub fn from_gpu(device: &CudaDevice, values: CudaSlice<f32>, shape: &Shape) -> T
 #[cfg(test)]
 pub(super) fn repeatable(shape: impl Into<Shape>, seed: usize) -> Result<Tensor> {
     let shape = shape.into();
-    let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
-    let values: Vec<f32> = (0..shape.elem_count()).map(value).collect();
+    let values = on_cpu::repeatable(shape.elem_count(), seed);
     Tensor::from_vec(values, shape, &candle_core::Device::Cpu)
 }

@@ -354,16 +354,18 @@ fn step_sums(a: &[f32], b: Option<&[f32]>, Step { size, step }: Step, sums: &mut
     });
 }
 
+/// Repeatable values in -2.5..2.55.
+#[cfg(test)]
+pub(super) fn repeatable(count: usize, seed: usize) -> Vec<f32> {
+    let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
+    (0..count).map(value).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::repeatable as values;
     use super::*;
     use crate::train::cuda::emulation::emulator;
-
-    /// Repeatable values in -2.5..2.55.
-    fn values(count: usize, seed: usize) -> Vec<f32> {
-        let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
-        (0..count).map(value).collect()
-    }
 
     #[test]
     fn kernels_agree_with_the_cpu() {
