@@ -14,7 +14,7 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        id: 0xed88_560c_3f9a_2499_u64.to_be_bytes(),
+        id: 0xbca5_8de9_0c92_06a0_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
