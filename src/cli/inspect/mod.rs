@@ -43,7 +43,7 @@ pub(super) struct Args {
           conflicts_with = "original")]
     quality: Vec<Quality>,
 
-    /// What to search for in encoding: psnr, ssim, or both, separated by commas [default: psnr]
+    /// What to search for in encoding: psnr, ssim, or both, separated by commas [default: ssim]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_tune,
           conflicts_with = "original")]
     tune: Vec<Tune>,
@@ -183,7 +183,7 @@ fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> 
         _ => &args.quality[..],
     };
     let tunes: Vec<(Tune, String)> = match args.tune[..] {
-        [] => vec![(usual.tune, String::new())],
+        [] => vec![(Tune::Ssim, String::new())],
         _ => args
             .tune
             .iter()

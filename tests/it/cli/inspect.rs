@@ -126,7 +126,7 @@ fn two_tunes_stand_side_by_side() {
     let usual = inspect(&[]);
     assert_eq!(
         usual[0]["block_bits"],
-        inspect(&["--tune", "psnr", "-e", "4"])[0]["block_bits"]
+        inspect(&["--tune", "ssim", "-e", "4"])[0]["block_bits"]
     );
     assert_eq!(usual[0]["name"].as_str(), Some("a.png at quality 50"));
 }
