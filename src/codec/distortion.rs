@@ -47,7 +47,7 @@ impl<'a> Distortion<'a> {
     pub fn value(&mut self, quantized: &Grid, steps: &Steps<'_>) -> Result<u64> {
         let sum = self.decode(quantized, steps)?;
         if let Some(visual) = &self.visual {
-            self.cost = visual.cost();
+            self.cost = visual.cost(sum);
         }
         Ok(sum)
     }
@@ -75,7 +75,7 @@ impl<'a> Distortion<'a> {
         let (height, width) = (quantized.height, quantized.width);
         let columns = self.encoder.columns();
         let sample = height * 3 / 8..height * 5 / 8;
-        let sum_of = |blocks: &[u64]| u128::from(blocks.iter().sum::<u64>());
+        let sum_of = |blocks: &[u64]| blocks.iter().sum::<u64>();
         let before = (self
             .blocks
             .get(sample.start * columns..sample.end * columns))
@@ -85,7 +85,9 @@ impl<'a> Distortion<'a> {
             return self.value(quantized, steps);
         };
         let visual = &mut self.visual;
-        let cost_before = visual.as_ref().map(|visual| visual.cost_of(&sample));
+        let cost_before = visual
+            .as_ref()
+            .map(|visual| visual.cost_of(&sample, before));
         // The rows beside a part are as in the whole picture, but for the halo.
         let halo = self.quality.config().halo();
         let top = sample.start - halo;
@@ -105,9 +107,12 @@ impl<'a> Distortion<'a> {
             }
             steps.advance(rows.len())
         })?;
-        let sum = (sum_of(&self.blocks) * u128::from(error.sum()) / before) as u64;
+        let whole = u128::from(sum_of(&self.blocks)) * u128::from(error.sum());
+        let sum = (whole / u128::from(before)) as u64;
         self.cost = match (&self.visual, cost_before) {
-            (Some(visual), Some(before)) => self.cost * visual.cost_of(&sample) / before,
+            (Some(visual), Some(before)) => {
+                self.cost * visual.cost_of(&sample, error.sum()) / before
+            }
             _ => error.worth(sum),
         };
         Ok(sum)
@@ -145,7 +150,7 @@ impl<'a> Distortion<'a> {
         };
         let by_position = &mut curvature.by_position;
         let weights = by_position.get_or_insert_with(|| Grid::zeros(size.0, size.1, 1));
-        self.cost = visual.cost_with_gradient(weights);
+        self.cost = visual.cost_with_gradient(sum, weights);
         let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
             emit(rows, gradient, curvature);
             steps.advance(0)

@@ -63,8 +63,9 @@ impl<'a> VisualDistortion<'a> {
         (latents.start * stride).min(end)..end
     }
 
-    /// What the distortion of these rows of latents alone is worth in bits, as if they were a picture.
-    pub fn cost_of(&self, latents: &Range<usize>) -> f64 {
+    /// What the distortion of these rows of latents alone is worth in bits, as if they were a picture; `squared` is
+    /// the squared error of their samples (from 0 to 255).
+    pub fn cost_of(&self, latents: &Range<usize>, squared: u64) -> f64 {
         let samples = self.samples(latents);
         let (original, decoded) = (&self.encoder.rgb, &self.decoded);
         let comparison = BandedComparison::new(
@@ -72,21 +73,21 @@ impl<'a> VisualDistortion<'a> {
             &decoded[samples.clone()],
             self.width(),
         );
-        self.worth(samples, comparison.error())
+        self.worth(samples.len(), squared, comparison.error())
     }
 
-    /// What the distortion is worth in bits.
-    pub fn cost(&self) -> f64 {
-        self.cost_of(&(0..self.encoder.rows()))
+    /// What the distortion is worth in bits; `squared` is the squared error of all samples (from 0 to 255).
+    pub fn cost(&self, squared: u64) -> f64 {
+        self.cost_of(&(0..self.encoder.rows()), squared)
     }
 
     /// As [`cost`](Self::cost). Afterwards its gradient is known, and `weights` (`[h, w, 1]`) say how much more than
     /// plain squared error it weighs at each latent.
-    pub fn cost_with_gradient(&mut self, weights: &mut Grid) -> f64 {
+    pub fn cost_with_gradient(&mut self, squared: u64, weights: &mut Grid) -> f64 {
         let (original, decoded) = (&*self.encoder.rgb, &self.decoded[..]);
         let stride = CHANNELS * self.width();
         let comparison = BandedComparison::new(original, decoded, self.width());
-        let cost = self.worth(0..original.len(), comparison.error());
+        let cost = self.worth(original.len(), squared, comparison.error());
         let factors = Factors {
             bits: self.bits,
             squared: (1.0 - VISUAL_SHARE) as f32,
@@ -127,17 +128,10 @@ impl<'a> VisualDistortion<'a> {
         cost
     }
 
-    /// What squared error and visual `error` of these samples are worth.
-    fn worth(&self, samples: Range<usize>, error: f64) -> f64 {
-        let count = samples.len();
-        let pairs = self.encoder.rgb[samples.clone()]
-            .par_iter()
-            .zip(&self.decoded[samples]);
-        let squared = pairs
-            .with_min_len(1 << 14)
-            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2));
-        let squared = squared.sum::<u64>() as f64 / (255.0 * 255.0);
-        let visual = squared_error_of_visual(count) * error;
+    /// What the squared error (samples from 0 to 255) and the visual `error` of so many samples are worth.
+    fn worth(&self, samples: usize, squared: u64, error: f64) -> f64 {
+        let squared = squared as f64 / (255.0 * 255.0);
+        let visual = squared_error_of_visual(samples) * error;
         f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
     }
 

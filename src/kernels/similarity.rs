@@ -176,13 +176,11 @@ fn resize<const N: usize>(buffers: &mut [Vec<f32>; N], length: usize) {
     }
 }
 
-/// The window across a row that begins and ends with [`REACH`] samples more.
+/// The window over samples in these places, from the first one that it reaches to the last.
 #[inline(always)]
-fn across(padded: &[f32], out: &mut [f32]) {
-    let n = out.len();
-    let [a, b, c, d, e, f, g, h, i, j, k]: [&[f32]; WIDTH] =
-        std::array::from_fn(|offset| &padded[offset..offset + n]);
-    for x in 0..n {
+fn windowed(samples: [&[f32]; WIDTH], out: &mut [f32]) {
+    let [a, b, c, d, e, f, g, h, i, j, k] = samples;
+    for x in 0..out.len() {
         let mut sum = TAPS[0] * f[x];
         sum += TAPS[1] * (e[x] + g[x]);
         sum += TAPS[2] * (d[x] + h[x]);
@@ -193,21 +191,24 @@ fn across(padded: &[f32], out: &mut [f32]) {
     }
 }
 
+/// The window across a row that begins and ends with [`REACH`] samples more.
+#[inline(always)]
+fn across(padded: &[f32], out: &mut [f32]) {
+    let n = out.len();
+    windowed(
+        std::array::from_fn(|offset| &padded[offset..offset + n]),
+        out,
+    );
+}
+
 /// The window down: row `y` of rows that begin and end with [`REACH`] rows more.
 #[inline(always)]
 fn down(between: &[f32], y: usize, out: &mut [f32]) {
     let n = out.len();
-    let [a, b, c, d, e, f, g, h, i, j, k]: [&[f32]; WIDTH] =
-        std::array::from_fn(|offset| &between[(y + offset) * n..(y + offset) * n + n]);
-    for x in 0..n {
-        let mut sum = TAPS[0] * f[x];
-        sum += TAPS[1] * (e[x] + g[x]);
-        sum += TAPS[2] * (d[x] + h[x]);
-        sum += TAPS[3] * (c[x] + i[x]);
-        sum += TAPS[4] * (b[x] + j[x]);
-        sum += TAPS[5] * (a[x] + k[x]);
-        out[x] = sum;
-    }
+    windowed(
+        std::array::from_fn(|offset| &between[(y + offset) * n..(y + offset) * n + n]),
+        out,
+    );
 }
 
 /// The rows that the window reaches from those of a tile; none for those beyond the planes.
@@ -336,17 +337,10 @@ impl Kernel for TileSums<'_> {
             for left in (0..columns).step_by(LANES) {
                 let count = LANES.min(columns - left);
                 let mut values = [[0.0f32; LANES]; MAPS];
-                #[allow(clippy::needless_range_loop)] // a lane is a position in ten arrays
                 for lane in 0..count {
                     let at = left + lane;
-                    let position = Position {
-                        mean_a: mean_a[at],
-                        mean_b: mean_b[at],
-                        squares: squares[at],
-                        cross: cross[at],
-                        edge_a: a[at] - mean_a[at],
-                        edge_b: b[at] - mean_b[at],
-                    };
+                    let moments = [mean_a[at], mean_b[at], squares[at], cross[at]];
+                    let position = Position::new(moments, a[at], b[at]);
                     values[0][lane] = position.dissimilarity().0;
                     if self.pair.has_edges {
                         let change = position.edge_change();
@@ -433,14 +427,8 @@ fn slopes_of_moments(
         let (first, second) = (&mut first[known.clone()], &mut second[known.clone()]);
         let (third, fourth) = (&mut third[known.clone()], &mut fourth[known]);
         for x in 0..columns {
-            let position = Position {
-                mean_a: first[x],
-                mean_b: second[x],
-                squares: third[x],
-                cross: fourth[x],
-                edge_a: a[x] - first[x],
-                edge_b: b[x] - second[x],
-            };
+            let moments = [first[x], second[x], third[x], fourth[x]];
+            let position = Position::new(moments, a[x], b[x]);
             let (value, slope) = position.dissimilarity();
             let factor = counted(slopes[0], value);
             let of_edge = if pair.has_edges {
@@ -487,6 +475,19 @@ struct MomentSlopes {
 }
 
 impl Position {
+    /// Of the moments there (means of a, of b, of a² + b² and of ab) and the sample of each plane.
+    #[inline(always)]
+    fn new([mean_a, mean_b, squares, cross]: [f32; 4], a: f32, b: f32) -> Self {
+        Self {
+            mean_a,
+            mean_b,
+            squares,
+            cross,
+            edge_a: a - mean_a,
+            edge_b: b - mean_b,
+        }
+    }
+
     /// One minus the structural similarity, at least 0, and its slopes.
     #[inline(always)]
     fn dissimilarity(&self) -> (f32, MomentSlopes) {
