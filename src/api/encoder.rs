@@ -174,11 +174,8 @@ impl<'a, W: Write> Encoder<'a, W> {
     }
 
     fn write(mut self, image: &Image) -> Result<()> {
-        let usual = match self.goal {
-            Some(Goal::Psnr(_)) => Tune::Psnr,
-            _ => Tune::Ssim,
-        };
-        let tune = self.tune.unwrap_or(usual);
+        let psnr_is_goal = matches!(self.goal, Some(Goal::Psnr(_)));
+        let tune = self.tune.unwrap_or_else(|| Tune::usual(psnr_is_goal));
         let options = EncodeOptions {
             tune,
             ..self.options

@@ -180,11 +180,8 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
 impl Args {
     /// What to encode for: what is asked for, or what people see, unless a PSNR is the target.
     fn tune(&self) -> Tune {
-        let usual = match self.rate.has_target_psnr() {
-            true => Tune::Psnr,
-            false => Tune::Ssim,
-        };
-        self.search.tune.unwrap_or(usual)
+        let usual = || Tune::usual(self.rate.has_target_psnr());
+        self.search.tune.unwrap_or_else(usual)
     }
 
     /// Reads a picture; says what is not kept of it.

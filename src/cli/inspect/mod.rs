@@ -183,7 +183,7 @@ fn encode(args: &Args, image: &Image) -> anyhow::Result<Vec<(String, Vec<u8>)>> 
         _ => &args.quality[..],
     };
     let tunes: Vec<(Tune, String)> = match args.tune[..] {
-        [] => vec![(Tune::Ssim, String::new())],
+        [] => vec![(Tune::usual(false), String::new())],
         _ => args
             .tune
             .iter()
