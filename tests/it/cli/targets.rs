@@ -38,24 +38,33 @@ fn decoded_psnr(here: &Workspace) -> f64 {
 #[test]
 fn a_target_size_is_used_up_and_kept() {
     let here = with_sample();
-    for (option, value, most) in [
+    let targets = [
         ("--target-size", "20k", 20_000),
         ("--target-size", "0.05M", 50_000),
         // 768 * 512 * 0.6 / 8
         ("--target-bpp", "0.6", 29_491),
-    ] {
-        let summary = encode(&here, &[option, value]);
-        let size = here.read("a.aec").len();
-        assert!(size <= most && size > most * 99 / 100, "{value}: {size}");
-        let quality = chosen(&summary);
-        here.aec(&["info", "a.aec", "--verify"])
-            .assert()
-            .success()
-            .stdout(contains(format!("quality {quality},")));
-        // The search stops at another round now and then: sizes do not rise with every half of a step.
-        let better = format!("{}", quality + 1.0);
-        encode(&here, &["-q", &better]);
-        assert!(here.read("a.aec").len() > most, "quality {better} fits too");
+    ];
+    // A search stops at another round now and then: with it, sizes do not rise with every half of a step.
+    for (effort, step) in [("1", 0.5), ("4", 1.0)] {
+        for (option, value, most) in targets {
+            let summary = encode(&here, &["-e", effort, option, value]);
+            let size = here.read("a.aec").len();
+            assert!(
+                size <= most && size > most * 99 / 100,
+                "effort {effort}, {value}: {size}"
+            );
+            let quality = chosen(&summary);
+            here.aec(&["info", "a.aec", "--verify"])
+                .assert()
+                .success()
+                .stdout(contains(format!("quality {quality},")));
+            let better = format!("{}", quality + step);
+            encode(&here, &["-e", effort, "-q", &better]);
+            assert!(
+                here.read("a.aec").len() > most,
+                "effort {effort}: quality {better} fits too"
+            );
+        }
     }
 }
 
