@@ -31,13 +31,8 @@ impl Limits {
     /// [`Error::LimitExceeded`] when `width * height` is over `max_pixels`, or one of them over `max_side`.
     pub(crate) fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
         self.check("number of pixels", width, height)?;
-        for (what, side) in [("width", width), ("height", height)] {
-            if side > self.max_side {
-                let (found, limit) = (u64::from(side), u64::from(self.max_side));
-                return Err(Error::LimitExceeded { what, found, limit });
-            }
-        }
-        Ok(())
+        at_most("width", width.into(), self.max_side.into())?;
+        at_most("height", height.into(), self.max_side.into())
     }
 
     /// Checks the size of a picture that is to be coded: a side below 64 counts as 64, because as much is
@@ -53,12 +48,19 @@ impl Limits {
     }
 
     fn check(&self, what: &'static str, width: u32, height: u32) -> Result<()> {
-        let (found, limit) = (u64::from(width) * u64::from(height), self.max_pixels);
-        if found > limit {
-            return Err(Error::LimitExceeded { what, found, limit });
-        }
-        Ok(())
+        at_most(what, u64::from(width) * u64::from(height), self.max_pixels)
     }
+}
+
+/// Checks a size of what is called `what`.
+///
+/// # Errors
+/// [`Error::LimitExceeded`] when it is over the limit.
+pub(crate) fn at_most(what: &'static str, found: u64, limit: u64) -> Result<()> {
+    if found > limit {
+        return Err(Error::LimitExceeded { what, found, limit });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::bitstream::{self, Container, Header, Quality};
 use crate::codec::{self, Damage, DecodeOptions, Region};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
-use crate::limits::Limits;
+use crate::limits::{Limits, at_most};
 use crate::orientation::swaps_sides;
 use crate::picture::samples::{color_type, samples as samples_of};
 use crate::picture::{Image, Metadata};
@@ -101,11 +101,7 @@ impl<'a> Decoder<'a> {
         let header = Header::read(&mut bitstream::Reader::new(&bytes))?;
         limits.check_coded_pixels(header.width, header.height)?;
         reader.take(MAX_BYTES).read_to_end(&mut bytes)?;
-        let (found, limit) = (bytes.len() as u64, MAX_BYTES);
-        if found > limit {
-            let what = "number of bytes";
-            return Err(Error::LimitExceeded { what, found, limit });
-        }
+        at_most("number of bytes", bytes.len() as u64, MAX_BYTES)?;
         Ok(Self {
             bytes,
             header,

@@ -14,7 +14,7 @@ use super::{Decoder, Encoder};
 use crate::error::Error;
 use crate::format::SIGNATURE;
 use crate::picture::notes::Notes;
-use crate::picture::samples::Samples;
+use crate::picture::samples::{to_dynamic, to_image};
 
 /// Extension of our files.
 const EXTENSION: &str = "aec";
@@ -89,17 +89,13 @@ impl<W: Write> ImageEncoder for Encoder<'_, W> {
         let color = simple(color)?;
         let pixels = u64::from(width) * u64::from(height);
         let bytes = pixels.saturating_mul(color.bytes_per_pixel().into());
-        if bytes != buffer.len() as u64 {
+        let is_whole = bytes == buffer.len() as u64;
+        let picture = is_whole.then(|| to_dynamic((width, height), color, buffer.to_vec()));
+        let picture = picture.flatten().ok_or_else(|| {
             let kind = ParameterErrorKind::DimensionMismatch;
-            return Err(ImageError::Parameter(ParameterError::from_kind(kind)));
-        }
-        let samples = Samples {
-            width,
-            height,
-            data: buffer.to_vec(),
-            color,
-        };
-        let image = samples.into_image(None, &mut Notes::default());
+            ImageError::Parameter(ParameterError::from_kind(kind))
+        })?;
+        let image = to_image(picture, None, &mut Notes::default());
         let written = image.and_then(|image| self.encode_owned(image));
         written.map_err(encoding_error)
     }
@@ -120,17 +116,10 @@ impl<W: Write> ImageEncoder for Encoder<'_, W> {
 
 /// The kind of samples of 8 or 16 bits that are gray or red, green and blue.
 fn simple(color: ExtendedColorType) -> ImageResult<ColorType> {
-    Ok(match color {
-        ExtendedColorType::L8 => ColorType::L8,
-        ExtendedColorType::La8 => ColorType::La8,
-        ExtendedColorType::Rgb8 => ColorType::Rgb8,
-        ExtendedColorType::Rgba8 => ColorType::Rgba8,
-        ExtendedColorType::L16 => ColorType::L16,
-        ExtendedColorType::La16 => ColorType::La16,
-        ExtendedColorType::Rgb16 => ColorType::Rgb16,
-        ExtendedColorType::Rgba16 => ColorType::Rgba16,
-        other => return Err(unsupported(UnsupportedErrorKind::Color(other))),
-    })
+    use ColorType::{L8, L16, La8, La16, Rgb8, Rgb16, Rgba8, Rgba16};
+    let mut kinds = [L8, La8, Rgb8, Rgba8, L16, La16, Rgb16, Rgba16].into_iter();
+    let kind = kinds.find(|kind| ExtendedColorType::from(*kind) == color);
+    kind.ok_or_else(|| unsupported(UnsupportedErrorKind::Color(color)))
 }
 
 fn hint() -> ImageFormatHint {

@@ -11,7 +11,7 @@ use super::reader::{Reader, write_varint};
 use super::section::{Section, payload_error};
 use crate::error::{Error, Result};
 use crate::format::tag;
-use crate::limits::Limits;
+use crate::limits::{Limits, at_most};
 use crate::resolution::Resolution;
 
 /// How hard the compressor tries, 0 to 10. Blocks are small.
@@ -111,11 +111,7 @@ fn read_block<'a>(payload: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>> {
     } else {
         u64::from(length)
     };
-    let limit = limits.max_metadata_bytes;
-    if found > limit {
-        let what = "size of a metadata block";
-        return Err(Error::LimitExceeded { what, found, limit });
-    }
+    at_most("size of a metadata block", found, limits.max_metadata_bytes)?;
     if length == 0 {
         return Ok(Cow::Borrowed(rest));
     }

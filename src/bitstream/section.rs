@@ -2,6 +2,7 @@
 
 use super::reader::{Reader, write_varint};
 use crate::error::{Error, Result};
+use crate::limits::at_most;
 
 /// One section of a file, its checksum verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,14 +112,11 @@ impl<'a> Iterator for SectionReader<'a> {
 ///
 /// # Errors
 /// [`Error::LimitExceeded`] when the payload has more than `u32::MAX` bytes.
+#[allow(clippy::cast_possible_truncation)] // checked
 pub fn write_section(out: &mut Vec<u8>, tag: [u8; 4], payload: &[u8]) -> Result<()> {
-    let length = u32::try_from(payload.len()).map_err(|_| Error::LimitExceeded {
-        what: "size of a section",
-        found: payload.len() as u64,
-        limit: u64::from(u32::MAX),
-    })?;
+    at_most("size of a section", payload.len() as u64, u32::MAX.into())?;
     out.extend(tag);
-    write_varint(out, length);
+    write_varint(out, payload.len() as u32);
     out.extend(payload);
     out.extend(checksum(tag, payload).to_le_bytes());
     Ok(())

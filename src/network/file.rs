@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::limits::at_most;
 
 /// Largest model file that is read.
 pub const MAX_MODEL_BYTES: u64 = 256 << 20;
@@ -37,14 +38,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// Refuses what is too large for a model file.
 fn check_size(found: u64) -> Result<()> {
-    if found > MAX_MODEL_BYTES {
-        return Err(Error::LimitExceeded {
-            what: "model size",
-            found,
-            limit: MAX_MODEL_BYTES,
-        });
-    }
-    Ok(())
+    at_most("model size", found, MAX_MODEL_BYTES)
 }
 
 /// An error of the file's layers below, on one line: it may quote names and text of the file.

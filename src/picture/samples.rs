@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ::image::{ColorType, ImageDecoder, ImageResult};
+use ::image::{ColorType, DynamicImage, ImageBuffer, Pixel, Primitive};
 
 use super::notes::Notes;
 use super::tone::ToneCurve;
@@ -10,116 +10,89 @@ use super::{Alpha, CHANNELS, Image, mean};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 
-/// A decoded picture of any kind of samples.
-pub(crate) struct Samples {
-    pub width: u32,
-    pub height: u32,
-    /// Native-endian where samples have 16 bits.
-    pub data: Vec<u8>,
-    pub color: ColorType,
-}
-
-impl Samples {
-    /// Decodes all samples; the size was checked.
-    pub(super) fn decode(decoder: impl ImageDecoder) -> ImageResult<Self> {
-        let (width, height) = decoder.dimensions();
-        let color = decoder.color_type();
-        // `check_pixels` bounds this, and the allocation is refused where it does not fit.
-        let mut data = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
-        decoder.read_image(&mut data)?;
-        Ok(Self {
-            width,
-            height,
-            data,
-            color,
-        })
-    }
-
-    /// The picture, its colors brought to the curve of sRGB if they have another.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for samples that are not integers.
-    pub(crate) fn into_image(self, curve: Option<ToneCurve>, notes: &mut Notes) -> Result<Image> {
-        let (colors, alpha) = match self.color {
-            ColorType::L8 | ColorType::Rgb8 => (self.data, None),
-            ColorType::La8 => split_alpha::<2>(&self.data),
-            ColorType::Rgba8 => split_alpha::<4>(&self.data),
-            ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
-                return self.into_narrow_image(curve, notes);
-            }
-            other => return Err(Error::Unsupported(format!("samples of kind {other:?}"))),
-        };
-        let colors = match curve {
-            Some(curve) => {
-                let table = curve.table(u8::MAX.into());
-                colors.into_iter().map(|v| table[usize::from(v)]).collect()
-            }
-            None => colors,
-        };
-        picture(self.width, self.height, self.color, colors, alpha)
-    }
-
-    /// As [`into_image`](Self::into_image), of 16-bit samples: rounds colors, and keeps alpha as it is.
-    fn into_narrow_image(self, curve: Option<ToneCurve>, notes: &mut Notes) -> Result<Image> {
-        let (wide, _) = self.data.as_chunks::<2>();
-        let channels = usize::from(self.color.channel_count());
-        let count = channels - usize::from(self.color.has_alpha());
-        let colors = || {
-            let pixels = wide.chunks_exact(channels);
-            pixels
-                .flat_map(|pixel| &pixel[..count])
-                .map(|&v| u16::from_ne_bytes(v))
-        };
-        if colors().any(|v| v % 257 != 0) {
-            notes.rounded();
-        }
-        let narrow = match curve {
-            Some(curve) => {
-                let table = curve.table(u16::MAX);
-                colors().map(|v| table[usize::from(v)]).collect()
-            }
-            None => colors().map(round_to_8_bits).collect(),
-        };
-        let alpha = self.color.has_alpha().then(|| {
-            let last = wide.iter().skip(count).step_by(channels);
-            Alpha::from_wide(last.map(|&v| u16::from_ne_bytes(v)).collect())
-        });
-        picture(self.width, self.height, self.color, narrow, alpha)
-    }
-}
-
-fn picture(
-    width: u32,
-    height: u32,
-    color: ColorType,
-    colors: Vec<u8>,
-    alpha: Option<Alpha>,
+/// A picture of the `image` crate as ours, its colors rounded to 8 bits, and brought to the curve of sRGB if they have
+/// another.
+///
+/// # Errors
+/// [`Error::Unsupported`] for samples that are not integers, [`Error::Image`] for a picture without pixels.
+pub(crate) fn to_image(
+    picture: DynamicImage,
+    curve: Option<ToneCurve>,
+    notes: &mut Notes,
 ) -> Result<Image> {
-    let image = if color.has_color() {
-        Image::new(width, height, colors)?
-    } else {
-        Image::from_gray(width, height, &colors)?
+    let (width, height, color) = (picture.width(), picture.height(), picture.color());
+    let channels = usize::from(color.channel_count());
+    let colors = channels - usize::from(color.has_alpha());
+    let alpha = match color {
+        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {
+            let last = picture.as_bytes().iter().skip(colors).step_by(channels);
+            let alpha = || Alpha::new(Depth::Eight, last.map(|&v| v.into()).collect());
+            color.has_alpha().then(alpha).transpose()?
+        }
+        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
+            let samples = picture
+                .as_flat_samples_u16()
+                .map_or(&[][..], |flat| flat.samples);
+            let mut pixels = samples.chunks_exact(channels);
+            if pixels.any(|pixel| pixel[..colors].iter().any(|v| v % 257 != 0)) {
+                notes.rounded();
+            }
+            let last = samples.iter().skip(colors).step_by(channels);
+            let alpha = || Alpha::from_wide(last.copied().collect());
+            color.has_alpha().then(alpha)
+        }
+        other => return Err(Error::Unsupported(format!("samples of kind {other:?}"))),
     };
+    let rgb = match curve {
+        Some(curve) => {
+            let table = curve.table();
+            let samples = picture.into_rgb16().into_raw().into_iter();
+            samples.map(|v| table[usize::from(v)]).collect()
+        }
+        None => picture.into_rgb8().into_raw(),
+    };
+    let mut image = Image::new(width, height, rgb)?;
+    image.is_gray = !color.has_color();
     match alpha {
         Some(alpha) => image.with_alpha(alpha),
         None => Ok(image),
     }
 }
 
-/// The colors, and the last of every `N` samples as alpha.
-fn split_alpha<const N: usize>(samples: &[u8]) -> (Vec<u8>, Option<Alpha>) {
-    let (pixels, _) = samples.as_chunks::<N>();
-    let colors = pixels.iter().flat_map(|pixel| &pixel[..N - 1]).copied();
-    let alpha = pixels.iter().map(|pixel| u16::from(pixel[N - 1]));
-    (
-        colors.collect(),
-        Alpha::new(Depth::Eight, alpha.collect()).ok(),
-    )
+/// A picture of the `image` crate of samples of a kind, native-endian where they have 16 bits; none where they are too
+/// few, or not integers.
+pub(crate) fn to_dynamic(
+    size: (u32, u32),
+    color: ColorType,
+    samples: Vec<u8>,
+) -> Option<DynamicImage> {
+    match color {
+        ColorType::L8 => buffer(size, samples).map(DynamicImage::ImageLuma8),
+        ColorType::La8 => buffer(size, samples).map(DynamicImage::ImageLumaA8),
+        ColorType::Rgb8 => buffer(size, samples).map(DynamicImage::ImageRgb8),
+        ColorType::Rgba8 => buffer(size, samples).map(DynamicImage::ImageRgba8),
+        ColorType::L16 => buffer(size, wide(&samples)).map(DynamicImage::ImageLuma16),
+        ColorType::La16 => buffer(size, wide(&samples)).map(DynamicImage::ImageLumaA16),
+        ColorType::Rgb16 => buffer(size, wide(&samples)).map(DynamicImage::ImageRgb16),
+        ColorType::Rgba16 => buffer(size, wide(&samples)).map(DynamicImage::ImageRgba16),
+        _ => None,
+    }
 }
 
-/// `round(v * 255 / 65535)`.
-fn round_to_8_bits(v: u16) -> u8 {
-    u8::try_from((u32::from(v) * 255 + 32767) / 65535).expect("at most 255")
+fn buffer<P>(
+    (width, height): (u32, u32),
+    samples: Vec<P::Subpixel>,
+) -> Option<ImageBuffer<P, Vec<P::Subpixel>>>
+where
+    P: Pixel<Subpixel: Primitive>,
+{
+    ImageBuffer::from_raw(width, height, samples)
+}
+
+/// Native-endian samples of 16 bits.
+fn wide(bytes: &[u8]) -> Vec<u16> {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    pairs.iter().map(|&pair| u16::from_ne_bytes(pair)).collect()
 }
 
 /// The kind of samples that show all of a picture that is gray or of color, with alpha of a depth or without.
@@ -183,15 +156,10 @@ mod tests {
 
     #[test]
     fn rounding_is_to_the_nearest() {
-        for (wide, narrow) in [
-            (0, 0),
-            (128, 0),
-            (129, 1),
-            (32767, 127),
-            (32768, 128),
-            (65535, 255),
-        ] {
-            assert_eq!(round_to_8_bits(wide), narrow);
-        }
+        let samples = (0..=u16::MAX).collect();
+        let picture = buffer((256, 256), samples).map(DynamicImage::ImageLuma16);
+        let image = to_image(picture.unwrap(), None, &mut Notes::default()).unwrap();
+        let nearest = |v: u32| u8::try_from((v * 255 + 32_767) / 65_535).unwrap();
+        assert!(image.to_gray().into_iter().eq((0..=65_535).map(nearest)));
     }
 }

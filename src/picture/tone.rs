@@ -14,11 +14,11 @@ impl ToneCurve {
         Self { exponent: 1.0 }
     }
 
-    /// The sample on the curve of sRGB, in 8 bits, for every sample up to `max`.
+    /// The sample on the curve of sRGB, in 8 bits, for every sample of 16 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to 255
-    pub(super) fn table(self, max: u16) -> Vec<u8> {
+    pub(super) fn table(self) -> Vec<u8> {
         let to_srgb = |sample: u16| {
-            let light = power(f64::from(sample) / f64::from(max), self.exponent);
+            let light = power(f64::from(sample) / f64::from(u16::MAX), self.exponent);
             let value = if light <= 0.003_130_8 {
                 12.92 * light
             } else {
@@ -27,7 +27,7 @@ impl ToneCurve {
             // Between 0 and 255.
             (value * 255.0).round() as u8
         };
-        (0..=max).map(to_srgb).collect()
+        (0..=u16::MAX).map(to_srgb).collect()
     }
 }
 

@@ -3,11 +3,11 @@
 //! Decoding is done by crates; this folder decides what is accepted, checks sizes before memory is
 //! asked for, keeps what a picture carries besides samples, and says what it does not keep.
 
-mod blocks;
+mod bmp;
 mod color;
+mod findings;
 mod gif;
 mod jpeg;
-mod others;
 mod png;
 mod sniff;
 mod tiff;
@@ -15,16 +15,14 @@ mod webp;
 
 use std::io::{Cursor, Write};
 
-use ::image::codecs::{pnm::PnmDecoder, webp::WebPDecoder};
-use ::image::{ImageDecoder, ImageError};
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use blocks::Blocks;
-use sniff::{InputFormat, name_of_other};
+use findings::Findings;
+use sniff::{detect, name, name_of_other};
 
 use super::Image;
-use super::notes::Notes;
 pub use super::notes::Warning;
-use super::samples::Samples;
+use super::samples::to_image;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::orientation::Orientation;
@@ -58,30 +56,28 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Image> {
 /// # Errors
 /// As [`read`].
 pub fn read_with_warnings(bytes: &[u8], limits: &Limits) -> Result<(Image, Vec<Warning>)> {
-    let format = InputFormat::detect(bytes).ok_or_else(|| unknown(bytes))?;
-    let mut notes = Notes::default();
-    let (samples, curve, blocks) = match format {
-        InputFormat::Png => png::read(bytes, limits, &mut notes)?,
-        InputFormat::Jpeg => without_curve(jpeg::read(bytes, limits, &mut notes)?),
-        InputFormat::WebP => without_curve(read_webp(bytes, limits, &mut notes)?),
-        InputFormat::Pnm => {
-            let decoder = PnmDecoder::new(Cursor::new(bytes));
-            let decoder = decoder.map_err(|error| from_image_error(format, error))?;
-            (decode(decoder, format, limits)?, None, Blocks::default())
+    let format = detect(bytes).ok_or_else(|| unknown(bytes))?;
+    let mut found = Findings::new(limits);
+    let picture = match format {
+        ImageFormat::Png => png::read(bytes, &mut found)?,
+        ImageFormat::Jpeg => jpeg::read(bytes, &mut found)?,
+        ImageFormat::WebP => webp::read(bytes, &mut found)?,
+        ImageFormat::Tiff => tiff::read(bytes, &mut found)?,
+        ImageFormat::Bmp => {
+            bmp::look_into(bytes, &mut found);
+            decode(format, bytes, limits)?
         }
-        InputFormat::Bmp => others::read_bmp(bytes, limits, &mut notes)?,
-        InputFormat::Gif => others::read_gif(bytes, limits)?,
-        InputFormat::Qoi => others::read_qoi(bytes, limits)?,
-        InputFormat::Tga => others::read_tga(bytes, limits)?,
-        InputFormat::Tiff => others::read_tiff(bytes, limits, &mut notes)?,
+        ImageFormat::Gif => {
+            gif::check(bytes, limits)?;
+            decode(format, bytes, limits)?
+        }
+        // QOI's byte about its color space is informative, and writers do not agree on it.
+        _ => decode(format, bytes, limits)?,
     };
-    let mut image = samples.into_image(curve, &mut notes)?;
-    image.metadata = blocks.into_metadata(!image.is_gray, &mut notes);
-    Ok((image, notes.finish()))
-}
-
-fn without_curve<C>((samples, blocks): (Samples, Blocks)) -> (Samples, Option<C>, Blocks) {
-    (samples, None, blocks)
+    let mut image = to_image(picture, found.curve, &mut found.notes)?;
+    let (metadata, warnings) = found.finish(!image.is_gray);
+    image.metadata = metadata;
+    Ok((image, warnings))
 }
 
 /// The error for bytes that are no picture that can be read.
@@ -99,23 +95,10 @@ fn unknown(bytes: &[u8]) -> Error {
     }
 }
 
-fn read_webp(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<(Samples, Blocks)> {
-    let format = InputFormat::WebP;
-    let parts = webp::read(bytes, limits, notes)?;
-    refuse_animation(parts.is_animated)?;
-    // The decoder asks for a chunk's memory before it looks whether the bytes are there.
-    if !parts.is_complete {
-        return Err(truncated(format));
-    }
-    let decoder = WebPDecoder::new(Cursor::new(&parts.picture));
-    let decoder = decoder.map_err(|error| from_image_error(format, error))?;
-    Ok((decode(decoder, format, limits)?, parts.blocks))
-}
-
 /// Whether the file looks like a picture that [`read`] knows.
 #[must_use]
 pub fn is_picture(bytes: &[u8]) -> bool {
-    InputFormat::detect(bytes).is_some()
+    detect(bytes).is_some()
 }
 
 /// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`] wrote: it says so.
@@ -128,9 +111,9 @@ pub fn is_own_png(start: &[u8]) -> bool {
 /// adds a second loss.
 #[must_use]
 pub fn is_lossy_source(bytes: &[u8]) -> bool {
-    match InputFormat::detect(bytes) {
-        Some(InputFormat::Jpeg) => true,
-        Some(InputFormat::WebP) => webp::is_lossy(bytes),
+    match detect(bytes) {
+        Some(ImageFormat::Jpeg) => true,
+        Some(ImageFormat::WebP) => webp::is_lossy(bytes),
         _ => false,
     }
 }
@@ -138,14 +121,13 @@ pub fn is_lossy_source(bytes: &[u8]) -> bool {
 /// Number of pixels that the file's header announces, without decoding anything; 0 when it cannot be told.
 #[must_use]
 pub fn pixels(bytes: &[u8]) -> u64 {
-    let size = match InputFormat::detect(bytes) {
-        Some(InputFormat::Png) => png::size(bytes),
-        Some(InputFormat::Jpeg) => jpeg::size(bytes),
-        Some(InputFormat::WebP) => webp::size(bytes),
-        Some(InputFormat::Pnm) => PnmDecoder::new(Cursor::new(bytes))
-            .ok()
-            .map(|decoder| decoder.dimensions()),
-        Some(other) => others::size(bytes, other),
+    let size = match detect(bytes) {
+        Some(ImageFormat::Jpeg) => jpeg::size(bytes),
+        Some(ImageFormat::WebP) => webp::size(bytes),
+        Some(format) => {
+            let reader = ImageReader::with_format(Cursor::new(bytes), format);
+            reader.into_dimensions().ok()
+        }
         None => None,
     };
     size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
@@ -227,8 +209,8 @@ fn allocation_limits(limits: &Limits) -> ::image::Limits {
 }
 
 /// The error for data that ends too early.
-fn truncated(format: InputFormat) -> Error {
-    Error::Image(format!("the {} data ends too early", format.name()))
+fn truncated(format: ImageFormat) -> Error {
+    Error::Image(format!("the {} data ends too early", name(format)))
 }
 
 fn refuse_animation(is_animated: bool) -> Result<()> {
@@ -238,19 +220,30 @@ fn refuse_animation(is_animated: bool) -> Result<()> {
     Ok(())
 }
 
-/// Reads the samples of an opened decoder.
-fn decode(mut decoder: impl ImageDecoder, format: InputFormat, limits: &Limits) -> Result<Samples> {
-    let wrap = |error: ImageError| from_image_error(format, error);
+/// A decoder of the `image` crate, of a picture within `limits`.
+fn open<'a>(
+    format: ImageFormat,
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<impl ImageDecoder + use<'a>> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(allocation_limits(limits));
+    let decoder = reader
+        .into_decoder()
+        .map_err(|error| from_image_error(format, error))?;
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
-    decoder
-        .set_limits(allocation_limits(limits))
-        .map_err(wrap)?;
-    Samples::decode(decoder).map_err(wrap)
+    Ok(decoder)
+}
+
+/// The samples as the `image` crate gives them.
+fn decode(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<DynamicImage> {
+    let decoder = open(format, bytes, limits)?;
+    DynamicImage::from_decoder(decoder).map_err(|error| from_image_error(format, error))
 }
 
 /// Our error for one of the `image` crate, on one line.
-fn from_image_error(format: InputFormat, error: ImageError) -> Error {
+fn from_image_error(format: ImageFormat, error: ImageError) -> Error {
     match error {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             truncated(format)
@@ -262,10 +255,10 @@ fn from_image_error(format: InputFormat, error: ImageError) -> Error {
 }
 
 /// A decoder's message on one line, or a plain one where it holds debug text.
-fn plain(text: &str, format: InputFormat) -> String {
+fn plain(text: &str, format: ImageFormat) -> String {
     let text = one_line(text);
     if text.contains(['{', '(', '\\']) {
-        return format!("the {} data is damaged", format.name());
+        return format!("the {} data is damaged", name(format));
     }
     text
 }

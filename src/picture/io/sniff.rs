@@ -1,19 +1,19 @@
 //! Telling picture formats apart by their first bytes.
 
-/// A picture format that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InputFormat {
-    Png,
-    Jpeg,
-    WebP,
-    /// PPM, PGM, PBM and PAM.
-    Pnm,
-    Bmp,
-    Gif,
-    Qoi,
-    Tga,
-    Tiff,
-}
+use ::image::ImageFormat;
+
+/// The formats that are read, and what messages call them.
+const READ: [(ImageFormat, &str); 9] = [
+    (ImageFormat::Png, "PNG"),
+    (ImageFormat::Jpeg, "JPEG"),
+    (ImageFormat::WebP, "WebP"),
+    (ImageFormat::Pnm, "PNM"),
+    (ImageFormat::Bmp, "BMP"),
+    (ImageFormat::Gif, "GIF"),
+    (ImageFormat::Qoi, "QOI"),
+    (ImageFormat::Tga, "TGA"),
+    (ImageFormat::Tiff, "TIFF"),
+];
 
 /// First bytes of formats that are not read, at their place, and their names.
 const OTHERS: [(usize, &[u8], &str); 13] = [
@@ -46,39 +46,25 @@ const BRANDS: [(&[u8; 4], &str); 10] = [
     (b"crx ", "Canon raw"),
 ];
 
-impl InputFormat {
-    /// The format of a file that starts with `bytes`.
-    pub(super) fn detect(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(Self::Png),
-            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
-            [b'P', b'1'..=b'7', b'\t' | b'\n' | b'\r' | b' ' | b'#', ..] => Some(Self::Pnm),
-            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
-            [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => Some(Self::Tiff),
-            [b'q', b'o', b'i', b'f', ..] => Some(Self::Qoi),
-            _ if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") => {
-                Some(Self::WebP)
-            }
-            _ if is_bmp(bytes) => Some(Self::Bmp),
-            _ if is_tga(bytes) => Some(Self::Tga),
-            _ => None,
+/// The format of a file that starts with `bytes`, if it is one that is read.
+pub(super) fn detect(bytes: &[u8]) -> Option<ImageFormat> {
+    let is_read = |format: &ImageFormat| READ.iter().any(|(read, _)| read == format);
+    // Where two letters are all that tells a format, more is asked for.
+    match ::image::guess_format(bytes).ok() {
+        Some(ImageFormat::Pnm) => is_pnm(bytes).then_some(ImageFormat::Pnm),
+        Some(ImageFormat::Bmp) => is_bmp(bytes).then_some(ImageFormat::Bmp),
+        Some(format) => Some(format).filter(is_read),
+        None if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") => {
+            Some(ImageFormat::Tiff)
         }
+        None => is_tga(bytes).then_some(ImageFormat::Tga),
     }
+}
 
-    /// The name used in messages.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Png => "PNG",
-            Self::Jpeg => "JPEG",
-            Self::WebP => "WebP",
-            Self::Pnm => "PNM",
-            Self::Bmp => "BMP",
-            Self::Gif => "GIF",
-            Self::Qoi => "QOI",
-            Self::Tga => "TGA",
-            Self::Tiff => "TIFF",
-        }
-    }
+/// The name of a format that is read.
+pub(super) fn name(format: ImageFormat) -> &'static str {
+    let entry = READ.iter().find(|(read, _)| *read == format);
+    entry.map_or("picture", |(_, name)| name)
 }
 
 /// The name of a picture format that is known by sight and not read.
@@ -114,7 +100,12 @@ fn brand(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Whether the header is that of a bitmap: the two letters alone are too few.
+/// Whether white space follows the two letters, or a comment.
+fn is_pnm(bytes: &[u8]) -> bool {
+    matches!(bytes.get(2), Some(b'\t' | b'\n' | b'\r' | b' ' | b'#'))
+}
+
+/// Whether the header is that of a bitmap.
 fn is_bmp(bytes: &[u8]) -> bool {
     let header = bytes
         .get(14..18)
@@ -126,38 +117,18 @@ fn is_bmp(bytes: &[u8]) -> bool {
 /// Whether the header is one that a Targa file may have, which has no signature: a known kind of picture, with a color map
 /// or without as that kind needs it, a depth that exists, and sides that are not 0.
 fn is_tga(bytes: &[u8]) -> bool {
-    let Some(
-        &[
-            _,
-            map,
-            kind,
-            _,
-            _,
-            _,
-            _,
-            map_depth,
-            _,
-            _,
-            _,
-            _,
-            w0,
-            w1,
-            h0,
-            h1,
-            depth,
-            flags,
-        ],
-    ) = bytes.first_chunk()
-    else {
+    let Some(header) = bytes.first_chunk::<18>() else {
         return false;
     };
+    let &[_, map, kind, _, _, _, _, map_depth, .., depth, flags] = header;
+    let has_sides = header[12..14] != [0; 2] && header[14..16] != [0; 2];
     let is_kind = match (map, kind) {
         (1, 1 | 9) => [8, 16].contains(&depth) && [15, 16, 24, 32].contains(&map_depth),
         (0, 2 | 10) => [15, 16, 24, 32].contains(&depth),
         (0, 3 | 11) => [8, 16].contains(&depth),
         _ => false,
     };
-    is_kind && map <= 1 && (w0 | w1) != 0 && (h0 | h1) != 0 && flags & 0xc0 == 0
+    is_kind && has_sides && flags & 0xc0 == 0
 }
 
 /// Whether the file is text whose first element, or first one behind an XML declaration, is SVG's.
@@ -177,27 +148,27 @@ mod tests {
     #[test]
     fn formats_are_told_by_content() {
         let tga = b"\0\0\x02\0\0\0\0\0\0\0\0\0\x05\0\x05\0\x18\x20";
-        let cases: [(&[u8], Option<InputFormat>); 14] = [
+        let cases: [(&[u8], Option<ImageFormat>); 14] = [
             (
                 b"BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0\0\0",
-                Some(InputFormat::Bmp),
+                Some(ImageFormat::Bmp),
             ),
             (b"BMW is a car maker", None),
-            (b"GIF89a", Some(InputFormat::Gif)),
-            (b"qoif", Some(InputFormat::Qoi)),
-            (b"MM\0*", Some(InputFormat::Tiff)),
-            (tga, Some(InputFormat::Tga)),
+            (b"GIF89a", Some(ImageFormat::Gif)),
+            (b"qoif", Some(ImageFormat::Qoi)),
+            (b"MM\0*", Some(ImageFormat::Tiff)),
+            (tga, Some(ImageFormat::Tga)),
             (&[0; 40], None),
-            (b"\x89PNG\r\n\x1a\nxx", Some(InputFormat::Png)),
-            (b"\xff\xd8\xff\xe0", Some(InputFormat::Jpeg)),
-            (b"RIFF\0\0\0\0WEBPVP8 ", Some(InputFormat::WebP)),
-            (b"P6\n1 1", Some(InputFormat::Pnm)),
+            (b"\x89PNG\r\n\x1a\nxx", Some(ImageFormat::Png)),
+            (b"\xff\xd8\xff\xe0", Some(ImageFormat::Jpeg)),
+            (b"RIFF\0\0\0\0WEBPVP8 ", Some(ImageFormat::WebP)),
+            (b"P6\n1 1", Some(ImageFormat::Pnm)),
             (b"P8\n1 1", None),
             (b"PK\x03\x04", None),
             (b"", None),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(InputFormat::detect(bytes), expected);
+            assert_eq!(detect(bytes), expected);
         }
     }
 

@@ -1,152 +1,93 @@
-//! The first directory of a TIFF file, for what its decoder does not tell.
+//! Reading TIFF: with what the `image` crate does not tell of it.
 
+use std::io::Cursor;
+
+use ::image::{DynamicImage, ImageDecoder, ImageFormat};
+use tiff::decoder::Decoder;
+use tiff::decoder::ifd::Value;
+use tiff::tags::Tag;
+
+use super::findings::Findings;
+use super::{from_image_error, open};
 use crate::error::{Error, Result};
-use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 
-const SUBFILE_TYPE: u16 = 254;
-const X_RESOLUTION: u16 = 282;
-const Y_RESOLUTION: u16 = 283;
-const RESOLUTION_UNIT: u16 = 296;
-const EXTRA_SAMPLES: u16 = 338;
-const IPTC: u16 = 33_723;
-const PHOTOSHOP: u16 = 34_377;
-const EXIF: u16 = 34_665;
-const DNG_VERSION: u16 = 50_706;
+const IPTC: Tag = Tag::Unknown(33_723);
+const PHOTOSHOP: Tag = Tag::Unknown(34_377);
+const DNG_VERSION: Tag = Tag::Unknown(50_706);
 
-/// Kind of a value that is two integers, numerator and denominator.
-const RATIONAL: u16 = 5;
-/// Kind of a value of 16 bits.
-const SHORT: u16 = 3;
-
-/// A list of tagged values.
-pub(super) struct Directory<'a> {
-    bytes: &'a [u8],
-    is_big_endian: bool,
-    entries: &'a [[u8; 12]],
-    has_next: bool,
+/// Reads the samples and the metadata of the first page.
+///
+/// # Errors
+/// [`Error::Unsupported`] for files whose first page is not the picture (raw files of cameras), and for colors that are
+/// multiplied by alpha.
+pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
+    look_into(bytes, found)?;
+    let wrap = |error| from_image_error(ImageFormat::Tiff, error);
+    let mut decoder = open(ImageFormat::Tiff, bytes, found.limits)?;
+    if let Some(icc) = decoder.icc_profile().map_err(wrap)? {
+        found.add_icc(icc)?;
+    }
+    if let Some(xmp) = decoder.xmp_metadata().map_err(wrap)? {
+        found.add_xmp(&xmp)?;
+    }
+    found.orientation = decoder.orientation().ok();
+    DynamicImage::from_decoder(decoder).map_err(wrap)
 }
 
-impl<'a> Directory<'a> {
-    /// The first directory of a file with offsets of 32 bits.
-    pub(super) fn first(bytes: &'a [u8]) -> Option<Self> {
-        let is_big_endian = bytes.starts_with(b"MM\0*");
-        if !is_big_endian && !bytes.starts_with(b"II*\0") {
-            return None;
-        }
-        let mut directory = Self {
-            bytes,
-            is_big_endian,
-            entries: &[],
-            has_next: false,
-        };
-        let rest = bytes.get(directory.word(4)? as usize..)?;
-        let (&count, rest) = rest.split_first_chunk()?;
-        let count = usize::from(directory.short(count));
-        let (entries, _) = rest.get(..12 * count)?.as_chunks();
-        directory.entries = entries;
-        directory.has_next = rest[12 * count..]
-            .first_chunk()
-            .is_some_and(|&[a, b, c, d]| a | b | c | d != 0);
-        Some(directory)
+/// Finds the resolution, notes what is not read, and refuses what is not a picture.
+fn look_into(bytes: &[u8], found: &mut Findings) -> Result<()> {
+    let Ok(mut decoder) = Decoder::new(Cursor::new(bytes)) else {
+        // Who reads the samples says what is wrong.
+        return Ok(());
+    };
+    let is_there = |decoder: &mut Decoder<_>, tag| decoder.image_ifd().find_entry(tag).is_some();
+    let is_thumbnail = first(&mut decoder, Tag::NewSubfileType).is_some_and(|kind| kind & 1 == 1);
+    if is_thumbnail || is_there(&mut decoder, DNG_VERSION) || bytes.get(8..10) == Some(b"CR") {
+        return Err(Error::Unsupported(
+            "camera raw pictures are not read; develop it first".into(),
+        ));
     }
-
-    fn short(&self, bytes: [u8; 2]) -> u16 {
-        if self.is_big_endian {
-            u16::from_be_bytes(bytes)
-        } else {
-            u16::from_le_bytes(bytes)
+    if first(&mut decoder, Tag::ExtraSamples) == Some(1) {
+        return Err(Error::Unsupported(
+            "a TIFF whose colors are multiplied by alpha".into(),
+        ));
+    }
+    found.resolution = resolution(&mut decoder);
+    for (tag, name) in [
+        (Tag::ExifDirectory, "Exif"),
+        (IPTC, "IPTC data"),
+        (PHOTOSHOP, "Photoshop data"),
+    ] {
+        if is_there(&mut decoder, tag) {
+            found.notes.not_kept(name);
         }
     }
-
-    fn word(&self, at: usize) -> Option<u32> {
-        let bytes = *self.bytes.get(at..)?.first_chunk()?;
-        Some(if self.is_big_endian {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
-        })
+    if decoder.more_images() {
+        found.notes.not_kept("further pages");
     }
+    Ok(())
+}
 
-    /// Kind and value field of a tag.
-    fn get(&self, tag: u16) -> Option<(u16, [u8; 4])> {
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| self.short([entry[0], entry[1]]) == tag)?;
-        let [_, _, k0, k1, _, _, _, _, a, b, c, d] = *entry;
-        Some((self.short([k0, k1]), [a, b, c, d]))
-    }
+/// The first number of a tag.
+fn first(decoder: &mut Decoder<Cursor<&[u8]>>, tag: Tag) -> Option<u32> {
+    let numbers = decoder.find_tag_unsigned_vec(tag).ok().flatten()?;
+    numbers.first().copied()
+}
 
-    /// A value that is small enough to stand in its field.
-    fn small(&self, tag: u16) -> Option<u32> {
-        let (kind, [a, b, c, d]) = self.get(tag)?;
-        if kind == SHORT {
-            return Some(self.short([a, b]).into());
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
+fn resolution(decoder: &mut Decoder<Cursor<&[u8]>>) -> Option<Resolution> {
+    let per_meter = match first(decoder, Tag::ResolutionUnit) {
+        None | Some(2) => 1.0 / 0.0254,
+        Some(3) => 100.0,
+        Some(_) => return None,
+    };
+    let mut side = |tag| match decoder.find_tag(tag) {
+        // What is no number becomes 0, which counts as none.
+        Ok(Some(Value::Rational(above, below))) => {
+            Some((f64::from(above) / f64::from(below) * per_meter).round() as u32)
         }
-        Some(if self.is_big_endian {
-            u32::from_be_bytes([a, b, c, d])
-        } else {
-            u32::from_le_bytes([a, b, c, d])
-        })
-    }
-
-    fn ratio(&self, tag: u16) -> Option<f64> {
-        if self.get(tag)?.0 != RATIONAL {
-            return None;
-        }
-        let at = self.small(tag)? as usize;
-        Some(f64::from(self.word(at)?) / f64::from(self.word(at + 4)?))
-    }
-
-    /// The resolution.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
-    pub(super) fn resolution(&self) -> Option<Resolution> {
-        let (x, y) = (self.ratio(X_RESOLUTION)?, self.ratio(Y_RESOLUTION)?);
-        let per_meter = match self.small(RESOLUTION_UNIT) {
-            None | Some(2) => 1.0 / 0.0254,
-            Some(3) => 100.0,
-            Some(_) => return None,
-        };
-        // Saturates; what is no number becomes 0, which counts as none.
-        Resolution::per_meter(
-            (x * per_meter).round() as u32,
-            (y * per_meter).round() as u32,
-        )
-    }
-
-    /// Refuses files whose first page is not the picture.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for raw files of cameras, and for colors that are multiplied by alpha.
-    pub(super) fn refuse_others(&self, bytes: &[u8]) -> Result<()> {
-        let is_thumbnail = self.small(SUBFILE_TYPE).is_some_and(|kind| kind & 1 == 1);
-        if is_thumbnail || self.get(DNG_VERSION).is_some() || bytes.get(8..10) == Some(b"CR") {
-            return Err(Error::Unsupported(
-                "camera raw pictures are not read; develop it first".into(),
-            ));
-        }
-        if self.small(EXTRA_SAMPLES) == Some(1) {
-            return Err(Error::Unsupported(
-                "a TIFF whose colors are multiplied by alpha".into(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Notes what is not read.
-    pub(super) fn note_what_is_left_out(&self, notes: &mut Notes) {
-        for (tag, name) in [
-            (EXIF, "Exif"),
-            (IPTC, "IPTC data"),
-            (PHOTOSHOP, "Photoshop data"),
-        ] {
-            if self.get(tag).is_some() {
-                notes.not_kept(name);
-            }
-        }
-        if self.has_next {
-            notes.not_kept("further pages");
-        }
-    }
+        _ => None,
+    };
+    Resolution::per_meter(side(Tag::XResolution)?, side(Tag::YResolution)?)
 }

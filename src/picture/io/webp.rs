@@ -1,9 +1,10 @@
-//! The container of WebP: its chunks, and a copy that holds nothing but the picture.
+//! Reading WebP: what its chunks hold, and the samples of a copy that holds nothing but the picture.
 
-use super::blocks::Blocks;
+use ::image::{DynamicImage, ImageFormat};
+
+use super::findings::Findings;
+use super::{decode, refuse_animation, truncated};
 use crate::error::Result;
-use crate::limits::Limits;
-use crate::picture::notes::Notes;
 
 /// Flag of the extended header for alpha.
 const FLAG_ALPHA: u8 = 1 << 4;
@@ -71,68 +72,73 @@ pub(super) fn is_lossy(bytes: &[u8]) -> bool {
     chunks(bytes).any(|chunk| chunk.tag == *b"VP8 ")
 }
 
-/// What a file says before its samples are decoded.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    pub blocks: Blocks,
-    pub is_animated: bool,
-    /// Whether every chunk lies within the file.
-    pub is_complete: bool,
-    /// A file with the chunks of the picture alone: decoders refuse what flags announce and chunks lack.
-    pub picture: Vec<u8>,
+/// Reads samples and metadata.
+pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
+    let parts = Parts::read(bytes, found)?;
+    refuse_animation(parts.is_animated)?;
+    // The decoder asks for a chunk's memory before it looks whether the bytes are there.
+    if !parts.is_complete {
+        return Err(truncated(ImageFormat::WebP));
+    }
+    decode(ImageFormat::WebP, &parts.picture, found.limits)
 }
 
-/// Takes a file apart.
-///
-/// # Errors
-/// [`LimitExceeded`](crate::Error::LimitExceeded) for what `limits` forbid.
-pub(super) fn read(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<Parts> {
-    let mut parts = Parts {
-        is_complete: true,
-        ..Parts::default()
-    };
-    let mut canvas = None;
-    let (mut alpha, mut frame) = (None, None);
-    for chunk in chunks(bytes) {
-        if let Some((width, height)) = frame_size(&chunk) {
-            limits.check_pixels(width, height)?;
-        }
-        parts.is_complete &= chunk.is_complete;
-        match &chunk.tag {
-            b"VP8X" => {
-                parts.is_animated |= chunk
-                    .payload
-                    .first()
-                    .is_some_and(|flags| flags & FLAG_ANIMATION != 0);
-                canvas = chunk.payload.get(4..10);
+/// What a file says before its samples are decoded.
+struct Parts {
+    is_animated: bool,
+    /// Whether every chunk lies within the file.
+    is_complete: bool,
+    /// A file with the chunks of the picture alone: decoders refuse what flags announce and chunks lack.
+    picture: Vec<u8>,
+}
+
+impl Parts {
+    /// Takes a file apart.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
+    fn read(bytes: &[u8], found: &mut Findings) -> Result<Self> {
+        let (mut is_animated, mut is_complete) = (false, true);
+        let (mut canvas, mut alpha, mut frame) = (None, None, None);
+        for chunk in chunks(bytes) {
+            if let Some((width, height)) = frame_size(&chunk) {
+                found.limits.check_pixels(width, height)?;
             }
-            b"ANMF" => parts.is_animated = true,
-            b"ICCP" => parts
-                .blocks
-                .add_icc(chunk.payload.to_vec(), limits, notes)?,
-            b"EXIF" => parts.blocks.add_exif(chunk.payload, limits, notes)?,
-            b"XMP " => parts.blocks.add_xmp(chunk.payload, limits, notes)?,
-            b"ALPH" if alpha.is_none() && frame.is_none() => alpha = Some(chunk),
-            b"VP8 " | b"VP8L" if frame.is_none() => frame = Some(chunk),
-            _ => {}
+            is_complete &= chunk.is_complete;
+            let payload = chunk.payload;
+            match &chunk.tag {
+                b"VP8X" => {
+                    is_animated |= payload.first().is_some_and(|f| f & FLAG_ANIMATION != 0);
+                    canvas = payload.get(4..10);
+                }
+                b"ANMF" => is_animated = true,
+                b"ICCP" => found.add_icc(payload.to_vec())?,
+                b"EXIF" => found.add_exif(payload)?,
+                b"XMP " => found.add_xmp(payload)?,
+                b"ALPH" if alpha.is_none() && frame.is_none() => alpha = Some(payload),
+                b"VP8 " | b"VP8L" if frame.is_none() => frame = Some(chunk),
+                _ => {}
+            }
         }
-    }
-    let mut body = b"WEBP".to_vec();
-    parts.is_complete &= frame.is_some();
-    if let Some(frame) = frame {
-        // Lossless frames have their alpha in them.
-        if let (Some(alpha), Some(canvas), b"VP8 ") = (alpha, canvas, &frame.tag) {
-            add_chunk(
-                &mut body,
-                b"VP8X",
-                &[&[FLAG_ALPHA, 0, 0, 0], canvas].concat(),
-            );
-            add_chunk(&mut body, b"ALPH", alpha.payload);
+        let mut body = b"WEBP".to_vec();
+        is_complete &= frame.is_some();
+        if let Some(frame) = frame {
+            // Lossless frames have their alpha in them.
+            if let (Some(alpha), Some(canvas), b"VP8 ") = (alpha, canvas, &frame.tag) {
+                let header = [&[FLAG_ALPHA, 0, 0, 0], canvas].concat();
+                add_chunk(&mut body, b"VP8X", &header);
+                add_chunk(&mut body, b"ALPH", alpha);
+            }
+            add_chunk(&mut body, &frame.tag, frame.payload);
         }
-        add_chunk(&mut body, &frame.tag, frame.payload);
+        let mut picture = Vec::new();
+        add_chunk(&mut picture, b"RIFF", &body);
+        Ok(Self {
+            is_animated,
+            is_complete,
+            picture,
+        })
     }
-    add_chunk(&mut parts.picture, b"RIFF", &body);
-    Ok(parts)
 }
 
 /// Appends a chunk. Its payload is part of a file that states its length in 32 bits.
@@ -147,6 +153,7 @@ fn add_chunk(out: &mut Vec<u8>, tag: &[u8; 4], payload: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     fn file(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
         let mut body = b"WEBP".to_vec();
@@ -178,7 +185,9 @@ mod tests {
 
     #[test]
     fn only_the_picture_is_left() {
-        let read = |bytes: &[u8]| read(bytes, &Limits::default(), &mut Notes::default()).unwrap();
+        let limits = Limits::default();
+        let mut found = Findings::new(&limits);
+        let mut read = |bytes: &[u8]| Parts::read(bytes, &mut found).unwrap();
         let whole = file(&[
             (b"VP8X", b"\x2c\0\0\0\x01\0\0\x02\0\0"),
             (b"VP8L", LOSSLESS),
@@ -187,8 +196,8 @@ mod tests {
         let parts = read(&[&whole[..], b"VP8X\xff\xff\xff\xff"].concat());
         assert!(parts.is_complete && !parts.is_animated);
         assert_eq!(parts.picture, file(&[(b"VP8L", LOSSLESS)]));
-        assert_eq!(parts.blocks.xmp.as_deref(), Some(&b"x"[..]));
         assert!(!read(&whole[..whole.len() - 2]).is_complete);
         assert!(!read(&file(&[(b"VP8X", b"ab")])).is_complete);
+        assert_eq!(found.xmp.as_deref(), Some(&b"x"[..]));
     }
 }

@@ -3,7 +3,7 @@
 
 use md5::{Digest, Md5};
 
-use crate::picture::notes::Notes;
+use crate::picture::io::findings::Findings;
 
 /// The identifier before each part.
 pub(super) const IDENTIFIER: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
@@ -44,23 +44,26 @@ impl<'a> LongXmp<'a> {
         }
     }
 
-    /// Merges the extension into its packet, if it is whole and the packet has room within `limit` bytes.
-    pub(super) fn merge_into(self, packet: &mut Option<Vec<u8>>, limit: u64, notes: &mut Notes) {
+    /// Merges the extension into its packet, if it is whole and the packet has room within the limits.
+    pub(super) fn merge_into(self, found: &mut Findings) {
         if self.parts.is_empty() && !self.is_damaged {
             return;
         }
-        let Some(text) = packet.as_deref().and_then(|p| std::str::from_utf8(p).ok()) else {
-            return notes.not_kept(NAME);
-        };
-        let Some(digest) = digest_in(text) else {
-            return notes.not_kept(NAME);
+        let packet = found
+            .xmp
+            .as_deref()
+            .and_then(|p| std::str::from_utf8(p).ok());
+        let Some((packet, digest)) = packet.and_then(|p| Some((p, digest_in(p)?))) else {
+            return found.notes.not_kept(NAME);
         };
         let Some(extension) = self.whole(&digest) else {
-            return notes.damaged("the extended XMP is damaged and left out");
+            let what = "the extended XMP is damaged and left out";
+            return found.notes.damaged(what);
         };
-        match merged(text, &extension).filter(|merged| merged.len() as u64 <= limit) {
-            Some(merged) => *packet = Some(merged.into_bytes()),
-            None => notes.not_kept(NAME),
+        let has_room = |merged: &String| merged.len() as u64 <= found.limits.max_metadata_bytes;
+        match merged(packet, &extension).filter(has_room) {
+            Some(merged) => found.xmp = Some(merged.into_bytes()),
+            None => found.notes.not_kept(NAME),
         }
     }
 
@@ -189,6 +192,7 @@ fn namespaces(tags: &str) -> Vec<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     const EXTENSION: &str = "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"r\" xmlns:a=\"1\">\
         <rdf:Description a:b=\"c\"/></rdf:RDF></x:xmpmeta>";
@@ -215,12 +219,17 @@ mod tests {
 
     /// The packet after merging, and the warnings.
     fn merge(packet: &str, parts: &[Vec<u8>]) -> (String, Vec<String>) {
-        let (mut long, mut notes) = (LongXmp::default(), Notes::default());
+        let limits = Limits {
+            max_metadata_bytes: 1000,
+            ..Limits::default()
+        };
+        let (mut long, mut found) = (LongXmp::default(), Findings::new(&limits));
         parts.iter().for_each(|part| long.add(part));
-        let mut packet = Some(packet.as_bytes().to_vec());
-        long.merge_into(&mut packet, 1000, &mut notes);
-        let warnings = notes.finish().iter().map(ToString::to_string).collect();
-        (String::from_utf8(packet.unwrap()).unwrap(), warnings)
+        found.xmp = Some(packet.as_bytes().to_vec());
+        long.merge_into(&mut found);
+        let (metadata, warnings) = found.finish(true);
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        (String::from_utf8(metadata.xmp.unwrap()).unwrap(), warnings)
     }
 
     #[test]

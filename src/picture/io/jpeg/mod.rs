@@ -9,52 +9,43 @@ mod segments;
 
 use std::io::{Cursor, Read};
 
-use ::image::ColorType;
+use ::image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use jpeg_decoder::{Decoder, PixelFormat};
 
-use super::blocks::Blocks;
-use super::sniff::InputFormat;
+use super::findings::Findings;
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::picture::notes::Notes;
-use crate::picture::samples::Samples;
 use segments::Segments;
 
 /// The marker that ends a picture.
 const END: [u8; 2] = [0xff, 0xd9];
 
 /// Reads samples and metadata.
-pub(super) fn read(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<(Samples, Blocks)> {
-    let segments = Segments::read(bytes, limits, notes)?;
+pub(super) fn read<'a>(bytes: &'a [u8], found: &mut Findings<'a>) -> Result<DynamicImage> {
+    let segments = Segments::read(bytes, found)?;
     // The end marker may be missing, and what is behind it may be anything.
     let source = Cursor::new(&bytes[..segments.end]).chain(&END[..]);
     let mut decoder = Decoder::new(source);
     decoder.set_color_transform(segments.color_transform());
-    let mut data = decoder.decode().map_err(error)?;
-    let info = decoder
-        .info()
-        .ok_or_else(|| Error::Image("the JPEG data is damaged".into()))?;
-    let color = match info.pixel_format {
-        PixelFormat::L8 => ColorType::L8,
-        PixelFormat::RGB24 => ColorType::Rgb8,
-        PixelFormat::CMYK32 => {
-            data = from_inks(&data);
-            ColorType::Rgb8
-        }
+    let data = decoder.decode().map_err(error)?;
+    let damaged = || Error::Image("the JPEG data is damaged".into());
+    let info = decoder.info().ok_or_else(damaged)?;
+    let (width, height) = (info.width.into(), info.height.into());
+    let rgb = |data| RgbImage::from_raw(width, height, data).map(DynamicImage::from);
+    let picture = match info.pixel_format {
+        PixelFormat::L8 => GrayImage::from_raw(width, height, data).map(DynamicImage::from),
+        PixelFormat::RGB24 => rgb(data),
+        PixelFormat::CMYK32 => rgb(from_inks(&data)),
         PixelFormat::L16 => return Err(Error::Unsupported("JPEG of more than 8 bits".into())),
     };
-    let samples = Samples {
-        width: info.width.into(),
-        height: info.height.into(),
-        data,
-        color,
-    };
-    Ok((samples, segments.blocks))
+    picture.ok_or_else(damaged)
 }
 
 /// Width and height, without decoding.
 pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
-    segments::size(bytes)
+    let mut decoder = Decoder::new(bytes);
+    decoder.read_info().ok()?;
+    let info = decoder.info()?;
+    Some((info.width.into(), info.height.into()))
 }
 
 /// RGB of cyan, magenta, yellow and black, as screens approximate them.
@@ -70,7 +61,7 @@ fn from_inks(data: &[u8]) -> Vec<u8> {
 fn error(error: jpeg_decoder::Error) -> Error {
     match error {
         jpeg_decoder::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            super::truncated(InputFormat::Jpeg)
+            super::truncated(ImageFormat::Jpeg)
         }
         jpeg_decoder::Error::Io(error) => Error::Io(error),
         jpeg_decoder::Error::Unsupported(_) => {

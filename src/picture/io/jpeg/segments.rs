@@ -1,16 +1,14 @@
 //! The segments of a JPEG file, in one pass: metadata, and whether every scan is whole.
 
+use ::image::ImageFormat;
 use jpeg_decoder::ColorTransform;
 
 use super::frame::Frame;
 use super::long_xmp::{self, LongXmp};
 use super::scan::{Huffman, Scan, Walked};
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::picture::io::blocks::{Blocks, EXIF_IDENTIFIER, XMP_IDENTIFIER};
-use crate::picture::io::sniff::InputFormat;
+use crate::picture::io::findings::{EXIF_IDENTIFIER, Findings, XMP_IDENTIFIER};
 use crate::picture::io::truncated;
-use crate::picture::notes::Notes;
 use crate::resolution::Resolution;
 
 /// Most scans of a picture. Encoders make about ten; each may cost as much as the whole picture.
@@ -26,28 +24,36 @@ const IPTC_RESOURCE: &[u8] = b"8BIM\x04\x04";
 const SECOND_PICTURE: &str = "a second picture, such as a gain map";
 
 /// What the segments of a file say.
-pub(super) struct Segments {
-    pub blocks: Blocks,
+pub(super) struct Segments<'a, 'f> {
+    bytes: &'a [u8],
+    found: &'f mut Findings<'a>,
     /// Where the picture ends, its end marker not included.
     pub end: usize,
-    frame: Frame,
+    /// Number, count and content of the parts of the ICC profile.
+    icc: Vec<(u8, u8, &'a [u8])>,
+    long_xmp: LongXmp<'a>,
+    frame: Option<Frame>,
+    /// Huffman tables for DC, then for AC.
+    tables: [[Option<Huffman>; 4]; 2],
+    restart_interval: u32,
+    scans: usize,
     is_jfif: bool,
     /// Color transform of the Adobe segment.
     adobe: Option<u8>,
+    has_second_picture: bool,
 }
 
-impl Segments {
+impl<'a, 'f> Segments<'a, 'f> {
     /// Reads all segments and walks through all scans.
     ///
     /// # Errors
     /// [`Error::Image`] when picture data is missing, [`Error::Unsupported`] for kinds of JPEG that are not
-    /// read, [`Error::LimitExceeded`] for what `limits` forbid.
-    pub(super) fn read(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<Self> {
-        let mut reader = SegmentReader {
+    /// read, [`Error::LimitExceeded`] for what the limits forbid.
+    pub(super) fn read(bytes: &'a [u8], found: &'f mut Findings<'a>) -> Result<Self> {
+        let mut segments = Self {
             bytes,
-            limits,
-            notes,
-            blocks: Blocks::default(),
+            found,
+            end: 0,
             icc: Vec::new(),
             long_xmp: LongXmp::default(),
             frame: None,
@@ -58,18 +64,15 @@ impl Segments {
             adobe: None,
             has_second_picture: false,
         };
-        let end = reader.read_all()?;
-        reader.finish(end)
+        segments.end = segments.read_all()?;
+        segments.finish()?;
+        Ok(segments)
     }
 
     /// How components become RGB, decided as libjpeg does.
     pub(super) fn color_transform(&self) -> ColorTransform {
-        let ids: Vec<u8> = self
-            .frame
-            .components
-            .iter()
-            .map(|component| component.id)
-            .collect();
+        let components = self.frame.iter().flat_map(|frame| &frame.components);
+        let ids: Vec<u8> = components.map(|component| component.id).collect();
         match (ids.as_slice(), self.adobe) {
             ([_], _) => ColorTransform::Grayscale,
             ([_, _, _], _) if self.is_jfif => ColorTransform::YCbCr,
@@ -79,76 +82,13 @@ impl Segments {
             _ => ColorTransform::CMYK,
         }
     }
-}
 
-/// Width and height that the frame header states.
-pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut at = 2;
-    loop {
-        let (marker, start) = next_marker(bytes, at)?;
-        if has_length(marker) {
-            let content = content(bytes, start)?;
-            if is_frame(marker) {
-                let &[_, h0, h1, w0, w1, ..] = content else {
-                    return None;
-                };
-                let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
-                return Some((side(w0, w1), side(h0, h1)));
-            }
-            at = start + 2 + content.len();
-        } else {
-            at = start;
-        }
-    }
-}
-
-/// The next marker from byte `at` on, and where its segment starts.
-fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
-    let mut rest = bytes.get(at..)?.iter().enumerate();
-    rest.by_ref().find(|(_, byte)| **byte == 0xff)?;
-    let (skip, &marker) = rest.find(|(_, byte)| **byte != 0xff)?;
-    Some((marker, at + skip + 1))
-}
-
-/// The content of a segment whose length stands at byte `at`.
-fn content(bytes: &[u8], at: usize) -> Option<&[u8]> {
-    let (&length, rest) = bytes.get(at..)?.split_first_chunk()?;
-    rest.get(..usize::from(u16::from_be_bytes(length)).checked_sub(2)?)
-}
-
-fn has_length(marker: u8) -> bool {
-    !matches!(marker, 0 | 0x01 | 0xd0..=0xd9)
-}
-
-fn is_frame(marker: u8) -> bool {
-    matches!(marker, 0xc0..=0xcf) && ![0xc4, 0xc8, 0xcc].contains(&marker)
-}
-
-struct SegmentReader<'a, 'b> {
-    bytes: &'a [u8],
-    limits: &'b Limits,
-    notes: &'b mut Notes,
-    blocks: Blocks,
-    /// Number, count and content of the parts of the ICC profile.
-    icc: Vec<(u8, u8, &'a [u8])>,
-    long_xmp: LongXmp<'a>,
-    frame: Option<Frame>,
-    /// Huffman tables for DC, then for AC.
-    tables: [[Option<Huffman>; 4]; 2],
-    restart_interval: u32,
-    scans: usize,
-    is_jfif: bool,
-    adobe: Option<u8>,
-    has_second_picture: bool,
-}
-
-impl<'a> SegmentReader<'a, '_> {
     /// Reads up to the end marker, and gives its place.
     fn read_all(&mut self) -> Result<usize> {
         let mut at = 2;
         loop {
             let Some((marker, start)) = next_marker(self.bytes, at) else {
-                self.notes.damaged("the JPEG data has no end marker");
+                self.found.notes.damaged("the JPEG data has no end marker");
                 return Ok(self.bytes.len());
             };
             if marker == 0xd9 {
@@ -161,7 +101,7 @@ impl<'a> SegmentReader<'a, '_> {
             }
             let Some(content) = content(self.bytes, start) else {
                 // Whether anything is missing shows when the scans are counted.
-                self.notes.damaged("the JPEG data has no end marker");
+                self.found.notes.damaged("the JPEG data has no end marker");
                 return Ok(at);
             };
             at = start + 2 + content.len();
@@ -174,7 +114,7 @@ impl<'a> SegmentReader<'a, '_> {
                         .map_or(0, |&two| u16::from_be_bytes(two));
                     self.restart_interval = interval.into();
                 }
-                0xfe => self.notes.not_kept("a comment"),
+                0xfe => self.found.notes.not_kept("a comment"),
                 0xe0..=0xef => self.read_application(marker, content)?,
                 _ if is_frame(marker) => self.read_frame(marker, content)?,
                 _ => {}
@@ -197,7 +137,8 @@ impl<'a> SegmentReader<'a, '_> {
         }
         let mut frame = Frame::read(marker, content)
             .map_err(|what| Error::Unsupported(format!("JPEG: {what}")))?;
-        self.limits
+        self.found
+            .limits
             .check_pixels(frame.width.into(), frame.height.into())?;
         frame.note_coefficients();
         self.frame = Some(frame);
@@ -276,7 +217,8 @@ impl<'a> SegmentReader<'a, '_> {
             return Err(cut(frame, done, blocks));
         }
         if is_damaged {
-            self.notes
+            self.found
+                .notes
                 .damaged("the JPEG data is damaged: parts of the picture may be wrong");
         }
         Ok(end)
@@ -286,10 +228,10 @@ impl<'a> SegmentReader<'a, '_> {
         match marker {
             0xe0 if content.starts_with(b"JFIF\0") => self.read_jfif(content),
             0xe1 if content.starts_with(EXIF_IDENTIFIER) => {
-                self.blocks.add_exif(content, self.limits, self.notes)?;
+                self.found.add_exif(content)?;
             }
             0xe1 if content.starts_with(XMP_IDENTIFIER) => {
-                self.blocks.add_xmp(content, self.limits, self.notes)?;
+                self.found.add_xmp(content)?;
             }
             0xe1 if content.starts_with(long_xmp::IDENTIFIER) => {
                 self.long_xmp.add(&content[long_xmp::IDENTIFIER.len()..]);
@@ -306,13 +248,13 @@ impl<'a> SegmentReader<'a, '_> {
                 }
             }
             0xeb if content.starts_with(b"JP") => {
-                self.notes.not_kept("content credentials (JUMBF)")
+                self.found.notes.not_kept("content credentials (JUMBF)")
             }
             0xed if content.starts_with(PHOTOSHOP_IDENTIFIER) => {
                 let has_iptc = content
                     .windows(IPTC_RESOURCE.len())
                     .any(|part| part == IPTC_RESOURCE);
-                self.notes.not_kept(if has_iptc {
+                self.found.notes.not_kept(if has_iptc {
                     "IPTC data"
                 } else {
                     "Photoshop data"
@@ -332,7 +274,7 @@ impl<'a> SegmentReader<'a, '_> {
         self.is_jfif = true;
         if let Some(&[unit, x0, x1, y0, y1]) = content.get(7..12) {
             let (x, y) = (u16::from_be_bytes([x0, x1]), u16::from_be_bytes([y0, y1]));
-            self.blocks.resolution = match unit {
+            self.found.resolution = match unit {
                 0 => Resolution::ratio(x.into(), y.into()),
                 1 => Resolution::per_inch(x.into(), y.into()),
                 2 => Resolution::per_meter(u32::from(x) * 100, u32::from(y) * 100),
@@ -348,32 +290,31 @@ impl<'a> SegmentReader<'a, '_> {
         if rest.starts_with(&[0xff, 0xd8]) {
             self.has_second_picture = true;
         } else if rest.iter().any(|&byte| byte != 0xff) && !self.has_second_picture {
-            self.notes
+            self.found
+                .notes
                 .not_kept(format!("{} bytes behind the picture", rest.len()));
         }
     }
 
-    fn finish(mut self, end: usize) -> Result<Segments> {
+    fn finish(&mut self) -> Result<()> {
         self.join_profile()?;
-        let limit = self.limits.max_metadata_bytes;
-        self.long_xmp
-            .merge_into(&mut self.blocks.xmp, limit, self.notes);
+        let long_xmp = std::mem::take(&mut self.long_xmp);
+        long_xmp.merge_into(self.found);
         if self.has_second_picture {
-            self.notes.not_kept(SECOND_PICTURE);
+            self.found.notes.not_kept(SECOND_PICTURE);
         }
-        let frame = self.frame.filter(|frame| frame.has_all_components());
-        let frame = frame.ok_or_else(|| truncated(InputFormat::Jpeg))?;
-        if !frame.is_precise() {
-            self.notes
-                .damaged("the JPEG data ends before its last scans: the picture lacks details");
+        let frame = self
+            .frame
+            .as_ref()
+            .filter(|frame| frame.has_all_components());
+        if !frame
+            .ok_or_else(|| truncated(ImageFormat::Jpeg))?
+            .is_precise()
+        {
+            let what = "the JPEG data ends before its last scans: the picture lacks details";
+            self.found.notes.damaged(what);
         }
-        Ok(Segments {
-            frame,
-            blocks: self.blocks,
-            end,
-            is_jfif: self.is_jfif,
-            adobe: self.adobe,
-        })
+        Ok(())
     }
 
     /// Puts the ICC profile together.
@@ -387,19 +328,42 @@ impl<'a> SegmentReader<'a, '_> {
                 .zip(&self.icc)
                 .all(|(wanted, part)| part.0 == wanted && part.1 == count);
         if !is_whole {
-            self.notes
+            self.found
+                .notes
                 .damaged("the ICC profile is incomplete and left out");
             return Ok(());
         }
         let profile = self.icc.iter().flat_map(|part| part.2).copied().collect();
-        self.blocks.add_icc(profile, self.limits, self.notes)
+        self.found.add_icc(profile)
     }
+}
+
+/// The next marker from byte `at` on, and where its segment starts.
+fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let mut rest = bytes.get(at..)?.iter().enumerate();
+    rest.by_ref().find(|(_, byte)| **byte == 0xff)?;
+    let (skip, &marker) = rest.find(|(_, byte)| **byte != 0xff)?;
+    Some((marker, at + skip + 1))
+}
+
+/// The content of a segment whose length stands at byte `at`.
+fn content(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let (&length, rest) = bytes.get(at..)?.split_first_chunk()?;
+    rest.get(..usize::from(u16::from_be_bytes(length)).checked_sub(2)?)
+}
+
+fn has_length(marker: u8) -> bool {
+    !matches!(marker, 0 | 0x01 | 0xd0..=0xd9)
+}
+
+fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xc0..=0xcf) && ![0xc4, 0xc8, 0xcc].contains(&marker)
 }
 
 /// The error for a scan whose data ends too early.
 fn cut(frame: &Frame, done: u64, blocks: u64) -> Error {
     if frame.is_progressive {
-        return truncated(InputFormat::Jpeg);
+        return truncated(ImageFormat::Jpeg);
     }
     let percent = 100 * done / blocks;
     Error::Image(format!(

@@ -1,10 +1,12 @@
 //! The chunks of a PNG file: metadata wherever it stands, and what the colors mean.
 
+use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
+
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::picture::io::blocks::{Blocks, XMP_IDENTIFIER};
+use crate::limits::at_most;
 use crate::picture::io::color::PngColor;
-use crate::picture::notes::Notes;
+use crate::picture::io::findings::{Findings, XMP_IDENTIFIER};
+use crate::picture::io::refuse_animation;
 use crate::resolution::Resolution;
 
 use super::XMP_KEYWORD;
@@ -12,7 +14,7 @@ use super::mark::SOFTWARE_TEXT;
 use super::raw_profile::{self, KEYWORD_PREFIX};
 
 /// Length of the signature.
-pub(super) const SIGNATURE_BYTES: usize = 8;
+const SIGNATURE_BYTES: usize = 8;
 
 /// A chunk, as far as the file goes.
 struct Chunk<'a> {
@@ -57,137 +59,135 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     })
 }
 
-/// What a file says besides its samples.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    pub blocks: Blocks,
-    pub color: PngColor,
-    pub is_animated: bool,
+/// Reads all chunks: gives what the colors mean.
+///
+/// # Errors
+/// [`Error::Image`] when a chunk that is needed is damaged or missing, [`Error::Unsupported`] for animations,
+/// [`Error::LimitExceeded`] for what the limits forbid.
+pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<PngColor> {
+    let mut color = PngColor::default();
+    let (mut has_data, mut is_animated, mut has_end) = (false, false, false);
+    for chunk in chunks(bytes) {
+        match &chunk.tag {
+            b"IEND" => {
+                has_end = true;
+                break;
+            }
+            _ if !chunk.is_complete => break,
+            _ if !chunk.is_intact && chunk.is_critical() => {
+                let name = chunk.name();
+                return Err(Error::Image(format!(
+                    "the PNG is damaged in its {name} chunk"
+                )));
+            }
+            _ if !chunk.is_intact => note_damaged_chunk(&chunk, found),
+            b"IHDR" => check_size(chunk.data, found)?,
+            b"IDAT" => has_data = true,
+            b"acTL" => is_animated = true,
+            _ => add(&chunk, &mut color, found)?,
+        }
+    }
+    if !has_end {
+        // Whether samples are missing shows when they are decoded.
+        found.notes.damaged("the PNG data has no end");
+    }
+    if !has_data {
+        return Err(Error::Image("the PNG has no picture data".into()));
+    }
+    refuse_animation(is_animated)?;
+    Ok(color)
 }
 
-impl Parts {
-    /// Reads all chunks.
-    ///
-    /// # Errors
-    /// [`Error::Image`] when a chunk that is needed is damaged or missing, [`Error::LimitExceeded`] for what
-    /// `limits` forbid.
-    pub(super) fn read(bytes: &[u8], limits: &Limits, notes: &mut Notes) -> Result<Self> {
-        let mut parts = Self::default();
-        let mut has_data = false;
-        for chunk in chunks(bytes) {
-            match &chunk.tag {
-                b"IEND" => return parts.finish(has_data),
-                _ if !chunk.is_complete => break,
-                _ if !chunk.is_intact && chunk.is_critical() => {
-                    return Err(Error::Image(format!(
-                        "the PNG is damaged in its {} chunk",
-                        chunk.name()
-                    )));
-                }
-                _ if !chunk.is_intact => {
-                    notes.damaged(format!("chunk {} is damaged and left out", chunk.name()))
-                }
-                b"IDAT" => has_data = true,
-                b"acTL" => parts.is_animated = true,
-                _ => parts.add(&chunk, limits, notes)?,
-            }
-        }
-        // Whether samples are missing shows when they are decoded.
-        notes.damaged("the PNG data has no end");
-        parts.finish(has_data)
-    }
+fn note_damaged_chunk(chunk: &Chunk, found: &mut Findings) {
+    let name = chunk.name();
+    found
+        .notes
+        .damaged(format!("chunk {name} is damaged and left out"));
+}
 
-    fn finish(self, has_data: bool) -> Result<Self> {
-        if !has_data {
-            return Err(Error::Image("the PNG has no picture data".into()));
-        }
-        Ok(self)
+/// Checks the size in a header.
+fn check_size(header: &[u8], found: &Findings) -> Result<()> {
+    if let ([width, height, ..], _) = header.as_chunks() {
+        let [width, height] = [width, height].map(|side| u32::from_be_bytes(*side));
+        found.limits.check_pixels(width, height)?;
     }
+    Ok(())
+}
 
-    fn add(&mut self, chunk: &Chunk, limits: &Limits, notes: &mut Notes) -> Result<()> {
-        let data = chunk.data;
-        match &chunk.tag {
-            b"iCCP" => match after_zero(data).and_then(|(_, rest)| rest.split_first()) {
-                Some((0, profile)) => match inflate(profile, "ICC profile size", limits)? {
-                    Some(profile) => self.blocks.add_icc(profile, limits, notes)?,
-                    None => notes.damaged("the ICC profile is damaged and left out"),
-                },
-                _ => notes.damaged("the ICC profile is damaged and left out"),
+/// Takes what a chunk holds besides samples.
+fn add(chunk: &Chunk, color: &mut PngColor, found: &mut Findings) -> Result<()> {
+    let data = chunk.data;
+    match &chunk.tag {
+        b"iCCP" => match after_zero(data).and_then(|(_, rest)| rest.split_first()) {
+            Some((0, profile)) => match inflate(profile, "ICC profile size", found)? {
+                Some(profile) => found.add_icc(profile)?,
+                None => found
+                    .notes
+                    .damaged("the ICC profile is damaged and left out"),
             },
-            b"eXIf" => self.blocks.add_exif(data, limits, notes)?,
-            // Our own mark, which is written again.
-            b"tEXt" if data == SOFTWARE_TEXT => {}
-            b"tEXt" | b"zTXt" | b"iTXt" => self.add_text(chunk, limits, notes)?,
-            b"pHYs" => self.blocks.resolution = read_resolution(data),
-            b"gAMA" => self.color.gamma = data.try_into().ok().map(u32::from_be_bytes),
-            b"cHRM" => self.color.chromaticities = read_chromaticities(data),
-            b"sRGB" => self.color.is_srgb = true,
-            b"cICP" => self.color.code_points = data.try_into().ok(),
-            b"caBX" => notes.not_kept("content credentials (caBX)"),
-            b"tIME" => notes.not_kept("the time of the last change"),
-            _ => {}
-        }
-        Ok(())
+            _ => found
+                .notes
+                .damaged("the ICC profile is damaged and left out"),
+        },
+        b"eXIf" => found.add_exif(data)?,
+        // Our own mark, which is written again.
+        b"tEXt" if data == SOFTWARE_TEXT => {}
+        b"tEXt" | b"zTXt" | b"iTXt" => add_text(chunk, found)?,
+        b"pHYs" => found.resolution = read_resolution(data),
+        b"gAMA" => color.gamma = data.try_into().ok().map(u32::from_be_bytes),
+        b"cHRM" => color.chromaticities = read_chromaticities(data),
+        b"sRGB" => color.is_srgb = true,
+        b"cICP" => color.code_points = data.try_into().ok(),
+        b"caBX" => found.notes.not_kept("content credentials (caBX)"),
+        b"tIME" => found.notes.not_kept("the time of the last change"),
+        _ => {}
     }
+    Ok(())
+}
 
-    fn add_text(&mut self, chunk: &Chunk, limits: &Limits, notes: &mut Notes) -> Result<()> {
-        let Some((keyword, rest)) = after_zero(chunk.data) else {
-            notes.damaged(format!("chunk {} is damaged and left out", chunk.name()));
-            return Ok(());
-        };
-        let keyword = String::from_utf8_lossy(keyword);
-        let raw = keyword.strip_prefix(KEYWORD_PREFIX);
-        if keyword != XMP_KEYWORD && raw.is_none() {
-            notes.not_kept(format!("the text \"{}\"", keyword.escape_debug()));
-            return Ok(());
-        }
-        let Some(text) = text(&chunk.tag, rest, limits)? else {
-            notes.damaged(format!(
-                "the text \"{}\" is damaged and left out",
-                keyword.escape_debug()
-            ));
-            return Ok(());
-        };
-        match raw {
-            None => self.blocks.add_xmp(&text, limits, notes),
-            Some(kind) => match raw_profile::read(&text) {
-                Some(block) => self.add_raw(kind, block, limits, notes),
-                None => {
-                    notes.damaged(format!(
-                        "the text \"{}\" is damaged and left out",
-                        keyword.escape_debug()
-                    ));
-                    Ok(())
-                }
-            },
-        }
+/// Takes a text, if it is one that holds a block.
+fn add_text(chunk: &Chunk, found: &mut Findings) -> Result<()> {
+    let Some((keyword, rest)) = after_zero(chunk.data) else {
+        note_damaged_chunk(chunk, found);
+        return Ok(());
+    };
+    let keyword = String::from_utf8_lossy(keyword);
+    let raw = keyword.strip_prefix(KEYWORD_PREFIX);
+    if keyword != XMP_KEYWORD && raw.is_none() {
+        let name = keyword.escape_debug();
+        found.notes.not_kept(format!("the text \"{name}\""));
+        return Ok(());
     }
+    let text = text(&chunk.tag, rest, found)?;
+    match (text, raw) {
+        (Some(packet), None) => return found.add_xmp(&packet),
+        (Some(text), Some(kind)) => {
+            if let Some(block) = raw_profile::read(&text) {
+                return add_raw(kind, block, found);
+            }
+        }
+        (None, _) => {}
+    }
+    let name = keyword.escape_debug();
+    found
+        .notes
+        .damaged(format!("the text \"{name}\" is damaged and left out"));
+    Ok(())
+}
 
-    /// Takes a block that was kept as text.
-    fn add_raw(
-        &mut self,
-        kind: &str,
-        block: Vec<u8>,
-        limits: &Limits,
-        notes: &mut Notes,
-    ) -> Result<()> {
-        match kind.to_ascii_lowercase().as_str() {
-            "exif" | "app1" | "xmp" if block.starts_with(XMP_IDENTIFIER) => {
-                self.blocks.add_xmp(&block, limits, notes)
-            }
-            "exif" | "app1" => self.blocks.add_exif(&block, limits, notes),
-            "xmp" => self.blocks.add_xmp(&block, limits, notes),
-            "icc" | "icm" => self.blocks.add_icc(block, limits, notes),
-            "iptc" | "8bim" => {
-                notes.not_kept("IPTC data");
-                Ok(())
-            }
-            other => {
-                notes.not_kept(format!("a block \"{}\"", other.escape_debug()));
-                Ok(())
-            }
+/// Takes a block that was kept as text.
+fn add_raw(kind: &str, block: Vec<u8>, found: &mut Findings) -> Result<()> {
+    match kind.to_ascii_lowercase().as_str() {
+        "exif" | "app1" if !block.starts_with(XMP_IDENTIFIER) => found.add_exif(&block)?,
+        "exif" | "app1" | "xmp" => found.add_xmp(&block)?,
+        "icc" | "icm" => found.add_icc(block)?,
+        "iptc" | "8bim" => found.notes.not_kept("IPTC data"),
+        other => {
+            let name = other.escape_debug();
+            found.notes.not_kept(format!("a block \"{name}\""));
         }
     }
+    Ok(())
 }
 
 /// What stands before and behind the first zero byte.
@@ -197,15 +197,15 @@ fn after_zero(data: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The text of a chunk, whose keyword was read; `None` if it is damaged.
-fn text(tag: &[u8; 4], rest: &[u8], limits: &Limits) -> Result<Option<Vec<u8>>> {
+fn text(tag: &[u8; 4], rest: &[u8], found: &Findings) -> Result<Option<Vec<u8>>> {
     const WHAT: &str = "size of a text chunk";
     match (tag, rest) {
         (b"tEXt", text) => Ok(Some(text.to_vec())),
-        (b"zTXt", [0, text @ ..]) => inflate(text, WHAT, limits),
+        (b"zTXt", [0, text @ ..]) => inflate(text, WHAT, found),
         (b"iTXt", [is_compressed, 0, rest @ ..]) => {
             let text = after_zero(rest).and_then(|(_language, rest)| after_zero(rest));
             match text {
-                Some((_keyword, text)) if *is_compressed == 1 => inflate(text, WHAT, limits),
+                Some((_keyword, text)) if *is_compressed == 1 => inflate(text, WHAT, found),
                 Some((_keyword, text)) => Ok(Some(text.to_vec())),
                 None => Ok(None),
             }
@@ -214,16 +214,16 @@ fn text(tag: &[u8; 4], rest: &[u8], limits: &Limits) -> Result<Option<Vec<u8>>> 
     }
 }
 
-/// Inflates zlib data, at most as much as `limits` allow a block to have; `None` if it is damaged.
-fn inflate(data: &[u8], what: &'static str, limits: &Limits) -> Result<Option<Vec<u8>>> {
-    let limit = limits.max_metadata_bytes;
+/// Inflates zlib data, at most as much as the limits allow a block to have; `None` if it is damaged.
+fn inflate(data: &[u8], what: &'static str, found: &Findings) -> Result<Option<Vec<u8>>> {
+    let limit = found.limits.max_metadata_bytes;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    match miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(data, most) {
+    match decompress_to_vec_zlib_with_limit(data, most) {
         Ok(inflated) => Ok(Some(inflated)),
-        Err(error) if error.status == miniz_oxide::inflate::TINFLStatus::HasMoreOutput => {
+        Err(error) if error.status == TINFLStatus::HasMoreOutput => {
             // How much there is, is not known.
-            let found = limit.saturating_add(1);
-            Err(Error::LimitExceeded { what, found, limit })
+            at_most(what, limit.saturating_add(1), limit)?;
+            Ok(None)
         }
         Err(_) => Ok(None),
     }

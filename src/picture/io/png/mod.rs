@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub(super) use mark::is_own;
-pub(super) use read::{read, size};
+pub(super) use read::read;
 pub(super) use write::write;
 
 /// Keyword of the text that holds an XMP packet.

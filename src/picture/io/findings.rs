@@ -1,10 +1,11 @@
-//! Metadata blocks as readers find them in a file, before they become [`Metadata`].
+//! What a reader finds in a file besides samples, and what there is to say about it.
 
-use crate::error::{Error, Result};
-use crate::limits::Limits;
+use crate::error::Result;
+use crate::limits::{Limits, at_most};
 use crate::orientation::Orientation;
 use crate::picture::metadata::Metadata;
-use crate::picture::notes::Notes;
+use crate::picture::notes::{Notes, Warning};
+use crate::picture::tone::ToneCurve;
 use crate::resolution::Resolution;
 
 /// The identifier that JPEG puts before an Exif block; some WebP files keep it by mistake.
@@ -13,71 +14,73 @@ pub(super) const EXIF_IDENTIFIER: &[u8] = b"Exif\0\0";
 /// The identifier that JPEG puts before an XMP packet.
 pub(super) const XMP_IDENTIFIER: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
-/// What a file holds besides samples; of each block the first that is found.
-#[derive(Debug, Default)]
-pub(super) struct Blocks {
+/// What was found so far; of each block the first.
+pub(super) struct Findings<'a> {
+    pub limits: &'a Limits,
+    pub notes: Notes,
     pub icc: Option<Vec<u8>>,
     pub exif: Option<Vec<u8>>,
     pub xmp: Option<Vec<u8>>,
     pub resolution: Option<Resolution>,
     /// Orientation by other means than Exif and XMP.
     pub orientation: Option<Orientation>,
+    /// The curve that samples are on, unless it is that of sRGB.
+    pub curve: Option<ToneCurve>,
 }
 
-impl Blocks {
+impl<'a> Findings<'a> {
+    /// Nothing, of a file that must keep to `limits`.
+    pub(super) fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            notes: Notes::default(),
+            icc: None,
+            exif: None,
+            xmp: None,
+            resolution: None,
+            orientation: None,
+            curve: None,
+        }
+    }
+
     /// Takes a profile.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] when it is too long, here and below.
-    pub(super) fn add_icc(
-        &mut self,
-        icc: Vec<u8>,
-        limits: &Limits,
-        notes: &mut Notes,
-    ) -> Result<()> {
-        put(
-            &mut self.icc,
-            icc,
-            ("ICC profile size", "a second ICC profile"),
-            limits,
-            notes,
-        )
+    /// [`LimitExceeded`](crate::Error::LimitExceeded) when it is too long, here and below.
+    pub(super) fn add_icc(&mut self, icc: Vec<u8>) -> Result<()> {
+        self.check("ICC profile size", &icc)?;
+        put(&mut self.icc, icc, "a second ICC profile", &mut self.notes);
+        Ok(())
     }
 
     /// Takes an Exif block, with or without the identifier.
-    pub(super) fn add_exif(
-        &mut self,
-        exif: &[u8],
-        limits: &Limits,
-        notes: &mut Notes,
-    ) -> Result<()> {
+    pub(super) fn add_exif(&mut self, exif: &[u8]) -> Result<()> {
         let exif = exif.strip_prefix(EXIF_IDENTIFIER).unwrap_or(exif).to_vec();
-        put(
-            &mut self.exif,
-            exif,
-            ("Exif size", "a second Exif block"),
-            limits,
-            notes,
-        )
+        self.check("Exif size", &exif)?;
+        put(&mut self.exif, exif, "a second Exif block", &mut self.notes);
+        Ok(())
     }
 
     /// Takes an XMP packet, with or without the identifier. One of UTF-16 becomes UTF-8.
-    pub(super) fn add_xmp(&mut self, xmp: &[u8], limits: &Limits, notes: &mut Notes) -> Result<()> {
+    pub(super) fn add_xmp(&mut self, xmp: &[u8]) -> Result<()> {
         let xmp = xmp.strip_prefix(XMP_IDENTIFIER).unwrap_or(xmp);
         let xmp = from_utf16(xmp).unwrap_or_else(|| xmp.to_vec());
-        put(
-            &mut self.xmp,
-            xmp,
-            ("XMP size", "a second XMP packet"),
-            limits,
-            notes,
-        )
+        self.check("XMP size", &xmp)?;
+        put(&mut self.xmp, xmp, "a second XMP packet", &mut self.notes);
+        Ok(())
     }
 
-    /// The metadata of a picture that is gray or of color. A profile of another kind of samples is left out.
-    pub(super) fn into_metadata(self, has_color: bool, notes: &mut Notes) -> Metadata {
+    fn check(&self, what: &'static str, block: &[u8]) -> Result<()> {
+        at_most(what, block.len() as u64, self.limits.max_metadata_bytes)
+    }
+
+    /// The metadata of a picture that is gray or of color, and the warnings. A profile of another kind of samples is
+    /// left out.
+    pub(super) fn finish(self, has_color: bool) -> (Metadata, Vec<Warning>) {
+        let mut notes = self.notes;
+        let keeps = |icc: &Vec<u8>| keeps_profile(icc, has_color, &mut notes);
         let mut metadata = Metadata {
-            icc: self.icc.filter(|icc| keeps_profile(icc, has_color, notes)),
+            icc: self.icc.filter(keeps),
             exif: self.exif,
             xmp: self.xmp,
             resolution: self.resolution,
@@ -87,29 +90,18 @@ impl Blocks {
         if let Some(orientation) = self.orientation {
             metadata.orientation = orientation;
         }
-        metadata
+        (metadata, notes.finish())
     }
 }
 
 /// Puts `block` into its place, unless it is empty or another one is there.
-fn put(
-    place: &mut Option<Vec<u8>>,
-    block: Vec<u8>,
-    (what, second): (&'static str, &str),
-    limits: &Limits,
-    notes: &mut Notes,
-) -> Result<()> {
-    let (found, limit) = (block.len() as u64, limits.max_metadata_bytes);
-    if found > limit {
-        return Err(Error::LimitExceeded { what, found, limit });
-    }
+fn put(place: &mut Option<Vec<u8>>, block: Vec<u8>, second: &str, notes: &mut Notes) {
     match place {
-        Some(first) if *first != block && !block.is_empty() => notes.not_kept(second),
+        _ if block.is_empty() => {}
+        Some(first) if *first != block => notes.not_kept(second),
         Some(_) => {}
-        None if block.is_empty() => {}
         None => *place = Some(block),
     }
-    Ok(())
 }
 
 /// Whether a profile applies to samples that are gray or of color; gray ones may have a profile of RGB.
