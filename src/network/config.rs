@@ -183,6 +183,12 @@ impl ModelConfig {
         list
     }
 
+    /// The layer at `path`, if there is one.
+    #[must_use]
+    pub fn layer(&self, path: &str) -> Option<LayerSpec> {
+        self.layers().into_iter().find(|layer| layer.path == path)
+    }
+
     fn analysis_layers(&self, list: &mut Vec<LayerSpec>) {
         let (c8, c16, m) = self.transform_channels();
         let path = |name: &str| format!("analysis.{name}");
@@ -410,10 +416,29 @@ impl LayerKind {
     /// Number of parameters.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts()
-            .iter()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum()
+        self.lengths().sum()
+    }
+
+    /// Number of parameters of each of the [`parts`](Self::parts).
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let parts = self.parts().into_iter();
+        parts.map(|(_, shape)| shape.iter().product())
+    }
+
+    /// The values of each of the [`parts`](Self::parts), of as many as the layer has.
+    pub(super) fn split<'a>(&self, mut flat: &'a [f32]) -> Vec<&'a [f32]> {
+        let next = |length| flat.split_off(..length).unwrap_or_default();
+        self.lengths().map(next).collect()
+    }
+
+    /// Number of channels that the layer reads.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        match *self {
+            Self::Pointwise { inputs, .. } => inputs,
+            Self::Block { channels } => channels,
+            Self::Table { .. } => 0,
+        }
     }
 
     /// Always false: every layer has parameters.

@@ -16,9 +16,9 @@ use crate::limits::at_most;
 /// Largest model file that is read.
 pub const MAX_MODEL_BYTES: u64 = 256 << 20;
 /// Name of the tensor that holds the integer scale tables.
-pub(super) const TABLES: &str = "entropy.tables";
+const TABLES: &str = "entropy.tables";
 /// Metadata key of the configuration.
-pub(super) const CONFIG: &str = "config";
+const CONFIG: &str = "config";
 
 /// The bytes of a model file.
 ///
@@ -49,56 +49,117 @@ pub(super) fn malformed(error: impl std::fmt::Display) -> Error {
     Error::Weights(clean.take(LONGEST).collect())
 }
 
-/// The configuration in a file, checked.
-pub(super) fn read_config(bytes: &[u8]) -> Result<ModelConfig> {
+/// A tensor of a file: what it is called and how it is stored.
+pub(super) struct Part {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub dtype: Dtype,
+}
+
+impl Part {
+    /// The tensor, which must have the shape and the type.
+    pub(super) fn find<'a>(&self, file: &SafeTensors<'a>) -> Result<TensorView<'a>> {
+        let view = find(file, &self.name)?;
+        if view.shape() != self.shape || view.dtype() != self.dtype {
+            let Self { name, shape, dtype } = self;
+            let (found, kind) = (view.shape(), view.dtype());
+            return Err(malformed(format!(
+                "{name} should be {dtype:?} {shape:?}, not {kind:?} {found:?}"
+            )));
+        }
+        Ok(view)
+    }
+}
+
+/// The tensor called `name`.
+fn find<'a>(file: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>> {
+    let missing = |_| Error::Weights(format!("{name} is missing"));
+    file.tensor(name).map_err(missing)
+}
+
+/// Opens a file: its configuration, checked, and its tensors.
+pub(super) fn open(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
     check_size(bytes.len() as u64)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let config: ModelConfig =
         serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
     config.validate()?;
-    Ok(config)
+    Ok((config, SafeTensors::deserialize(bytes).map_err(malformed)?))
 }
 
-/// Its text as it is stored.
+/// Checks that a file holds its tables and so many tensors besides.
+pub(super) fn check_count(file: &SafeTensors, others: usize) -> Result<()> {
+    let (found, expected) = (file.len(), 1 + others);
+    if found != expected {
+        return Err(Error::Weights(format!(
+            "{found} tensors, expected {expected}"
+        )));
+    }
+    Ok(())
+}
+
+/// The text of a file's configuration, as it is stored.
 pub(super) fn config_text(metadata: Option<&HashMap<String, String>>) -> Result<&str> {
     let text = metadata.and_then(|map| map.get(CONFIG));
     text.map(String::as_str)
         .ok_or_else(|| malformed("no configuration"))
 }
 
-/// The tensor called `name`, which must have the given shape and type.
-pub(super) fn find_part<'a>(
-    file: &SafeTensors<'a>,
-    name: &str,
-    shape: &[usize],
-    dtype: Dtype,
-) -> Result<TensorView<'a>> {
-    let view = file
-        .tensor(name)
-        .map_err(|_| Error::Weights(format!("{name} is missing")))?;
-    if view.shape() != shape || view.dtype() != dtype {
-        let (found, kind) = (view.shape(), view.dtype());
-        return Err(malformed(format!(
-            "{name} should be {dtype:?} {shape:?}, not {kind:?} {found:?}"
+/// The values of a binary32 tensor, which must be finite.
+pub(super) fn read_reals(name: &str, view: &TensorView) -> Result<Vec<f32>> {
+    let numbers = view.data().as_chunks::<4>().0.iter();
+    let values: Vec<f32> = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    check_finite(name, &values)?;
+    Ok(values)
+}
+
+/// Refuses infinities and what is no number.
+pub(super) fn check_finite(name: &str, values: &[f32]) -> Result<()> {
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(Error::Weights(format!(
+            "{name} has a value that is not finite"
         )));
     }
-    Ok(view)
+    Ok(())
+}
+
+/// The bytes of a binary32 tensor.
+pub(super) fn real_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
 /// The words of the scale tables.
 pub(super) fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
-    let view = file
-        .tensor(TABLES)
-        .map_err(|_| Error::Weights(format!("{TABLES} is missing")))?;
+    let view = find(file, TABLES)?;
     if view.dtype() != Dtype::U16 {
         return Err(Error::Weights(format!(
             "{TABLES} is {:?}, expected U16",
             view.dtype()
         )));
     }
-    Ok(view
-        .data()
-        .chunks_exact(2)
-        .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        .collect())
+    let words = view.data().as_chunks::<2>().0.iter();
+    Ok(words.map(|bytes| u16::from_le_bytes(*bytes)).collect())
+}
+
+/// A file: safetensors with the configuration in its metadata, and the scale tables.
+pub(super) fn to_bytes(
+    config: &ModelConfig,
+    mut parts: Vec<(Part, Vec<u8>)>,
+    tables: &[u16],
+) -> Result<Vec<u8>> {
+    let words = tables.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let tables = Part {
+        name: TABLES.into(),
+        shape: vec![tables.len()],
+        dtype: Dtype::U16,
+    };
+    parts.push((tables, words));
+    let views = parts.iter().map(|(part, bytes)| {
+        let view = TensorView::new(part.dtype, part.shape.clone(), bytes);
+        Ok((part.name.as_str(), view.map_err(malformed)?))
+    });
+    let views: Vec<(&str, TensorView)> = views.collect::<Result<_>>()?;
+    let config = serde_json::to_string(config).map_err(malformed)?;
+    let metadata = HashMap::from([(CONFIG.to_string(), config)]);
+    safetensors::serialize(views, Some(metadata)).map_err(malformed)
 }

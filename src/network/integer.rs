@@ -4,14 +4,16 @@
 //! built from it (codec-spec.md, Model), so that no sum can overflow and no value become
 //! infinite.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
-use super::file::{CONFIG, TABLES, config_text, find_part, malformed, read_config, read_tables};
+use super::file::{
+    self, Part, check_count, config_text, malformed, read_reals, read_tables, real_bytes,
+};
 use super::signals::Signal;
 use crate::error::{Error, Result};
 use crate::format::{EXPONENTS, MAX_REAL, MAX_WEIGHT_SUM, MAX_WIDE, PATCH_EXPONENT};
@@ -59,13 +61,6 @@ pub struct IntegerWeights {
     pub tables: Vec<u16>,
 }
 
-/// How one of a layer's tensors is stored.
-struct Part {
-    name: String,
-    shape: Vec<usize>,
-    dtype: Dtype,
-}
-
 /// The convolutions of a layer: for each its weight, multiplier and bias.
 fn convolutions(layer: &LayerSpec) -> Vec<[Part; 3]> {
     let parts = layer.kind.parts();
@@ -105,8 +100,13 @@ fn table(layer: &LayerSpec) -> Option<Part> {
     })
 }
 
-fn exponents_name(signal: &str) -> String {
-    format!("{signal}.exponents")
+/// The exponents of a tensor of integers.
+fn exponents(signal: &str, count: usize) -> Part {
+    Part {
+        name: format!("{signal}.exponents"),
+        shape: vec![count],
+        dtype: Dtype::I8,
+    }
 }
 
 impl IntegerWeights {
@@ -116,8 +116,7 @@ impl IntegerWeights {
     /// [`Error::Weights`] when the file is malformed, lacks a tensor, has one of another shape,
     /// or breaks a rule for its values.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let config = read_config(bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+        let (config, file) = file::open(bytes)?;
         let training = file.tensor("analysis.conv_in.weight");
         if training.is_ok_and(|tensor| tensor.dtype() == Dtype::F16) {
             let text = "weights of a training run, of which 'aec export' makes a model";
@@ -128,29 +127,23 @@ impl IntegerWeights {
         let tensors = specs
             .iter()
             .map(|layer| 3 * convolutions(layer).len() + usize::from(table(layer).is_some()));
-        let expected = 1 + signals.len() + tensors.sum::<usize>();
+        let expected = signals.len() + tensors.sum::<usize>();
         let layers = specs
             .par_iter()
             .map(|layer| Ok((layer.path.clone(), read_layer(&file, layer)?)))
             .collect::<Result<_>>()?;
-        let exponents = signals
-            .into_iter()
-            .map(|(name, count)| {
-                let values = read_exponents(&file, &name, count)?;
-                Ok((name, values))
-            })
-            .collect::<Result<_>>()?;
-        if file.len() != expected {
-            return Err(Error::Weights(format!(
-                "{} tensors, expected {expected}",
-                file.len()
-            )));
-        }
+        let read = |(name, count): (String, usize)| {
+            let values = read_exponents(&file, &exponents(&name, count))?;
+            Ok((name, values))
+        };
+        let exponents = signals.into_iter().map(read).collect::<Result<_>>()?;
+        check_count(&file, expected)?;
+        let tables = read_tables(&file)?;
         Ok(Self {
             config,
             layers,
             exponents,
-            tables: read_tables(&file)?,
+            tables,
         })
     }
 
@@ -159,19 +152,6 @@ impl IntegerWeights {
     /// # Errors
     /// [`Error::Weights`] when a layer is missing or of another size.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let parts = self.stored_parts()?;
-        let views = parts.iter().map(|(part, bytes)| {
-            let view = TensorView::new(part.dtype, part.shape.clone(), bytes);
-            Ok((part.name.as_str(), view.map_err(malformed)?))
-        });
-        let views: Vec<(&str, TensorView)> = views.collect::<Result<_>>()?;
-        let config = serde_json::to_string(&self.config).map_err(malformed)?;
-        let metadata = HashMap::from([(CONFIG.to_string(), config)]);
-        safetensors::serialize(views, Some(metadata)).map_err(malformed)
-    }
-
-    /// Every tensor as it is stored.
-    fn stored_parts(&self) -> Result<Vec<(Part, Vec<u8>)>> {
         let mut parts = Vec::new();
         for layer in self.config.layers() {
             let missing = || Error::Weights(format!("{} is missing", layer.path));
@@ -191,22 +171,10 @@ impl IntegerWeights {
             }
         }
         for (name, values) in &self.exponents {
-            let part = Part {
-                name: exponents_name(name),
-                shape: vec![values.len()],
-                dtype: Dtype::I8,
-            };
             let bytes = values.iter().map(|value| value.cast_unsigned()).collect();
-            parts.push((part, bytes));
+            parts.push((exponents(name, values.len()), bytes));
         }
-        let part = Part {
-            name: TABLES.into(),
-            shape: vec![self.tables.len()],
-            dtype: Dtype::U16,
-        };
-        let words = self.tables.iter().flat_map(|word| word.to_le_bytes());
-        parts.push((part, words.collect()));
-        Ok(parts)
+        file::to_bytes(&self.config, parts, &self.tables)
     }
 
     /// The exponent of a tensor.
@@ -241,13 +209,6 @@ impl Integers {
     }
 }
 
-fn real_bytes(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
-}
-
 /// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most [`MAX_WIDE`].
 #[must_use]
 pub fn split_wide(weight: i16) -> (i8, i8) {
@@ -257,31 +218,23 @@ pub fn split_wide(weight: i16) -> (i8, i8) {
 
 fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<IntegerLayer> {
     if let Some(part) = table(layer) {
-        return Ok(IntegerLayer::Table(read_reals(&part, &find(file, &part)?)?));
+        return Ok(IntegerLayer::Table(read_bounded(&part, &part.find(file)?)?));
     }
     // All tensors are found and checked before memory is asked for: a configuration may
     // promise more than the file holds.
     let found = convolutions(layer).into_iter().map(|parts| {
-        let views = [
-            find(file, &parts[0])?,
-            find(file, &parts[1])?,
-            find(file, &parts[2])?,
-        ];
-        Ok((parts, views))
+        let [weight, multiplier, bias] = parts.each_ref().map(|part| part.find(file));
+        Ok((parts, [weight?, multiplier?, bias?]))
     });
     let found: Vec<_> = found.collect::<Result<_>>()?;
     let read = found.iter().map(|([weight, multiplier, bias], views)| {
         Ok(IntegerConvolution {
             weight: read_integers(weight, &views[0])?,
-            multiplier: read_reals(multiplier, &views[1])?,
-            bias: read_reals(bias, &views[2])?,
+            multiplier: read_bounded(multiplier, &views[1])?,
+            bias: read_bounded(bias, &views[2])?,
         })
     });
     Ok(IntegerLayer::Convolutions(read.collect::<Result<_>>()?))
-}
-
-fn find<'a>(file: &SafeTensors<'a>, part: &Part) -> Result<TensorView<'a>> {
-    find_part(file, &part.name, &part.shape, part.dtype)
 }
 
 /// Weights whose sums cannot overflow. (Nine taps of 8 bits never do.)
@@ -321,27 +274,22 @@ fn read_integers(part: &Part, view: &TensorView) -> Result<Integers> {
     Ok(integers)
 }
 
-fn read_reals(part: &Part, view: &TensorView) -> Result<Vec<f32>> {
-    let numbers = view.data().as_chunks::<4>().0.iter();
-    let values: Vec<f32> = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+/// Real numbers with which no result becomes infinite.
+fn read_bounded(part: &Part, view: &TensorView) -> Result<Vec<f32>> {
     let name = &part.name;
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err(Error::Weights(format!(
-            "{name} has a value that is not finite"
-        )));
-    }
+    let values = read_reals(name, view)?;
     if values.iter().any(|value| value.abs() > MAX_REAL) {
         return Err(Error::Weights(format!("{name} has a value beyond 65535")));
     }
     Ok(values)
 }
 
-fn read_exponents(file: &SafeTensors, signal: &str, count: usize) -> Result<Vec<i8>> {
-    let name = exponents_name(signal);
-    let view = find_part(file, &name, &[count], Dtype::I8)?;
+fn read_exponents(file: &SafeTensors, part: &Part) -> Result<Vec<i8>> {
+    let view = part.find(file)?;
     let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
     if let Some(value) = values.iter().find(|value| !EXPONENTS.contains(value)) {
         let (low, high) = EXPONENTS.into_inner();
+        let name = &part.name;
         return Err(Error::Weights(format!(
             "{name} has an exponent of {value}, expected {low} to {high}"
         )));

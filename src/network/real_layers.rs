@@ -12,10 +12,8 @@ const POSITIONS: usize = 96;
 
 /// The pointwise layer at `path`, which must be there.
 pub(super) fn real_pointwise(weights: &IntegerWeights, path: &str) -> PackedPointwise {
-    let layers = weights.config.layers();
-    let layer = layers.iter().find(|layer| layer.path == path);
     let values = weights.real_layer_at(path);
-    let (inputs, outputs) = match layer.map(|layer| layer.kind) {
+    let (inputs, outputs) = match weights.config.layer(path).map(|layer| layer.kind) {
         Some(LayerKind::Pointwise { inputs, outputs }) => (inputs, outputs),
         _ => (0, 0),
     };
@@ -25,20 +23,13 @@ pub(super) fn real_pointwise(weights: &IntegerWeights, path: &str) -> PackedPoin
 
 /// The block at `path`, which must be there.
 pub(super) fn real_block(weights: &IntegerWeights, path: &str) -> PackedBlock {
-    let layers = weights.config.layers();
-    let layer = layers.iter().find(|layer| layer.path == path);
-    let (kind, c) = match layer.map(|layer| layer.kind) {
-        Some(kind @ LayerKind::Block { channels }) => (kind, channels),
-        _ => (LayerKind::Block { channels: 0 }, 0),
-    };
     let values = weights.real_layer_at(path);
-    let mut rest = &values[..];
-    let mut parts = kind.parts().into_iter().map(|(_, shape)| {
-        let (part, tail) = rest.split_at(shape.iter().product());
-        rest = tail;
-        part
-    });
-    let mut next = || parts.next().unwrap_or(&[]);
+    let channels = weights
+        .config
+        .layer(path)
+        .map_or(0, |layer| layer.kind.inputs());
+    let mut parts = LayerKind::Block { channels }.split(&values).into_iter();
+    let (c, mut next) = (channels, || parts.next().unwrap_or_default());
     PackedBlock {
         w1: PackedPointwise::new(c, c, next(), next()),
         dw: PackedDepthwise::new(c, next(), next()),

@@ -85,9 +85,8 @@ impl IntegerWeights {
     /// The flat parameters of the layer at `path`, as far as it is there.
     #[must_use]
     pub fn real_layer_at(&self, path: &str) -> Vec<f32> {
-        let layers = self.config.layers();
-        let layer = layers.iter().find(|layer| layer.path == path);
-        layer.map_or_else(Vec::new, |layer| self.real_layer(layer))
+        let layer = self.config.layer(path);
+        layer.map_or_else(Vec::new, |layer| self.real_layer(&layer))
     }
 
     /// A layer's flat parameters, as far as it is there.
@@ -108,30 +107,17 @@ impl IntegerWeights {
     }
 
     fn round_layer(&self, layer: &LayerSpec, values: &[f32]) -> Vec<IntegerConvolution> {
-        let mut rest = values;
-        let shapes: Vec<usize> = layer
-            .kind
-            .parts()
-            .iter()
-            .map(|(_, shape)| shape.iter().product())
-            .collect();
+        let parts = layer.kind.split(values);
         let scales = self.input_scales(layer);
-        let convolutions = shapes.chunks(2).zip(scales).enumerate();
-        convolutions
-            .map(|(index, (lengths, scales))| {
-                let mut next = |count: usize| {
-                    let (part, tail) = rest.split_at(count);
-                    rest = tail;
-                    part
-                };
-                let (weight, bias) = (next(lengths[0]), next(lengths[1]));
-                if is_depthwise(layer, index) {
-                    round_taps(weight, bias, scales[0])
-                } else {
-                    round_matrix(weight, bias, &scales, layer.is_wide())
-                }
-            })
-            .collect()
+        let convolutions = parts.chunks_exact(2).zip(scales).enumerate();
+        let round = |(index, (parts, scales)): (usize, (&[&[f32]], Vec<f32>))| {
+            if is_depthwise(layer, index) {
+                round_taps(parts[0], parts[1], scales[0])
+            } else {
+                round_matrix(parts[0], parts[1], &scales, layer.is_wide())
+            }
+        };
+        convolutions.map(round).collect()
     }
 
     /// For each convolution of a layer, what the integers of its input channels stand for (of

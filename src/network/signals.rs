@@ -47,6 +47,11 @@ impl LayerSpec {
             _ => 0,
         }
     }
+
+    /// The last tensor of integers that the layer makes.
+    fn output(&self) -> Signal {
+        Signal::Named(self.path.clone(), self.signals().saturating_sub(1))
+    }
 }
 
 impl ModelConfig {
@@ -66,120 +71,54 @@ impl ModelConfig {
         list
     }
 
-    /// What the layer at `path` reads, and how many channels of each.
+    /// What the layer at `path` reads, or what the tensor of this name is made of; and how many channels of each.
     #[must_use]
     pub fn inputs(&self, path: &str) -> Vec<(Signal, usize)> {
         let parts: Vec<&str> = path.split('.').collect();
         if let &["context", step, layer] = &parts[..] {
             return self.context_inputs(step.parse().unwrap_or(0), layer);
         }
-        if path == "analysis.linear" {
-            return vec![(Signal::Patches, self.channels_of(path))];
-        }
-        if path == "synthesis.linear" {
-            return vec![(named(LATENT), self.latent_channels)];
-        }
-        let before = self.chains().into_iter().find_map(|chain| {
-            let at = chain.iter().position(|name| name == path)?;
-            Some(chain[at.checked_sub(1)?].clone())
-        });
-        let signal = match before.as_deref() {
-            None | Some("patches") => Signal::Patches,
-            Some(name) => self.output(name),
+        const SYNTHESIS_LAST: &str = "synthesis.conv_out";
+        let reads_gain = path == SYNTHESIS_LAST && self.synthesis_out_gain;
+        let path = if path == SYNTHESIS_OUT {
+            SYNTHESIS_LAST
+        } else {
+            path
         };
-        vec![(signal, self.channels_of(path))]
+        // A transform's layers follow each other, beside its linear path.
+        let in_transform = |layer: &LayerSpec| layer.path.split('.').next() == Some(parts[0]);
+        let layers = self.layers().into_iter().filter(in_transform);
+        let (mut before, mut channels) = (None, 0);
+        for layer in layers {
+            if layer.path == path {
+                channels = layer.kind.inputs();
+                before = before.filter(|_| !layer.is_wide());
+                break;
+            }
+            if !layer.is_wide() {
+                before = Some(layer);
+            }
+        }
+        let signal = match (before, parts[0]) {
+            _ if reads_gain => named(SYNTHESIS_OUT),
+            (Some(layer), _) => layer.output(),
+            (None, "analysis") => Signal::Patches,
+            (None, "hyper_synthesis") => named(HYPER_LATENT),
+            (None, _) => named(LATENT),
+        };
+        vec![(signal, channels)]
     }
 
     fn context_inputs(&self, step: usize, layer: &str) -> Vec<(Signal, usize)> {
         let (f, m) = (self.context_channels, self.latent_channels);
-        let of = |layer: &str| format!("context.{step}.{layer}");
+        let block = |path: String| (Signal::Named(path, BLOCK_SIGNALS - 1), f);
+        let before = (step + CONTEXT_STEPS - 1) % CONTEXT_STEPS;
         match layer {
-            "conv_in" => vec![
-                (self.output("hyper_synthesis.block2"), f),
-                (named(LATENT), m),
-            ],
-            "state" => vec![(
-                self.output(&format!(
-                    "context.{}.block",
-                    (step + CONTEXT_STEPS - 1) % CONTEXT_STEPS
-                )),
-                f,
-            )],
-            "block" if self.has_state(step) => vec![(named(&of("state")), f)],
-            "block" => vec![(named(&of("conv_in")), f)],
-            _ => vec![(self.output(&of("block")), f)],
-        }
-    }
-
-    /// What is computed one after another, from the input of each transform on.
-    fn chains(&self) -> [Vec<String>; 4] {
-        let stage = |name: &str, blocks: usize| -> Vec<String> {
-            (0..blocks).map(|i| format!("{name}.{i}")).collect()
-        };
-        let one = |name: &str| vec![name.to_string()];
-        let out = if self.synthesis_out_gain {
-            one(SYNTHESIS_OUT)
-        } else {
-            Vec::new()
-        };
-        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        [
-            [
-                list(&["patches", "analysis.conv_in"]),
-                stage("analysis.stage8", self.stage8_blocks),
-                one("analysis.down"),
-                stage("analysis.stage16", self.stage16_blocks),
-                one("analysis.conv_out"),
-            ]
-            .concat(),
-            list(&[
-                LATENT,
-                "hyper_analysis.conv_in",
-                "hyper_analysis.down1",
-                "hyper_analysis.block",
-                "hyper_analysis.down2",
-            ]),
-            list(&[
-                HYPER_LATENT,
-                "hyper_synthesis.up1",
-                "hyper_synthesis.block1",
-                "hyper_synthesis.up2",
-                "hyper_synthesis.block2",
-            ]),
-            [
-                list(&[LATENT, "synthesis.conv_in"]),
-                stage("synthesis.stage16", self.stage16_blocks),
-                one("synthesis.up"),
-                stage("synthesis.stage8", self.stage8_blocks),
-                out,
-                one("synthesis.conv_out"),
-            ]
-            .concat(),
-        ]
-    }
-
-    /// What a layer, or what has a name, makes.
-    fn output(&self, name: &str) -> Signal {
-        let is_block = self
-            .layers()
-            .iter()
-            .any(|layer| layer.path == name && matches!(layer.kind, LayerKind::Block { .. }));
-        Signal::Named(name.into(), if is_block { BLOCK_SIGNALS - 1 } else { 0 })
-    }
-
-    /// The number of channels that a layer reads.
-    fn channels_of(&self, path: &str) -> usize {
-        let layers = self.layers();
-        match layers.iter().find(|layer| layer.path == path) {
-            Some(LayerSpec {
-                kind: LayerKind::Pointwise { inputs, .. },
-                ..
-            }) => *inputs,
-            Some(LayerSpec {
-                kind: LayerKind::Block { channels },
-                ..
-            }) => *channels,
-            _ => 0,
+            "conv_in" => vec![block("hyper_synthesis.block2".into()), (named(LATENT), m)],
+            "state" => vec![block(format!("context.{before}.block"))],
+            "block" if self.has_state(step) => vec![(named(&format!("context.{step}.state")), f)],
+            "block" => vec![(named(&format!("context.{step}.conv_in")), f)],
+            _ => vec![block(format!("context.{step}.block"))],
         }
     }
 }
@@ -203,7 +142,7 @@ mod tests {
                 }
                 let inputs = config.inputs(&layer.path);
                 let channels: usize = inputs.iter().map(|(_, channels)| channels).sum();
-                assert_eq!(channels, config.channels_of(&layer.path), "{}", layer.path);
+                assert_eq!(channels, layer.kind.inputs(), "{}", layer.path);
                 for (signal, _) in inputs {
                     if let Signal::Named(name, part) = signal {
                         let (_, count) = exponents

@@ -4,7 +4,7 @@
 //! A file is hostile input: every name, shape and value is checked before a network is built
 //! from it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::config::{LayerSpec, ModelConfig};
-use super::file::{CONFIG, TABLES, find_part, malformed, read_config, read_tables};
+use super::file::{self, Part, check_count, check_finite, read_reals, read_tables, real_bytes};
 use super::integer::IntegerWeights;
 use crate::error::{Error, Result};
 
@@ -43,27 +43,19 @@ impl Weights {
     /// [`Error::Weights`] when the file is malformed, lacks a tensor, has one of
     /// another shape, or holds a value that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let config = read_config(bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+        let (config, file) = file::open(bytes)?;
         let specs = config.layers();
-        let names = 1 + specs
-            .iter()
-            .map(|layer| layer.kind.parts().len())
-            .sum::<usize>();
         let layers = specs
             .par_iter()
-            .map(|layer| read_layer(&file, layer))
+            .map(|layer| Ok((layer.path.clone(), read_layer(&file, layer)?)))
             .collect::<Result<_>>()?;
-        if file.len() != names {
-            return Err(Error::Weights(format!(
-                "{} tensors, expected {names}",
-                file.len()
-            )));
-        }
+        let counts = specs.iter().map(|layer| layer.kind.parts().len());
+        check_count(&file, counts.sum())?;
+        let tables = read_tables(&file)?;
         Ok(Self {
             config,
             layers,
-            tables: read_tables(&file)?,
+            tables,
         })
     }
 
@@ -84,51 +76,21 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] when a value is not finite as stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let parts = self.stored_parts()?;
-        let views: Vec<(&str, TensorView)> = parts
-            .iter()
-            .map(|(name, part)| {
-                Ok((
-                    name.as_str(),
-                    TensorView::new(part.dtype, part.shape.clone(), &part.bytes)
-                        .map_err(malformed)?,
-                ))
-            })
-            .collect::<Result<_>>()?;
-        let config = serde_json::to_string(&self.config).map_err(malformed)?;
-        let metadata = HashMap::from([(CONFIG.to_string(), config)]);
-        safetensors::serialize(views, Some(metadata)).map_err(malformed)
-    }
-
-    /// Every tensor as it is stored, by name.
-    fn stored_parts(&self) -> Result<BTreeMap<String, StoredPart>> {
-        let mut parts = BTreeMap::new();
-        for LayerSpec { path, kind, .. } in self.config.layers() {
-            let mut rest = self.layers.get(&path).map_or(&[][..], Vec::as_slice);
-            for (part, shape) in kind.parts() {
-                let len = shape.iter().product();
-                let values = rest
-                    .split_off(..len)
-                    .ok_or_else(|| Error::Weights(format!("{path} is too short")))?;
-                let name = format!("{path}.{part}");
-                let part = StoredPart::new(&name, values, shape, stored_dtype(part))?;
-                parts.insert(name, part);
+        let mut parts = Vec::new();
+        for layer in self.config.layers() {
+            let values = self.layers.get(&layer.path).map_or(&[][..], Vec::as_slice);
+            if values.len() != layer.kind.len() {
+                return Err(Error::Weights(format!("{} has another size", layer.path)));
+            }
+            for (part, values) in stored_parts(&layer)
+                .into_iter()
+                .zip(layer.kind.split(values))
+            {
+                let bytes = stored_bytes(&part, values)?;
+                parts.push((part, bytes));
             }
         }
-        let bytes = self
-            .tables
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
-        parts.insert(
-            TABLES.into(),
-            StoredPart {
-                dtype: Dtype::U16,
-                shape: vec![self.tables.len()],
-                bytes,
-            },
-        );
-        Ok(parts)
+        file::to_bytes(&self.config, parts, &self.tables)
     }
 }
 
@@ -142,84 +104,64 @@ pub fn is_of_training(bytes: &[u8]) -> bool {
     })
 }
 
-struct StoredPart {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+/// A layer's tensors.
+fn stored_parts(layer: &LayerSpec) -> Vec<Part> {
+    let parts = layer.kind.parts().into_iter();
+    let part = |(name, shape)| Part {
+        name: format!("{}.{name}", layer.path),
+        shape,
+        dtype: stored_dtype(name),
+    };
+    parts.map(part).collect()
 }
 
-impl StoredPart {
-    fn new(name: &str, values: &[f32], shape: Vec<usize>, dtype: Dtype) -> Result<Self> {
-        let as_stored = |v: f32| {
-            if dtype == Dtype::F16 {
-                f16::from_f32(v).to_f32()
-            } else {
-                v
-            }
-        };
-        if !values.iter().all(|v| as_stored(*v).is_finite()) {
-            return Err(Error::Weights(format!(
-                "{name} has a value that cannot be stored"
-            )));
-        }
-        let bytes = match dtype {
-            Dtype::F16 => values
-                .iter()
-                .flat_map(|v| f16::from_f32(*v).to_le_bytes())
-                .collect(),
-            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        };
-        Ok(Self {
-            dtype,
-            shape,
-            bytes,
-        })
-    }
-}
-
-fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<(String, Vec<f32>)> {
-    // All tensors are found and checked before memory is asked for: a configuration may
-    // promise more than the file holds.
-    let parts: Vec<(String, TensorView)> = layer
-        .kind
-        .parts()
-        .into_iter()
-        .map(|(part, shape)| {
-            let name = format!("{}.{part}", layer.path);
-            let view = find_part(file, &name, &shape, stored_dtype(part))?;
-            Ok((name, view))
-        })
-        .collect::<Result<_>>()?;
-    let mut flat = Vec::with_capacity(layer.kind.len());
-    for (name, view) in &parts {
-        append_values(name, view, &mut flat)?;
-    }
-    Ok((layer.path.clone(), flat))
-}
-
-/// Appends the values of a binary16 or binary32 tensor.
-fn append_values(name: &str, view: &TensorView, flat: &mut Vec<f32>) -> Result<()> {
-    let start = flat.len();
-    match view.dtype() {
-        Dtype::F16 => {
-            let halves: Vec<f16> = view
-                .data()
-                .chunks_exact(2)
-                .map(|b| f16::from_le_bytes([b[0], b[1]]))
-                .collect();
-            flat.resize(start + halves.len(), 0.0);
-            halves.convert_to_f32_slice(&mut flat[start..]);
-        }
-        _ => flat.extend(
-            view.data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-        ),
-    }
-    if flat[start..].iter().any(|v| !v.is_finite()) {
+/// Values as they are stored.
+fn stored_bytes(part: &Part, values: &[f32]) -> Result<Vec<u8>> {
+    let halves = || values.iter().map(|v| f16::from_f32(*v));
+    let is_half = part.dtype == Dtype::F16;
+    let is_finite = if is_half {
+        halves().all(f16::is_finite)
+    } else {
+        values.iter().all(|v| v.is_finite())
+    };
+    if !is_finite {
+        let name = &part.name;
         return Err(Error::Weights(format!(
-            "{name} has a value that is not finite"
+            "{name} has a value that cannot be stored"
         )));
     }
-    Ok(())
+    Ok(if is_half {
+        halves().flat_map(f16::to_le_bytes).collect()
+    } else {
+        real_bytes(values)
+    })
+}
+
+/// A layer's flat parameters.
+fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<Vec<f32>> {
+    // All tensors are found and checked before memory is asked for: a configuration may
+    // promise more than the file holds.
+    let found = stored_parts(layer).into_iter().map(|part| {
+        let view = part.find(file)?;
+        Ok((part, view))
+    });
+    let found: Vec<(Part, TensorView)> = found.collect::<Result<_>>()?;
+    let mut flat = Vec::with_capacity(layer.kind.len());
+    for (part, view) in &found {
+        if part.dtype == Dtype::F16 {
+            flat.extend(read_halves(&part.name, view)?);
+        } else {
+            flat.extend(read_reals(&part.name, view)?);
+        }
+    }
+    Ok(flat)
+}
+
+/// The values of a binary16 tensor, which must be finite.
+fn read_halves(name: &str, view: &TensorView) -> Result<Vec<f32>> {
+    let numbers = view.data().as_chunks::<2>().0.iter();
+    let halves: Vec<f16> = numbers.map(|bytes| f16::from_le_bytes(*bytes)).collect();
+    let values = halves.to_f32_vec();
+    check_finite(name, &values)?;
+    Ok(values)
 }
