@@ -47,6 +47,7 @@ mod format;
 mod kernels;
 mod limits;
 mod math;
+mod metadata;
 mod metrics;
 mod network;
 mod orientation;
@@ -65,8 +66,9 @@ pub use codec::{Damage, Effort, Region, Tune};
 pub use depth::Depth;
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use metadata::Metadata;
 pub use orientation::Orientation;
-pub use picture::{Alpha, Image, Metadata};
+pub use picture::{Alpha, Image};
 pub use resolution::Resolution;
 
 /// The examples of the README, so that they are compiled.

@@ -168,7 +168,8 @@ impl<'a> Decoder<'a> {
     /// that is damaged anywhere in its structure.
     pub fn metadata(&self) -> Result<Metadata> {
         let container = Container::parse(&self.bytes, &self.options.limits)?;
-        let mut metadata = Metadata::of_file(&container.metadata, self.header.orientation);
+        let mut metadata = container.metadata;
+        metadata.orientation = self.header.orientation;
         metadata.reset_orientation();
         Ok(metadata)
     }

@@ -2,13 +2,13 @@
 
 use super::alpha::AlphaPayload;
 use super::header::Header;
-use super::metadata::Metadata;
 use super::reader::{Reader, write_varint};
 use super::section::{Section, SectionReader, payload_error, write_section};
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
 use crate::format::tag;
 use crate::limits::Limits;
+use crate::metadata::Metadata;
 
 /// Fewest bytes a section with `payload` bytes can have: tag, length, payload, checksum.
 const fn min_section(payload: usize) -> usize {
@@ -20,8 +20,8 @@ const fn min_section(payload: usize) -> usize {
 pub struct Container<'a> {
     /// The header.
     pub header: Header,
-    /// ICC, Exif, XMP and resolution.
-    pub metadata: Metadata<'a>,
+    /// ICC, Exif, XMP and resolution; the orientation is the header's.
+    pub metadata: Metadata,
     /// One payload per tile of `header.tile_grid()`, in its order.
     pub tiles: Vec<TilePayload<'a>>,
     /// With an alpha channel, one payload per tile; else none.
@@ -170,10 +170,7 @@ fn tile_count(header: &Header, remaining: usize) -> Result<usize> {
 }
 
 /// Reads the ancillary sections, and the first critical one.
-fn read_metadata<'a>(
-    reader: &mut Reader<'a>,
-    limits: &Limits,
-) -> Result<(Metadata<'a>, Section<'a>)> {
+fn read_metadata<'a>(reader: &mut Reader<'a>, limits: &Limits) -> Result<(Metadata, Section<'a>)> {
     let mut metadata = Metadata::default();
     loop {
         let section = Section::read(reader)?;

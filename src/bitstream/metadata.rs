@@ -1,7 +1,5 @@
 //! Ancillary sections that are known (spec: "Metadata"): blocks, which are compressed, and the resolution.
 
-use std::borrow::Cow;
-
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
@@ -12,43 +10,26 @@ use super::section::{Section, payload_error};
 use crate::error::{Error, Result};
 use crate::format::tag;
 use crate::limits::{Limits, at_most};
+use crate::metadata::Metadata;
 use crate::resolution::Resolution;
 
 /// How hard the compressor tries, 0 to 10. Blocks are small.
 const EFFORT: u8 = 10;
 
-/// Data about the picture that the codec carries and does not interpret.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Metadata<'a> {
-    /// ICC color profile.
-    pub icc: Option<Cow<'a, [u8]>>,
-    /// Exif block, starting with the TIFF header.
-    pub exif: Option<Cow<'a, [u8]>>,
-    /// XMP packet.
-    pub xmp: Option<Cow<'a, [u8]>>,
-    /// Pixels per meter.
-    pub resolution: Option<Resolution>,
-}
-
-impl<'a> Metadata<'a> {
+impl Metadata {
     /// The tags and payloads of the sections, in the order they are written.
     #[must_use]
-    pub fn payloads(&self) -> Vec<([u8; 4], Vec<u8>)> {
+    pub(crate) fn payloads(&self) -> Vec<([u8; 4], Vec<u8>)> {
         let blocks = [
             (tag::ICC, &self.icc),
             (tag::EXIF, &self.exif),
             (tag::XMP, &self.xmp),
         ];
-        let block =
-            |(tag, block): ([u8; 4], &Option<Cow<[u8]>>)| Some((tag, write_block(block.as_ref()?)));
-        let resolution = self
-            .resolution
-            .map(|resolution| (tag::RESOLUTION, write_resolution(resolution)));
-        blocks
-            .into_iter()
-            .filter_map(block)
-            .chain(resolution)
-            .collect()
+        let blocks = blocks.into_iter();
+        let blocks = blocks.filter_map(|(tag, block)| Some((tag, write_block(block.as_ref()?))));
+        let resolution = self.resolution.map(write_resolution);
+        let resolution = resolution.map(|payload| (tag::RESOLUTION, payload));
+        blocks.chain(resolution).collect()
     }
 
     /// Takes the content of a section, unless it is not metadata.
@@ -56,7 +37,7 @@ impl<'a> Metadata<'a> {
     /// # Errors
     /// [`Error::LimitExceeded`] when it is too long; [`Error::Corrupt`] when it is malformed, or there is such a section
     /// already.
-    pub(super) fn add(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
+    pub(super) fn add(&mut self, section: &Section, limits: &Limits) -> Result<()> {
         let is_second = match section.tag {
             tag::ICC => replace_block(&mut self.icc, section, limits)?,
             tag::EXIF => replace_block(&mut self.exif, section, limits)?,
@@ -78,11 +59,7 @@ impl<'a> Metadata<'a> {
 }
 
 /// Reads a block into its place; says whether there was one.
-fn replace_block<'a>(
-    place: &mut Option<Cow<'a, [u8]>>,
-    section: &Section<'a>,
-    limits: &Limits,
-) -> Result<bool> {
+fn replace_block(place: &mut Option<Vec<u8>>, section: &Section, limits: &Limits) -> Result<bool> {
     let block = read_block(section.payload, limits).map_err(payload_error)?;
     Ok(place.replace(block).is_some())
 }
@@ -102,7 +79,7 @@ fn write_block(block: &[u8]) -> Vec<u8> {
     payload
 }
 
-fn read_block<'a>(payload: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>> {
+fn read_block(payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
     let mut reader = Reader::new(payload);
     let length = reader.varint("metadata")?;
     let rest = reader.rest();
@@ -113,7 +90,7 @@ fn read_block<'a>(payload: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>> {
     };
     at_most("size of a metadata block", found, limits.max_metadata_bytes)?;
     if length == 0 {
-        return Ok(Cow::Borrowed(rest));
+        return Ok(rest.to_vec());
     }
     // No two bits stand for more than 258 bytes.
     if found > rest.len() as u64 * 1032 {
@@ -135,7 +112,7 @@ fn read_block<'a>(payload: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>> {
             "a metadata block does not decompress to its length".into(),
         ));
     }
-    Ok(Cow::Owned(block))
+    Ok(block)
 }
 
 /// The payload for a resolution.
@@ -170,7 +147,7 @@ mod tests {
         max_metadata_bytes: 1000,
     };
 
-    fn read(payload: &[u8]) -> Result<Cow<'_, [u8]>> {
+    fn read(payload: &[u8]) -> Result<Vec<u8>> {
         read_block(payload, &LIMITS).map_err(payload_error)
     }
 

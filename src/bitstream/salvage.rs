@@ -4,68 +4,96 @@
 //! others. Without it, sections are taken as they come, up to the first that cannot be told apart.
 
 use super::alpha::AlphaPayload;
-use super::container::{check_end, check_length, expect, read_index, tile_tags};
+use super::container::{Container, check_end, check_length, expect, read_index, tile_tags};
 use super::header::Header;
-use super::metadata::Metadata;
 use super::reader::Reader;
 use super::section::Section;
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
 use crate::format::tag;
 use crate::limits::Limits;
+use crate::metadata::Metadata;
 
 /// How often the bytes of a tag that is looked for are taken for a section: each try may read the
 /// rest of the file.
 const MOST_TRIES: usize = 16;
 
+/// A part of a file, tiles by their number; ordered as damage is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DamagedPart {
+    /// Metadata, the tile index, or the end.
+    File,
+    /// The colors of a tile.
+    Tile(usize),
+    /// The alpha of a tile.
+    Alpha(usize),
+}
+
 /// A file as far as it is intact.
 #[derive(Debug)]
-pub struct Salvage<'a> {
+pub struct Parts<'a> {
     /// The header.
     pub header: Header,
     /// The metadata that is intact.
-    pub metadata: Metadata<'a>,
-    /// Per tile of `header.tile_grid()` its payload, or what is wrong with it.
-    pub tiles: Vec<Result<TilePayload<'a>>>,
+    pub metadata: Metadata,
+    /// Per tile of `header.tile_grid()` its payload; none where it is damaged.
+    pub tiles: Vec<Option<TilePayload<'a>>>,
     /// With an alpha channel, the same for each tile's alpha; else empty.
-    pub alpha: Vec<Result<AlphaPayload<'a>>>,
-    /// What is wrong besides.
-    pub damage: Vec<Error>,
+    pub alpha: Vec<Option<AlphaPayload<'a>>>,
+    /// What is wrong with which part.
+    pub damage: Vec<(DamagedPart, Error)>,
 }
 
-impl<'a> Salvage<'a> {
+impl<'a> From<Container<'a>> for Parts<'a> {
+    fn from(container: Container<'a>) -> Self {
+        Self {
+            header: container.header,
+            metadata: container.metadata,
+            tiles: container.tiles.into_iter().map(Some).collect(),
+            alpha: container.alpha.into_iter().map(Some).collect(),
+            damage: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Parts<'a> {
     /// Reads what is left of a file. The memory it asks for is in proportion to the number of tiles,
     /// whether or not they are there.
     ///
     /// # Errors
     /// As [`Container::parse`](super::Container::parse) for the header, for what `limits` forbid, and for
     /// what is intact but not supported.
-    pub fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
+    pub fn salvaged(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(&mut reader)?;
         limits.check_coded_pixels(header.width, header.height)?;
-        let mut salvage = Self {
+        let mut parts = Self {
             header,
             metadata: Metadata::default(),
             tiles: Vec::new(),
             alpha: Vec::new(),
             damage: Vec::new(),
         };
-        salvage.read_metadata(&mut reader, limits)?;
-        salvage.read_tiles(reader);
-        salvage.refuse_unsupported()?;
-        Ok(salvage)
+        parts.read_metadata(&mut reader, limits)?;
+        parts.read_tiles(reader);
+        parts.refuse_unsupported()?;
+        Ok(parts)
     }
 
     /// Fails when something is newer than this decoder rather than damaged.
     fn refuse_unsupported(&mut self) -> Result<()> {
-        let tiles = self.tiles.iter_mut().filter_map(|tile| tile.as_mut().err());
-        for error in tiles.chain(&mut self.damage) {
-            if let Error::Unsupported(what) = error {
-                return Err(Error::Unsupported(std::mem::take(what)));
-            }
+        let is_newer = |(part, error): &(DamagedPart, Error)| {
+            matches!(error, Error::Unsupported(_)) && !matches!(part, DamagedPart::Alpha(_))
+        };
+        match self.damage.iter().position(is_newer) {
+            Some(index) => Err(self.damage.swap_remove(index).1),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Notes what is wrong besides tiles.
+    fn note(&mut self, error: Error) {
+        self.damage.push((DamagedPart::File, error));
     }
 
     /// Reads up to the tile index, or to the tile if there is only one.
@@ -86,14 +114,14 @@ impl<'a> Salvage<'a> {
                 }
                 Ok(section) => section,
                 Err(error) => {
-                    self.damage.push(error);
+                    self.note(error);
                     *reader = find_section(&trusted, first).unwrap_or(reader.ahead(u64::MAX));
                     return Ok(());
                 }
             };
             match section.check() {
                 Ok(()) if section.is_critical() => {
-                    self.damage.extend(expect(section, first).err());
+                    expect(section, first).map_or_else(|e| self.note(e), drop);
                     *reader = find_section(&trusted, first).unwrap_or(start);
                     return Ok(());
                 }
@@ -101,7 +129,7 @@ impl<'a> Salvage<'a> {
                     self.add_metadata(&section, limits)?;
                     trusted = reader.clone();
                 }
-                Err(error) => self.damage.push(error),
+                Err(error) => self.note(error),
             }
         }
     }
@@ -109,7 +137,7 @@ impl<'a> Salvage<'a> {
     fn add_metadata(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
         match self.metadata.add(section, limits) {
             Err(error @ Error::LimitExceeded { .. }) => return Err(error),
-            Err(error) => self.damage.push(error),
+            Err(error) => self.note(error),
             Ok(()) => {}
         }
         Ok(())
@@ -132,7 +160,7 @@ impl<'a> Salvage<'a> {
         match section.and_then(|section| read_index(section.payload, length)) {
             Ok(lengths) => self.read_indexed(&reader, &lengths),
             Err(error) => {
-                self.damage.push(error);
+                self.note(error);
                 self.read_in_order(if is_found { reader } else { start });
             }
         }
@@ -174,18 +202,41 @@ impl<'a> Salvage<'a> {
     /// Adds the next tile's payload, or that of its alpha.
     fn place(&mut self, tag: [u8; 4], section: Result<Section<'a>>) {
         let payload = section.map(|section| section.payload);
-        if tag == tag::TILE {
-            self.tiles.push(payload.and_then(TilePayload::read));
+        let error = if tag == tag::TILE {
+            keep(
+                &mut self.tiles,
+                payload.and_then(TilePayload::read),
+                DamagedPart::Tile,
+            )
         } else {
-            self.alpha.push(payload.and_then(AlphaPayload::read));
-        }
+            keep(
+                &mut self.alpha,
+                payload.and_then(AlphaPayload::read),
+                DamagedPart::Alpha,
+            )
+        };
+        self.damage.extend(error);
     }
 
     /// Notes what is wrong with the end of the file.
     fn read_end(&mut self, mut reader: Reader<'a>) {
         let end = Section::read(&mut reader).and_then(|section| check_end(section, &reader));
-        self.damage.extend(end.err());
+        end.unwrap_or_else(|error| self.note(error));
     }
+}
+
+/// Adds what is intact to a list, and gives what is not.
+fn keep<T>(
+    list: &mut Vec<Option<T>>,
+    payload: Result<T>,
+    part: fn(usize) -> DamagedPart,
+) -> Option<(DamagedPart, Error)> {
+    let (payload, error) = match payload {
+        Ok(payload) => (Some(payload), None),
+        Err(error) => (None, Some((part(list.len()), error))),
+    };
+    list.push(payload);
+    error
 }
 
 /// Reads a section that should be `tag`, and whether it is, damaged or not.

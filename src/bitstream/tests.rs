@@ -3,12 +3,11 @@
 use crate::format::MAX_DIMENSION;
 use proptest::prelude::*;
 
-use std::borrow::Cow;
-
 use super::*;
 use crate::depth::Depth;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::metadata::Metadata;
 use crate::orientation::Orientation;
 use crate::resolution::Resolution;
 
@@ -510,9 +509,8 @@ proptest! {
         streams in prop::collection::vec(any::<Vec<u8>>(), 1..6),
         has_alpha: bool,
     ) {
-        let (icc, exif) = (icc.as_deref().map(Cow::Borrowed), exif.as_deref().map(Cow::Borrowed));
         let resolution = Some(Resolution { x: 2835, y: 1, is_per_meter: true });
-        let metadata = Metadata { icc, exif, xmp: None, resolution };
+        let metadata = Metadata { icc, exif, resolution, ..Metadata::default() };
         let tiles: Vec<_> =
             streams.iter().map(|s| TilePayload { zero_map: map.as_deref(), ..payload(s) }).collect();
         let header = header(64 * tiles.len() as u32, 64, 64).with_alpha(has_alpha.then_some(Depth::Eight));

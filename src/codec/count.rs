@@ -1,7 +1,6 @@
 //! How often each scale table coded each symbol of a file: what tables are fitted to.
 
 use super::decode::Decoder;
-use super::source::Source;
 use super::tile::{Reader, SymbolCoder};
 use super::{DecodeOptions, Model};
 use crate::bitstream::{Container, TileRect};
@@ -15,7 +14,7 @@ use crate::error::Result;
 pub fn count_symbols(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<SymbolCounts> {
     let container = Container::parse(bytes, &options.limits)?;
     let (header, payloads) = (container.header, container.tiles.clone());
-    let decoder = Decoder::new(Source::intact(container), model, None)?;
+    let decoder = Decoder::new(container, model, None)?;
     let rects: Vec<TileRect> = header.tile_grid().tiles().collect();
     let mut counts = SymbolCounts::default();
     for (payload, rect) in payloads.iter().zip(rects) {

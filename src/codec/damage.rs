@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::area::Area;
 use super::region::Region;
-use crate::bitstream::Header;
-use crate::error::{Error, Result};
+use crate::bitstream::{DamagedPart, Header};
+use crate::error::Error;
 
 /// Something of a file that is damaged.
 #[derive(Debug)]
@@ -47,14 +47,6 @@ impl fmt::Display for Damage {
     }
 }
 
-/// A part of a file, tiles by their number; ordered as damage is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum DamagedPart {
-    File,
-    Tile(usize),
-    Alpha(usize),
-}
-
 /// Damage that was found so far.
 #[derive(Debug)]
 pub(super) struct DamageList {
@@ -63,31 +55,20 @@ pub(super) struct DamageList {
 }
 
 impl DamageList {
-    pub(super) fn new(header: Header) -> Self {
-        Self {
+    /// Damage that is known from the start.
+    pub(super) fn new(header: Header, damage: Vec<(DamagedPart, Error)>) -> Self {
+        let mut list = Self {
             header,
             found: BTreeMap::new(),
+        };
+        for (part, error) in damage {
+            list.add(part, error);
         }
+        list
     }
 
     pub(super) fn add(&mut self, part: DamagedPart, error: Error) {
         self.found.entry(part).or_default().push(error);
-    }
-
-    /// Adds the errors among `results`, one per tile; what is left are the others.
-    pub(super) fn take<T>(
-        &mut self,
-        results: Vec<Result<T>>,
-        part: fn(usize) -> DamagedPart,
-    ) -> Vec<Option<T>> {
-        let take = |(index, result): (usize, Result<T>)| match result {
-            Ok(payload) => Some(payload),
-            Err(error) => {
-                self.add(part(index), error);
-                None
-            }
-        };
-        results.into_iter().enumerate().map(take).collect()
     }
 
     /// Forgets the parts that do not matter.

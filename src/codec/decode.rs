@@ -7,12 +7,11 @@ use rayon::prelude::*;
 
 use super::alpha;
 use super::area::Area;
-use super::damage::{Damage, DamageList, DamagedPart};
+use super::damage::{Damage, DamageList};
 use super::region::Region;
-use super::source::Source;
 use super::tile::{CodedTile, Reader, SymbolCoder, code_tile};
 use super::{DecodeOptions, Model, Progress, Steps, model_id};
-use crate::bitstream::{Container, Header, Salvage, TilePayload, TileRect};
+use crate::bitstream::{Container, DamagedPart, Header, Parts, TilePayload, TileRect};
 use crate::depth::Depth;
 use crate::entropy::{ScaleTables, ZeroMap};
 use crate::error::{Error, Result};
@@ -42,9 +41,8 @@ pub fn decode(
     options: &DecodeOptions,
     progress: &dyn Progress,
 ) -> Result<Image> {
-    let container = Container::parse(bytes, &options.limits)?;
-    let source = Source::intact(container);
-    let (image, _) = Decoder::new(source, model, options.region)?.decode(options, progress)?;
+    let file = Container::parse(bytes, &options.limits)?;
+    let (image, _) = Decoder::new(file, model, options.region)?.decode(options, progress)?;
     Ok(image)
 }
 
@@ -59,8 +57,8 @@ pub fn decode_into(
     progress: &dyn Progress,
     samples: &mut [u8],
 ) -> Result<()> {
-    let source = Source::intact(Container::parse(bytes, &options.limits)?);
-    let decoder = Decoder::new(source, model, options.region)?;
+    let file = Container::parse(bytes, &options.limits)?;
+    let decoder = Decoder::new(file, model, options.region)?;
     let steps = decoder.steps(progress);
     let latent = decoder.decode_latents(&steps)?;
     decoder.synthesize(&latent, &steps, samples)
@@ -87,9 +85,9 @@ pub fn decode_damaged(
     options: &DecodeOptions,
     progress: &dyn Progress,
 ) -> Result<(Image, Vec<Damage>)> {
-    let (source, damage) = Source::damaged(Salvage::read(bytes, &options.limits)?);
-    let mut decoder = Decoder::new(source, model, options.region)?;
-    decoder.tolerate(damage);
+    let file = Parts::salvaged(bytes, &options.limits)?;
+    let mut decoder = Decoder::new(file, model, options.region)?;
+    decoder.tolerate();
     decoder.decode(options, progress)
 }
 
@@ -98,8 +96,8 @@ pub fn decode_damaged(
 /// # Errors
 /// As [`decode()`] of the whole picture.
 pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<()> {
-    let source = Source::intact(Container::parse(bytes, &options.limits)?);
-    let decoder = Decoder::new(source, model, None)?;
+    let file = Container::parse(bytes, &options.limits)?;
+    let decoder = Decoder::new(file, model, None)?;
     let steps = Steps::new(&super::NoProgress, decoder.tile_work());
     decoder.decode_latents(&steps)?;
     decoder.decode_alpha().map(drop)
@@ -111,9 +109,9 @@ pub fn decode_latents(bytes: &[u8], model: &Model, options: &DecodeOptions) -> R
 /// # Errors
 /// As [`decode()`] for a damaged header.
 pub fn verify(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<Vec<Damage>> {
-    let (source, damage) = Source::damaged(Salvage::read(bytes, &options.limits)?);
-    let mut decoder = Decoder::new(source, model, None)?;
-    decoder.tolerate(damage);
+    let file = Parts::salvaged(bytes, &options.limits)?;
+    let mut decoder = Decoder::new(file, model, None)?;
+    decoder.tolerate();
     decoder
         .needed_tiles()
         .into_par_iter()
@@ -129,9 +127,9 @@ pub fn verify(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<Ve
 /// # Errors
 /// As [`decode()`] of the whole picture.
 pub fn quantized_latent(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<Grid> {
-    let source = Source::intact(Container::parse(bytes, &options.limits)?);
-    let mut decoder = Decoder::new(source, model, None)?;
-    let grid = decoder.source.header.tile_grid();
+    let file = Container::parse(bytes, &options.limits)?;
+    let mut decoder = Decoder::new(file, model, None)?;
+    let grid = decoder.file.header.tile_grid();
     decoder.needed = Area::whole(grid.width as usize, grid.height as usize).in_latents();
     let steps = Steps::new(&super::NoProgress, decoder.tile_work());
     decoder.decode_latents(&steps)
@@ -139,7 +137,7 @@ pub fn quantized_latent(bytes: &[u8], model: &Model, options: &DecodeOptions) ->
 
 /// A file and what is wanted of it.
 pub(super) struct Decoder<'a> {
-    source: Source<'a>,
+    file: Parts<'a>,
     quality: QualityModel<'a>,
     tables: &'a ScaleTables,
     /// The wanted pixels of the stored picture.
@@ -152,11 +150,12 @@ pub(super) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(super) fn new(
-        source: Source<'a>,
+        file: impl Into<Parts<'a>>,
         model: &'a Model,
         region: Option<Region>,
     ) -> Result<Self> {
-        let header = &source.header;
+        let file = file.into();
+        let header = &file.header;
         if header.model != model_id(model) {
             return Err(Error::UnknownModel(header.model.to_string()));
         }
@@ -172,13 +171,14 @@ impl<'a> Decoder<'a> {
             pixels,
             needed: pixels.in_latents().grown(model.config().halo(), &bounds),
             damage: None,
-            source,
+            file,
         })
     }
 
-    /// Goes on when parts are damaged; `damage` is what is known already, of which only the tiles that
-    /// are wanted count.
-    fn tolerate(&mut self, mut damage: DamageList) {
+    /// Goes on when parts are damaged; of what is known already, only the tiles that are wanted count.
+    fn tolerate(&mut self) {
+        let known = std::mem::take(&mut self.file.damage);
+        let mut damage = DamageList::new(self.file.header, known);
         let tiles: BTreeSet<usize> = self.needed_tiles().into_iter().map(|(i, _)| i).collect();
         let visible: BTreeSet<usize> = self.visible_tiles().into_iter().map(|(i, _)| i).collect();
         damage.retain(|part| match part {
@@ -238,7 +238,7 @@ impl<'a> Decoder<'a> {
         };
         let is_large = self.needed.in_pixels().pixels() > FREE_PIXELS;
         if is_large && left.saturating_mul(MOST_TILES_PER_INTACT) < tiles.len() {
-            let header = &self.source.header;
+            let header = &self.file.header;
             let place = Region::showing(&Area::from(header.tile_grid().tile(index)), header);
             let place = place.map_or(String::new(), |region| {
                 format!(", the first is region {region}")
@@ -264,7 +264,7 @@ impl<'a> Decoder<'a> {
 
     /// Number and place of the tiles that have a part in `pixels` of the padded picture.
     fn tiles_in(&self, pixels: &Area) -> Vec<(usize, TileRect)> {
-        let grid = self.source.header.tile_grid();
+        let grid = self.file.header.tile_grid();
         grid.tiles()
             .enumerate()
             .filter(|(_, rect)| Area::from(*rect).intersection(pixels).is_some())
@@ -288,7 +288,7 @@ impl<'a> Decoder<'a> {
 
     /// Rows of latents in a whole tile.
     fn tile_rows(&self) -> usize {
-        self.source.header.tile_size as usize / LATENT_STRIDE
+        self.file.header.tile_size as usize / LATENT_STRIDE
     }
 
     /// The normalized latents of the needed area.
@@ -315,7 +315,7 @@ impl<'a> Decoder<'a> {
 
     /// A tile's latents; none for a damaged one, if damage is tolerated.
     fn decode_tile(&self, index: usize, rect: TileRect) -> Result<Option<CodedTile>> {
-        let Some(payload) = &self.source.tiles[index] else {
+        let Some(payload) = &self.file.tiles[index] else {
             return Ok(None);
         };
         let tile = self.decode_payload(payload, rect, |reader| self.code_tile(rect, reader));
@@ -369,7 +369,7 @@ impl<'a> Decoder<'a> {
     fn name_tile(&self, error: Error, rect: &TileRect) -> Error {
         match error {
             // Where damage is listed, the list says which tile it is.
-            Error::Corrupt(what) if self.source.tiles.len() > 1 && self.damage.is_none() => {
+            Error::Corrupt(what) if self.file.tiles.len() > 1 && self.damage.is_none() => {
                 Error::Corrupt(format!("tile at {},{}: {what}", rect.x, rect.y))
             }
             other => other,
@@ -378,14 +378,14 @@ impl<'a> Decoder<'a> {
 
     /// The alpha samples of the wanted pixels.
     fn decode_alpha(&self) -> Result<Option<Alpha>> {
-        let Some(depth) = self.source.header.alpha else {
+        let Some(depth) = self.file.header.alpha else {
             return Ok(None);
         };
         let count = self.pixels.width * self.pixels.height;
         let samples = Mutex::new(vec![depth.max(); count]);
         let decode_one = |(index, rect): (usize, TileRect)| -> Result<()> {
             let tile = self.decode_alpha_tile(index, rect, depth)?;
-            let place = alpha::inside(&self.source.header, rect);
+            let place = alpha::inside(&self.file.header, rect);
             if let (Some(tile), Some(part)) = (tile, place.intersection(&self.pixels)) {
                 let to = &mut sync::lock(&samples);
                 self.pixels.copy_from(to, &place, &tile, &part, 1);
@@ -407,10 +407,10 @@ impl<'a> Decoder<'a> {
         rect: TileRect,
         depth: Depth,
     ) -> Result<Option<Vec<u16>>> {
-        let Some(payload) = &self.source.alpha[index] else {
+        let Some(payload) = &self.file.alpha[index] else {
             return Ok(None);
         };
-        let place = alpha::inside(&self.source.header, rect);
+        let place = alpha::inside(&self.file.header, rect);
         let samples = alpha::decode_tile(payload, depth, &place);
         let samples = samples.map_err(|error| self.name_tile(error, &rect));
         self.note(DamagedPart::Alpha(index), samples)
@@ -444,7 +444,7 @@ impl<'a> Decoder<'a> {
 
     /// Adds alpha and metadata, reduces gray pictures to gray, and turns the picture upright.
     fn finish_image(&self, rgb: Vec<u8>, alpha: Option<Alpha>, strip: bool) -> Result<Image> {
-        let header = &self.source.header;
+        let header = &self.file.header;
         // Not more than the header's sizes, which have 32 bits.
         let (width, height) = (self.pixels.width as u32, self.pixels.height as u32);
         let mut image = Image::new(width, height, rgb)?;
@@ -452,7 +452,8 @@ impl<'a> Decoder<'a> {
             image.make_gray();
         }
         image.alpha = alpha;
-        image.metadata = self.source.metadata();
+        image.metadata = self.file.metadata.clone();
+        image.metadata.orientation = header.orientation;
         if strip {
             image.metadata.strip();
         }

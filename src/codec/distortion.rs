@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Steps;
 use super::curvature::Curvature;
 use super::effort::{Gradient, Tune};
-use super::encode::PictureEncoder;
+use super::encoder::PictureEncoder;
 use super::visual::VisualDistortion;
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};

@@ -10,7 +10,7 @@
 //! change a file's size and PSNR by a few percent, so a few files with all of them follow,
 //! beginning where the fast ones ended.
 
-use super::encode::{PictureEncoder, kept_metadata};
+use super::encoder::{PictureEncoder, kept_metadata};
 use super::refine;
 use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
 use super::{Effort, EncodeOptions, Model, Progress, Steps};

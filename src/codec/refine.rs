@@ -21,7 +21,7 @@ use super::Steps;
 use super::curvature::Curvature;
 use super::distortion::Distortion;
 use super::effort::{Gradient, Plan, Round, Tune};
-use super::encode::{EncodedTile, Kept, PictureEncoder, targets};
+use super::encoder::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
 use crate::network::{Grid, QualityModel};

@@ -10,7 +10,6 @@ use rayon::prelude::*;
 
 use super::area::Area;
 use super::decode::Decoder;
-use super::source::Source;
 use super::tile::{Reader, SymbolCoder};
 use super::{DecodeOptions, Model, Progress, Steps};
 use crate::bitstream::{Container, Header, TileRect};
@@ -98,7 +97,7 @@ pub fn bit_usage(
 ) -> Result<BitUsage> {
     let container = Container::parse(bytes, &options.limits)?;
     let (header, payloads) = (container.header, container.tiles.clone());
-    let decoder = Decoder::new(Source::intact(container), model, None)?;
+    let decoder = Decoder::new(container, model, None)?;
     let steps = Steps::new(progress, payloads.len());
     let grid = header.tile_grid();
     let one = |(payload, rect)| {

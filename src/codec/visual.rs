@@ -6,7 +6,7 @@ use std::ops::Range;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::encode::PictureEncoder;
+use super::encoder::PictureEncoder;
 use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::visual::BandedComparison;

@@ -1,18 +1,17 @@
 //! Pictures in memory: 8-bit RGB samples, alpha, and the metadata that travels along.
 //!
 //! Knows nothing of codecs, models or file paths. Reading and writing picture
-//! formats is in [`io`], metadata blocks are in [`metadata`].
+//! formats is in [`io`], metadata blocks are in `metadata`.
 
 mod alpha;
 #[cfg(feature = "formats")]
 pub mod io;
-pub mod metadata;
 pub(crate) mod notes;
 pub(crate) mod samples;
 mod tone;
 
+pub use crate::metadata::Metadata;
 pub use alpha::Alpha;
-pub use metadata::Metadata;
 
 use crate::error::{Error, Result};
 pub(crate) use crate::format::CHANNELS;

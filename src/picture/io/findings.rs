@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::limits::{Limits, at_most};
+use crate::metadata::Metadata;
 use crate::orientation::Orientation;
-use crate::picture::metadata::Metadata;
 use crate::picture::notes::{Notes, Warning};
 use crate::picture::tone::ToneCurve;
 use crate::resolution::Resolution;

@@ -7,9 +7,9 @@ use ::image::{ExtendedColorType, ImageEncoder};
 
 use super::*;
 use crate::depth::Depth;
+use crate::metadata::tests::exif_with_orientation;
 use crate::orientation::Orientation;
 use crate::picture::Alpha;
-use crate::picture::metadata::tests::exif_with_orientation;
 
 const W: u32 = 5;
 const H: u32 = 3;

@@ -4,10 +4,8 @@
 //! from Exif, or else from XMP, and reset in both once the samples have been rotated, so
 //! that no viewer rotates them a second time.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::bitstream;
 use crate::orientation::{Orientation, swaps_sides};
 use crate::resolution::Resolution;
 
@@ -40,18 +38,6 @@ impl Default for Metadata {
 }
 
 impl Metadata {
-    /// What a file holds.
-    pub(crate) fn of_file(blocks: &bitstream::Metadata, orientation: Orientation) -> Self {
-        let own = |block: &Option<Cow<[u8]>>| block.as_deref().map(<[u8]>::to_vec);
-        Self {
-            icc: own(&blocks.icc),
-            exif: own(&blocks.exif),
-            xmp: own(&blocks.xmp),
-            resolution: blocks.resolution,
-            orientation,
-        }
-    }
-
     /// Finds the orientation in Exif, or in XMP if Exif has none.
     pub(crate) fn read_orientation(&mut self) {
         let exif = self.exif.as_deref().and_then(Orientation::from_exif_chunk);
@@ -123,7 +109,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A minimal Exif block: one IFD with the orientation as its only entry.
