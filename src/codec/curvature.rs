@@ -4,6 +4,7 @@
 //! of an error beside it is measured: by Hutchinson's estimate, the gradient's expected square
 //! is the diagonal of the squared Jacobian when random signs take the picture's place.
 
+use super::price::Price;
 use crate::error::Result;
 use crate::network::{Grid, QualityModel};
 
@@ -30,9 +31,9 @@ pub(super) struct Curvature {
 
 impl Curvature {
     /// That of the linear path.
-    pub fn linear(quality: &QualityModel<'_>) -> Self {
+    pub fn linear(price: &Price) -> Self {
         Self {
-            by_channel: quality.bits_per_squared_step.clone(),
+            by_channel: price.squared_step.clone(),
             by_position: None,
             frozen: Vec::new(),
         }
@@ -63,7 +64,12 @@ impl Curvature {
     }
 
     /// Mixes in what the middle of the picture's latent `quantized` shows.
-    pub fn measure(&mut self, quality: &QualityModel<'_>, quantized: &Grid) -> Result<()> {
+    pub fn measure(
+        &mut self,
+        quality: &QualityModel<'_>,
+        price: &Price,
+        quantized: &Grid,
+    ) -> Result<()> {
         let side = |length: usize| (length.min(PROBE), (length - length.min(PROBE)) / 2);
         let ((height, top), (width, left)) = (side(quantized.height), side(quantized.width));
         let part = quantized.crop(top, left, height, width);
@@ -88,7 +94,7 @@ impl Curvature {
         let steps = quality.latent_inverse_gain.iter().zip(squares);
         for (curvature, (step, squares)) in self.by_channel.iter_mut().zip(steps) {
             let norm = (squares / positions) as f32;
-            let measured = quality.bits_per_squared_sample * step * step * norm;
+            let measured = price.squared_sample * step * step * norm;
             *curvature += MEASURED * (measured - *curvature);
         }
         Ok(())

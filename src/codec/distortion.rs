@@ -19,6 +19,8 @@ use crate::picture::CHANNELS;
 pub(super) struct Distortion<'a> {
     encoder: &'a PictureEncoder<'a>,
     quality: &'a QualityModel<'a>,
+    /// What a squared error of one sample (samples from 0 to 1) is worth in bits.
+    bits: f32,
     visual: Option<VisualDistortion<'a>>,
     cost: f64,
     /// The squared error of each 16 x 16 block, in raster order.
@@ -26,12 +28,14 @@ pub(super) struct Distortion<'a> {
 }
 
 impl<'a> Distortion<'a> {
-    /// The distortion that the options of `encoder` ask for.
-    pub fn new(encoder: &'a PictureEncoder<'a>, quality: &'a QualityModel<'a>) -> Self {
-        let visual = || VisualDistortion::new(encoder, quality.bits_per_squared_sample);
+    /// The distortion that the options of `encoder` ask for; `bits` is the Lagrange multiplier for samples from 0
+    /// to 1.
+    pub fn new(encoder: &'a PictureEncoder<'a>, quality: &'a QualityModel<'a>, bits: f32) -> Self {
+        let visual = || VisualDistortion::new(encoder, bits);
         Self {
             encoder,
             quality,
+            bits,
             visual: (encoder.options.tune == Tune::Ssim).then(visual),
             cost: 0.0,
             blocks: Vec::new(),
@@ -54,7 +58,7 @@ impl<'a> Distortion<'a> {
 
     /// Decodes `quantized`: the cost is that of its squared error.
     fn decode(&mut self, quantized: &Grid, steps: &Steps<'_>) -> Result<u64> {
-        let mut error = SquaredError::new(self.encoder, self.quality.bits_per_squared_sample);
+        let mut error = SquaredError::new(self.encoder, self.bits);
         let visual = &mut self.visual;
         self.quality.synthesis(quantized, &mut |rows, patches| {
             error.add(rows.clone(), patches, None);
@@ -92,7 +96,7 @@ impl<'a> Distortion<'a> {
         let halo = self.quality.config().halo();
         let top = sample.start - halo;
         let part = quantized.crop(top, 0, sample.len() + 2 * halo, width);
-        let mut error = SquaredError::new(self.encoder, self.quality.bits_per_squared_sample);
+        let mut error = SquaredError::new(self.encoder, self.bits);
         self.quality.synthesis(&part, &mut |rows, patches| {
             let stride = patches.len() / rows.len().max(1);
             let first = rows.start + 2 * top;
@@ -188,7 +192,7 @@ impl<'a> Distortion<'a> {
         emit: &mut GradientSink<'_>,
     ) -> Result<u64> {
         let (encoder, quality) = (self.encoder, self.quality);
-        let mut error = SquaredError::new(encoder, quality.bits_per_squared_sample);
+        let mut error = SquaredError::new(encoder, self.bits);
         let slopes = &mut |rows: Range<usize>, patches: &[f32], gradient: &mut [f32]| {
             error.add(rows, patches, Some(gradient));
             Ok(())

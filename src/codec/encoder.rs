@@ -10,9 +10,10 @@ use rayon::prelude::*;
 use super::alpha::{self, EncodedAlpha};
 use super::curvature::Curvature;
 use super::fill::fill_transparent;
+use super::price::Price;
 use super::rate_gradient::rate_gradient;
 use super::tile::{Recorder, code_tile};
-use super::{EncodeOptions, Model, Progress, Steps, model_id};
+use super::{EncodeOptions, Model, Steps, model_id};
 use crate::bitstream::{Container, Header, Quality, TilePayload, TileRect};
 use crate::entropy::ScaleTables;
 use crate::error::Result;
@@ -44,7 +45,7 @@ pub(super) struct PictureEncoder<'a> {
     pub options: EncodeOptions,
     /// The file's header, at the quality of the options.
     header: Header,
-    tables: &'a ScaleTables,
+    model: &'a Model,
     /// The places of the tiles, in coding order.
     rects: Vec<TileRect>,
     /// The colors to code: those of the picture, other ones where nobody sees them.
@@ -82,11 +83,16 @@ impl<'a> PictureEncoder<'a> {
             image,
             options: *options,
             header,
-            tables: model.tables(),
+            model,
             rects,
             rgb: filled.map_or(Cow::Borrowed(&image.rgb), Cow::Owned),
             alpha,
         })
+    }
+
+    /// What distortion is worth at a quality.
+    pub fn price(&self, quality: &QualityModel) -> Price {
+        self.model.price(quality)
     }
 
     /// Rows of latents in the picture: the steps that each transform takes.
@@ -163,7 +169,7 @@ impl<'a> PictureEncoder<'a> {
         let encode_one = |rect: &TileRect| {
             let tile = TileEncoder {
                 quality,
-                tables: self.tables,
+                tables: self.model.tables(),
                 curvature,
                 rect: *rect,
             };

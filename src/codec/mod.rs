@@ -18,6 +18,7 @@ mod encode;
 mod encoder;
 mod fill;
 mod model;
+mod price;
 mod rate_control;
 mod rate_gradient;
 mod refine;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::effort::Tune;
+use super::price::Price;
 use crate::bitstream::ModelId;
 use crate::entropy::ScaleTables;
 use crate::error::Result;
@@ -11,6 +12,7 @@ use crate::network::embedded;
 use crate::network::file::read_file;
 use crate::network::integer::digest;
 use crate::network::ranges::Ranges;
+use crate::network::worth::patch_norms;
 use crate::network::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
 
 /// A model ready to encode and decode. Cheap to share between threads.
@@ -19,6 +21,8 @@ pub struct Model {
     tables: ScaleTables,
     digest: [u8; 32],
     bytes: u64,
+    /// Squared norm of each latent channel's patch in the linear path, known when an encoder first asks.
+    patch_norms: OnceLock<Vec<f32>>,
 }
 
 /// What `aec info --model` shows.
@@ -126,6 +130,7 @@ impl Model {
             digest: digest?,
             bytes: bytes.len() as u64,
             inference: inference(weights)?,
+            patch_norms: OnceLock::new(),
         })
     }
 
@@ -157,6 +162,13 @@ impl Model {
     #[must_use]
     pub fn at_quality(&self, stored: u16) -> QualityModel<'_> {
         self.inference.at_quality(stored)
+    }
+
+    /// What distortion is worth at a quality of this model.
+    pub(super) fn price(&self, quality: &QualityModel<'_>) -> Price {
+        let channels = self.config().latent_channels;
+        let norms = || patch_norms(&quality.linear_path(), channels);
+        Price::new(quality, self.patch_norms.get_or_init(norms))
     }
 
     /// Sizes and costs.

@@ -90,7 +90,7 @@ pub(super) fn single_pass(
         quantized: wants_quantized.then(|| Mutex::new(encoder.empty_latent(quality))),
         rate_gradient: None,
     };
-    let curvature = Curvature::linear(quality);
+    let curvature = Curvature::linear(&encoder.price(quality));
     let tiles = encoder.code(quality, latent, &curvature, &kept, steps)?;
     Ok(Refined {
         tiles,
@@ -115,12 +115,13 @@ pub(super) fn refine(
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
     let last = plan.rounds.len();
+    let price = encoder.price(quality);
     let mut search = Search {
         encoder,
         quality,
         plan,
-        distortion: Distortion::new(encoder, quality),
-        curvature: Curvature::linear(quality),
+        distortion: Distortion::new(encoder, quality, price.squared_sample),
+        curvature: Curvature::linear(&price),
         factors: targets(quality),
         best: None,
         wants_quantized,
@@ -130,7 +131,9 @@ pub(super) fn refine(
     for number in 0..=last {
         let coded = search.code(&latent, number < last)?;
         if number == 0 {
-            search.curvature.measure(quality, &coded.quantized)?;
+            search
+                .curvature
+                .measure(quality, &price, &coded.quantized)?;
         }
         let squared_error = if number < last {
             search.advance(number, &mut latent, &coded)?

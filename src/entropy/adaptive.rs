@@ -3,16 +3,11 @@
 //! Each [`AdaptiveBit`] learns how likely its bit is 0 from the bits coded with it, in integers. The
 //! encoder keeps every bit with the probability it had and pushes them in reverse when it finishes.
 
-use std::borrow::Borrow;
-use std::num::NonZeroU16;
-
 use constriction::UnwrapInfallible;
-use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 use constriction::stream::{Decode, Encode};
 
-use super::rans::{Coder, check_end, from_stream, to_stream};
+use super::rans::{Bit, Coder, check_end, from_stream, to_stream};
 use crate::error::Result;
-use crate::format::PRECISION;
 
 /// Probabilities are multiples of 1/32768.
 const ONE: u16 = 1 << 15;
@@ -51,47 +46,6 @@ impl AdaptiveBit {
     }
 }
 
-/// The two intervals of a bit, of which 0 has the first `2 * zero` quantiles.
-#[derive(Clone, Copy)]
-struct Interval {
-    zero: u16,
-}
-
-impl Interval {
-    #[inline]
-    fn of(self, bit: bool) -> (u16, NonZeroU16) {
-        let boundary = 2 * self.zero;
-        let (start, frequency) = if bit {
-            (boundary, boundary.wrapping_neg())
-        } else {
-            (0, boundary)
-        };
-        let frequency = NonZeroU16::new(frequency).expect("the boundary is neither 0 nor 65536");
-        (start, frequency)
-    }
-}
-
-impl EntropyModel<PRECISION> for Interval {
-    type Symbol = bool;
-    type Probability = u16;
-}
-
-impl EncoderModel<PRECISION> for Interval {
-    #[inline]
-    fn left_cumulative_and_probability(&self, bit: impl Borrow<bool>) -> Option<(u16, NonZeroU16)> {
-        Some(self.of(*bit.borrow()))
-    }
-}
-
-impl DecoderModel<PRECISION> for Interval {
-    #[inline]
-    fn quantile_function(&self, quantile: u16) -> (bool, u16, NonZeroU16) {
-        let bit = quantile >= 2 * self.zero;
-        let (start, frequency) = self.of(bit);
-        (bit, start, frequency)
-    }
-}
-
 /// Where bits come from: the data when encoding, a stream when decoding.
 pub(super) trait BitCoder {
     /// Codes one bit with an adaptive probability. `bit` is only asked when encoding.
@@ -115,7 +69,7 @@ impl BitEncoder {
     pub(super) fn finish(self) -> Vec<u8> {
         let mut coder = Coder::new();
         for packed in self.bits.into_iter().rev() {
-            let model = Interval { zero: packed >> 1 };
+            let model = Bit { zero: packed >> 1 };
             coder
                 .encode_symbol(packed & 1 == 1, model)
                 .expect("both bits have a nonzero frequency");
@@ -163,8 +117,8 @@ impl BitDecoder {
 impl BitCoder for BitDecoder {
     #[inline]
     fn code(&mut self, model: &mut AdaptiveBit, _: impl FnOnce() -> bool) -> bool {
-        let interval = Interval { zero: model.zero };
-        let bit = self.coder.decode_symbol(interval).unwrap_infallible();
+        let now = Bit { zero: model.zero };
+        let bit = self.coder.decode_symbol(now).unwrap_infallible();
         model.update(bit);
         bit
     }

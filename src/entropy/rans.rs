@@ -21,28 +21,48 @@ use crate::format::{MAX_SYMBOL, PRECISION};
 /// The rANS coder of all streams.
 pub(super) type Coder = AnsCoder<u32, u64>;
 
-/// The model of a bypass bit: 0 and 1 have 32768 quantiles each.
+/// The model of a bit, of which 0 has the first `2 * zero` quantiles.
 #[derive(Clone, Copy)]
-struct BypassBit;
+pub(super) struct Bit {
+    /// Neither 0 nor 32768.
+    pub(super) zero: u16,
+}
 
-/// Half of the quantiles.
-const HALF: NonZeroU16 = NonZeroU16::new(1 << 15).expect("not zero");
+impl Bit {
+    /// A bypass bit: 0 and 1 have half of the quantiles each.
+    const EVEN: Self = Self { zero: 1 << 14 };
 
-impl EntropyModel<PRECISION> for BypassBit {
+    #[inline]
+    fn of(self, bit: bool) -> (u16, NonZeroU16) {
+        let boundary = 2 * self.zero;
+        let (start, frequency) = if bit {
+            (boundary, boundary.wrapping_neg())
+        } else {
+            (0, boundary)
+        };
+        let frequency = NonZeroU16::new(frequency).expect("the boundary is neither 0 nor 65536");
+        (start, frequency)
+    }
+}
+
+impl EntropyModel<PRECISION> for Bit {
     type Symbol = bool;
     type Probability = u16;
 }
 
-impl EncoderModel<PRECISION> for BypassBit {
+impl EncoderModel<PRECISION> for Bit {
+    #[inline]
     fn left_cumulative_and_probability(&self, bit: impl Borrow<bool>) -> Option<(u16, NonZeroU16)> {
-        Some((u16::from(*bit.borrow()) << 15, HALF))
+        Some(self.of(*bit.borrow()))
     }
 }
 
-impl DecoderModel<PRECISION> for BypassBit {
+impl DecoderModel<PRECISION> for Bit {
+    #[inline]
     fn quantile_function(&self, quantile: u16) -> (bool, u16, NonZeroU16) {
-        let bit = quantile >> 15;
-        (bit == 1, bit << 15, HALF)
+        let bit = quantile >= 2 * self.zero;
+        let (start, frequency) = self.of(bit);
+        (bit, start, frequency)
     }
 }
 
@@ -137,7 +157,7 @@ fn encode(coder: &mut Coder, table: &Table, symbol: i32) {
         for i in 0..code.len {
             let bit = (code.bits >> i) & 1 == 1;
             coder
-                .encode_symbol(bit, BypassBit)
+                .encode_symbol(bit, Bit::EVEN)
                 .expect("both bits have a nonzero frequency");
         }
     }
@@ -183,7 +203,7 @@ impl<'a> SymbolDecoder<'a> {
     #[cold]
     fn pop_escape(&mut self, reach: u32) -> Result<i32> {
         escape::read(reach, || {
-            self.coder.decode_symbol(BypassBit).unwrap_infallible()
+            self.coder.decode_symbol(Bit::EVEN).unwrap_infallible()
         })
     }
 

@@ -17,7 +17,6 @@ use super::ranges::Ranges;
 use super::stream::{Sink, Source, bands};
 use super::synthesis::Synthesis;
 use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
-use super::worth::{bits_per_squared_sample, patch_norms};
 use crate::error::Result;
 use crate::format::{QUALITY_MAX, SCALE_LEVELS};
 
@@ -26,8 +25,6 @@ pub struct Inference {
     weights: IntegerWeights,
     ranges: Option<Ranges>,
     quality: QualityTables,
-    /// Squared norm of each latent channel's 16 x 16 patch in the linear path, for the encoder.
-    patch_norms: Vec<f32>,
     hyper_synthesis: HyperSynthesis,
     context: Vec<ContextStep>,
     synthesis: Synthesis,
@@ -69,10 +66,6 @@ impl Inference {
         };
         Ok(Self {
             quality: quality_tables(&weights),
-            patch_norms: patch_norms(
-                &weights.real_layer_at("synthesis.linear"),
-                weights.config.latent_channels,
-            ),
             hyper_synthesis: HyperSynthesis::new(&from)?,
             context: context_steps(&from)?,
             synthesis: Synthesis::new(&from)?,
@@ -101,15 +94,12 @@ impl Inference {
             tables.encoder_gain(&gain, &inverse, position)
         };
         let indices = vector("hyper_scale").into_iter().map(scale_index);
-        let latent_inverse_gain = vector("latent_inverse_gain");
-        let bits_per_squared_sample = self.bits_per_squared_sample(stored);
+        let quality = f64::from(stored.min(QUALITY_MAX)) / f64::from(QUALITY_MAX);
         QualityModel {
             inference: self,
-            bits_per_squared_step: self
-                .bits_per_squared_step(&latent_inverse_gain, bits_per_squared_sample),
-            bits_per_squared_sample,
+            lambda: self.config().lambda(quality),
             latent_gain: vector("latent_gain"),
-            latent_inverse_gain,
+            latent_inverse_gain: vector("latent_inverse_gain"),
             latent_scale: vector("latent_scale"),
             latent_encoder_gain: encoder_gain("quality.latent"),
             hyper_gain: encoder_gain("quality.hyper"),
@@ -141,22 +131,6 @@ impl Inference {
     fn gradient(&self) -> &SynthesisGradient {
         self.synthesis_gradient
             .get_or_init(|| SynthesisGradient::new(&self.weights))
-    }
-
-    /// The Lagrange multiplier of a quality, in bits per squared error of a sample from 0 to 1.
-    fn bits_per_squared_sample(&self, stored: u16) -> f32 {
-        let quality = f64::from(stored.min(QUALITY_MAX)) / f64::from(QUALITY_MAX);
-        bits_per_squared_sample(self.config().lambda(quality))
-    }
-
-    /// What the distortion of a quantization error of one step is worth in bits, per latent
-    /// channel: the Lagrange multiplier of the quality times the squared error in the
-    /// picture, as far as the linear path makes it.
-    fn bits_per_squared_step(&self, inverse_gain: &[f32], squared_sample: f32) -> Vec<f32> {
-        let steps = inverse_gain.iter().zip(&self.patch_norms);
-        steps
-            .map(|(step, norm)| squared_sample * step * step * norm)
-            .collect()
     }
 }
 
@@ -197,12 +171,8 @@ pub struct QualityModel<'a> {
     pub hyper_inverse_gain: Vec<f32>,
     /// Table index of each hyper-latent channel.
     pub hyper_indices: Vec<u8>,
-    /// Bits that the distortion of an error of one quantization step is worth, per latent
-    /// channel. Only the encoder's choices depend on it.
-    pub bits_per_squared_step: Vec<f32>,
-    /// Bits that a squared error of one in a sample (from 0 to 1) is worth: the Lagrange
-    /// multiplier of the quality. Only the encoder's choices depend on it.
-    pub bits_per_squared_sample: f32,
+    /// The Lagrange multiplier, in bits per pixel and mean squared error of 8-bit samples.
+    pub lambda: f64,
 }
 
 impl QualityModel<'_> {
@@ -210,6 +180,12 @@ impl QualityModel<'_> {
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         self.inference.config()
+    }
+
+    /// The weights of the synthesis transform's linear path and their bias, `[768, M]` and `[768]`.
+    #[must_use]
+    pub fn linear_path(&self) -> Vec<f32> {
+        self.inference.weights.real_layer_at("synthesis.linear")
     }
 
     /// Analysis transform of a picture of `size` (height, width) latents. `read` writes

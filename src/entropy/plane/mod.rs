@@ -14,7 +14,7 @@ mod tests;
 use super::adaptive::{BitCoder, BitDecoder, BitEncoder};
 use crate::error::{Error, Result};
 use contexts::Contexts;
-use neighbors::{Neighbors, Rows};
+use neighbors::{KnownRows, Neighbors};
 
 /// Side of a block.
 const BLOCK: usize = 16;
@@ -49,7 +49,7 @@ pub fn decode_plane(stream: &[u8], width: usize, height: usize, max: u16) -> Res
 struct PlaneCoder<C> {
     bits: C,
     contexts: Contexts,
-    rows: Rows,
+    rows: KnownRows,
     width: usize,
     max: u16,
 }
@@ -59,7 +59,7 @@ impl<C: BitCoder> PlaneCoder<C> {
         Self {
             bits,
             contexts: Contexts::new(),
-            rows: Rows::new(width, max),
+            rows: KnownRows::new(width, max),
             width,
             max,
         }

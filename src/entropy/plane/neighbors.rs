@@ -4,13 +4,13 @@
 const MARGIN: usize = 2;
 
 /// The row that is coded and the two above it.
-pub(super) struct Rows {
+pub(super) struct KnownRows {
     above2: Vec<u16>,
     above: Vec<u16>,
     current: Vec<u16>,
 }
 
-impl Rows {
+impl KnownRows {
     /// Before the first row; what lies above it is `max`.
     pub(super) fn new(width: usize, max: u16) -> Self {
         let row = vec![max; width + 2 * MARGIN];
