@@ -80,23 +80,21 @@ impl<'a> Container<'a> {
     /// [`Error::LimitExceeded`] when a section would have more than `u32::MAX` bytes.
     #[allow(clippy::cast_possible_truncation)] // else refused below
     pub fn write(&self) -> Result<Vec<u8>> {
-        let wanted = self.header.tile_grid().count();
-        if self.tiles.len() as u64 != wanted {
-            return Err(Error::InvalidOption(format!(
-                "{} tiles for a grid of {wanted}",
-                self.tiles.len()
-            )));
-        }
-        let wanted = if self.header.alpha.is_some() {
-            wanted
+        let tiles = self.header.tile_grid().count();
+        let alpha = if self.header.alpha.is_some() {
+            tiles
         } else {
             0
         };
-        if self.alpha.len() as u64 != wanted {
-            return Err(Error::InvalidOption(format!(
-                "{} alpha payloads instead of {wanted}",
-                self.alpha.len()
-            )));
+        for (what, found, wanted) in [
+            ("tiles", self.tiles.len(), tiles),
+            ("alpha payloads", self.alpha.len(), alpha),
+        ] {
+            if found as u64 != wanted {
+                return Err(Error::InvalidOption(format!(
+                    "{found} {what} instead of {wanted}"
+                )));
+            }
         }
         let mut out = Vec::new();
         self.header.write(&mut out);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::{MAX_DIMENSION, MAX_TILE_UNITS, SIGNATURE, TILE_UNIT, VERSION, flag};
 use crate::orientation::Orientation;
 
-/// Everything the header says. [`Header::new`] checks the values; a literal does not.
+/// Everything the header says. [`Header::checked`] checks the values of a literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Width in pixels, as stored (before `orientation` is applied), `1..=MAX_DIMENSION`.
@@ -31,37 +31,13 @@ pub struct Header {
 }
 
 impl Header {
-    /// Makes a header of valid values, without alpha: [`with_alpha`](Self::with_alpha) adds it.
+    /// The header, if its values are valid.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] when a value is outside the range its field states.
-    pub fn new(
-        width: u32,
-        height: u32,
-        is_gray: bool,
-        orientation: Orientation,
-        quality: Quality,
-        tile_size: u32,
-        model: ModelId,
-    ) -> Result<Self> {
-        let header = Self {
-            width,
-            height,
-            is_gray,
-            alpha: None,
-            orientation,
-            quality,
-            tile_size,
-            model,
-        };
-        header.check().map_err(Error::InvalidOption)?;
-        Ok(header)
-    }
-
-    /// The header of a picture with an alpha channel of this depth, or without one.
-    #[must_use]
-    pub fn with_alpha(self, alpha: Option<Depth>) -> Self {
-        Self { alpha, ..self }
+    /// [`Error::InvalidOption`] when one is outside the range its field states.
+    pub fn checked(self) -> Result<Self> {
+        self.check().map_err(Error::InvalidOption)?;
+        Ok(self)
     }
 
     /// The tiles of the picture.

@@ -11,12 +11,19 @@ use crate::metadata::Metadata;
 use crate::orientation::Orientation;
 use crate::resolution::Resolution;
 
-const UPRIGHT: Orientation = Orientation::NoTransforms;
 const MODEL: ModelId = ModelId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
 
 fn header(width: u32, height: u32, tile_size: u32) -> Header {
-    let quality = Quality::from_percent(75.0).unwrap();
-    Header::new(width, height, false, UPRIGHT, quality, tile_size, MODEL).unwrap()
+    Header {
+        width,
+        height,
+        is_gray: false,
+        alpha: None,
+        orientation: Orientation::NoTransforms,
+        quality: Quality::from_percent(75.0).unwrap(),
+        tile_size,
+        model: MODEL,
+    }
 }
 
 fn header_bytes(header: &Header) -> Vec<u8> {
@@ -74,8 +81,12 @@ const EMPTY_TILE: &[u8] = &[0, 0, 0, 0, 0];
 
 #[test]
 fn golden_header() {
-    let quality = Quality::from_percent(75.5).unwrap();
-    let header = Header::new(768, 512, true, Orientation::Rotate90, quality, 1024, MODEL).unwrap();
+    let header = Header {
+        is_gray: true,
+        orientation: Orientation::Rotate90,
+        quality: Quality::from_percent(75.5).unwrap(),
+        ..header(768, 512, 1024)
+    };
     let wanted = [
         0x8a, 0x41, 0x45, 0x43, 0x0d, 0x0a, // signature
         0x01, 0x01, 0x06, // version, flags, orientation
@@ -107,10 +118,7 @@ fn golden_file() {
 
 #[test]
 fn headers_refuse_values_out_of_range() {
-    let make = |width, height, tile_size| {
-        let quality = Quality::from_raw(0).unwrap();
-        Header::new(width, height, false, UPRIGHT, quality, tile_size, MODEL)
-    };
+    let make = |width, height, tile_size| header(width, height, tile_size).checked();
     assert!(make(MAX_DIMENSION, MAX_DIMENSION, 4096).is_ok());
     let bad = [
         (0, 1, 64),
@@ -239,8 +247,14 @@ fn sections_must_come_in_order() {
     assert!(matches!(parse(&unknown), Err(Error::Unsupported(_))));
     let alpha = (b"ALPH", &[0; 4][..]);
     let (clear, clear2) = (
-        one.with_alpha(Some(Depth::Eight)),
-        two.with_alpha(Some(Depth::Sixteen)),
+        Header {
+            alpha: Some(Depth::Eight),
+            ..one
+        },
+        Header {
+            alpha: Some(Depth::Sixteen),
+            ..two
+        },
     );
     let index2 = (b"TIDX", &[5_u8, 4, 5, 4][..]);
     assert!(parse(&assemble(&clear, &[tile, alpha, end])).is_ok());
@@ -343,7 +357,10 @@ fn writing_checks_the_number_of_tiles() {
             stream: &[],
         };
         let file = Container {
-            header: header(64, 64, 64).with_alpha(depth),
+            header: Header {
+                alpha: depth,
+                ..header(64, 64, 64)
+            },
             alpha: vec![alpha; count],
             ..file.clone()
         };
@@ -467,18 +484,17 @@ fn any_header() -> impl Strategy<Value = Header> {
     )
         .prop_map(
             |(width, height, is_gray, orientation, quality, units, model, alpha)| {
-                let quality = Quality::from_raw(quality).unwrap();
-                Header::new(
+                let header = Header {
                     width,
                     height,
                     is_gray,
-                    Orientation::from_exif(orientation).unwrap(),
-                    quality,
-                    units * 64,
-                    ModelId(model),
-                )
-                .unwrap()
-                .with_alpha(alpha)
+                    alpha,
+                    orientation: Orientation::from_exif(orientation).unwrap(),
+                    quality: Quality::from_raw(quality).unwrap(),
+                    tile_size: units * 64,
+                    model: ModelId(model),
+                };
+                header.checked().unwrap()
             },
         )
 }
@@ -513,7 +529,7 @@ proptest! {
         let metadata = Metadata { icc, exif, resolution, ..Metadata::default() };
         let tiles: Vec<_> =
             streams.iter().map(|s| TilePayload { zero_map: map.as_deref(), ..payload(s) }).collect();
-        let header = header(64 * tiles.len() as u32, 64, 64).with_alpha(has_alpha.then_some(Depth::Eight));
+        let header = Header { alpha: has_alpha.then_some(Depth::Eight), ..header(64 * tiles.len() as u32, 64, 64) };
         let alpha = streams.iter().filter(|_| has_alpha).map(|s| AlphaPayload { checksum: 7, stream: s });
         let file = Container { header, metadata, tiles, alpha: alpha.collect() };
         let bytes = file.write().unwrap();

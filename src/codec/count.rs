@@ -1,9 +1,8 @@
 //! How often each scale table coded each symbol of a file: what tables are fitted to.
 
-use super::decode::Decoder;
-use super::tile::{Reader, SymbolCoder};
-use super::{DecodeOptions, Model};
-use crate::bitstream::{Container, TileRect};
+use super::observe::observe;
+use super::{DecodeOptions, Model, NoProgress, Steps};
+use crate::bitstream::Container;
 use crate::entropy::SymbolCounts;
 use crate::error::Result;
 
@@ -13,37 +12,14 @@ use crate::error::Result;
 /// As [`decode()`](super::decode()) of the whole picture.
 pub fn count_symbols(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<SymbolCounts> {
     let container = Container::parse(bytes, &options.limits)?;
-    let (header, payloads) = (container.header, container.tiles.clone());
-    let decoder = Decoder::new(container, model, None)?;
-    let rects: Vec<TileRect> = header.tile_grid().tiles().collect();
+    let steps = Steps::new(&NoProgress, container.tiles.len());
+    let start = |_| SymbolCounts::default();
+    let tiles = observe(container, model, &steps, start, |counts, symbol| {
+        counts.add(symbol.table, symbol.value);
+    })?;
     let mut counts = SymbolCounts::default();
-    for (payload, rect) in payloads.iter().zip(rects) {
-        decoder.decode_payload(payload, rect, |reader| {
-            let counts = &mut counts;
-            decoder.code_tile(rect, &mut Counter { reader, counts })
-        })?;
+    for (_, _, of_tile) in &tiles {
+        counts.merge(of_tile);
     }
     Ok(counts)
-}
-
-/// Passes on the symbols of a reader and counts those that are in its stream.
-struct Counter<'a, 'r> {
-    reader: &'a mut Reader<'r>,
-    counts: &'a mut SymbolCounts,
-}
-
-impl SymbolCoder for Counter<'_, '_> {
-    fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
-        let symbol = self.reader.hyper(index, table)?;
-        self.counts.add(table, symbol);
-        Ok(symbol)
-    }
-
-    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let symbol = self.reader.latent(index, channel, mean, table)?;
-        if self.reader.is_coded(channel) {
-            self.counts.add(table, symbol);
-        }
-        Ok(symbol)
-    }
 }

@@ -62,16 +62,17 @@ impl<'a> PictureEncoder<'a> {
             .limits
             .check_coded_pixels(image.width, image.height)?;
         let alpha = image.alpha.as_ref().filter(|alpha| !alpha.is_opaque());
-        let header = Header::new(
-            image.width,
-            image.height,
-            image.is_gray,
-            image.metadata.orientation,
-            options.quality,
-            options.tile_size,
-            model_id(model),
-        )?
-        .with_alpha(alpha.map(Alpha::depth));
+        let header = Header {
+            width: image.width,
+            height: image.height,
+            is_gray: image.is_gray,
+            alpha: alpha.map(Alpha::depth),
+            orientation: image.metadata.orientation,
+            quality: options.quality,
+            tile_size: options.tile_size,
+            model: model_id(model),
+        };
+        let header = header.checked()?;
         let rects: Vec<TileRect> = header.tile_grid().tiles().collect();
         let width = image.width as usize;
         let filled = alpha.and_then(|alpha| fill_transparent(&image.rgb, width, alpha));

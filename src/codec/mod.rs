@@ -18,6 +18,7 @@ mod encode;
 mod encoder;
 mod fill;
 mod model;
+mod observe;
 mod price;
 mod rate_control;
 mod rate_gradient;
@@ -35,7 +36,7 @@ pub use decode::{
 };
 pub use effort::{Effort, Round, Tune};
 pub use encode::encode;
-pub use model::{Model, ModelSummary, model_id};
+pub use model::{Model, model_id};
 pub use rate_control::{Encoded, Goal, Target, encode_to_target};
 pub use region::Region;
 pub use usage::{BitUsage, StepUsage, TileUsage, bit_usage};

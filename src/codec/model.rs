@@ -13,7 +13,7 @@ use crate::network::file::read_file;
 use crate::network::integer::digest;
 use crate::network::ranges::Ranges;
 use crate::network::worth::patch_norms;
-use crate::network::{Inference, IntegerWeights, ModelConfig, QualityModel, Side};
+use crate::network::{Inference, IntegerWeights, ModelConfig, QualityModel};
 
 /// A model ready to encode and decode. Cheap to share between threads.
 pub struct Model {
@@ -23,21 +23,6 @@ pub struct Model {
     bytes: u64,
     /// Squared norm of each latent channel's patch in the linear path, known when an encoder first asks.
     patch_norms: OnceLock<Vec<f32>>,
-}
-
-/// What `aec info --model` shows.
-#[derive(Debug, Clone)]
-pub struct ModelSummary {
-    /// Number of parameters.
-    pub parameters: u64,
-    /// Size of the model file.
-    pub bytes: u64,
-    /// Multiply-accumulates per pixel to encode.
-    pub encoder_macs_per_pixel: f64,
-    /// Multiply-accumulates per pixel to decode.
-    pub decoder_macs_per_pixel: f64,
-    /// Further properties, as name and text.
-    pub lines: Vec<(String, String)>,
 }
 
 impl Model {
@@ -171,37 +156,10 @@ impl Model {
         Price::new(quality, self.patch_norms.get_or_init(norms))
     }
 
-    /// Sizes and costs.
+    /// Size of the model file in bytes.
     #[must_use]
-    pub fn describe(&self) -> ModelSummary {
-        let c = self.config();
-        let line = |name: &str, text: String| (name.to_string(), text);
-        ModelSummary {
-            parameters: c.parameters() as u64,
-            bytes: self.bytes,
-            encoder_macs_per_pixel: c.macs_per_pixel(Side::Encoder),
-            decoder_macs_per_pixel: c.macs_per_pixel(Side::Decoder),
-            lines: vec![
-                line("latent channels", c.latent_channels.to_string()),
-                line("hyper-latent channels", c.hyper_channels.to_string()),
-                line(
-                    "stage at 1/8",
-                    format!(
-                        "{} blocks of {} channels",
-                        c.stage8_blocks, c.stage8_channels
-                    ),
-                ),
-                line(
-                    "stage at 1/16",
-                    format!(
-                        "{} blocks of {} channels",
-                        c.stage16_blocks, c.stage16_channels
-                    ),
-                ),
-                line("context channels", c.context_channels.to_string()),
-                line("quality rows", c.quality_rows.to_string()),
-            ],
-        }
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

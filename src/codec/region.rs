@@ -124,9 +124,16 @@ mod tests {
     use crate::bitstream::{ModelId, Quality};
 
     fn header(orientation: u8) -> Header {
-        let orientation = Orientation::from_exif(orientation).unwrap();
-        let quality = Quality::from_raw(0).unwrap();
-        Header::new(50, 20, false, orientation, quality, 64, ModelId([0; 8])).unwrap()
+        Header {
+            width: 50,
+            height: 20,
+            is_gray: false,
+            alpha: None,
+            orientation: Orientation::from_exif(orientation).unwrap(),
+            quality: Quality::default(),
+            tile_size: 64,
+            model: ModelId([0; 8]),
+        }
     }
 
     #[test]

@@ -1,16 +1,9 @@
-//! Where a file's bits went: an observer of the symbol coder, and its sums by block, channel,
-//! context step and tile.
-//!
-//! The observer stands between [`code_tile`](super::tile::code_tile) and the reader of a stream, so that what
-//! it measures is the stream itself.
+//! Where a file's bits went: sums over its symbols by block, channel, context step and tile.
 
 use std::ops::AddAssign;
 
-use rayon::prelude::*;
-
 use super::area::Area;
-use super::decode::Decoder;
-use super::tile::{Reader, SymbolCoder};
+use super::observe::{Symbol, observe};
 use super::{DecodeOptions, Model, Progress, Steps};
 use crate::bitstream::{Container, Header, TileRect};
 use crate::error::Result;
@@ -96,28 +89,20 @@ pub fn bit_usage(
     progress: &dyn Progress,
 ) -> Result<BitUsage> {
     let container = Container::parse(bytes, &options.limits)?;
-    let (header, payloads) = (container.header, container.tiles.clone());
-    let decoder = Decoder::new(container, model, None)?;
-    let steps = Steps::new(progress, payloads.len());
-    let grid = header.tile_grid();
-    let one = |(payload, rect)| {
-        let mut ledger = Ledger::new(model.config(), Area::from(rect).in_latents());
-        decoder.decode_payload(payload, rect, |reader| {
-            let ledger = &mut ledger;
-            decoder.code_tile(rect, &mut Observer { reader, ledger })
-        })?;
+    let header = container.header;
+    let steps = Steps::new(progress, container.tiles.len());
+    let start = |rect| Ledger::new(model.config(), Area::from(rect).in_latents());
+    let tiles = observe(container, model, &steps, start, Ledger::add)?.into_iter();
+    let tiles = tiles.map(|(payload, rect, ledger)| {
         let tile = TileUsage {
             rect,
             symbol_bits: ledger.blocks.iter().sum(),
             stream_bytes: payload.stream.len(),
             zero_map_bytes: payload.zero_map.map_or(0, <[u8]>::len),
         };
-        steps.advance(1)?;
-        Ok((tile, ledger))
-    };
-    let rects: Vec<TileRect> = grid.tiles().collect();
-    let tiles = payloads.par_iter().zip(rects).map(one);
-    let tiles: Vec<(TileUsage, Ledger)> = tiles.collect::<Result<_>>()?;
+        (tile, ledger)
+    });
+    let tiles: Vec<(TileUsage, Ledger)> = tiles.collect();
     Ok(add_up(header, model.config(), &tiles))
 }
 
@@ -182,6 +167,15 @@ impl Ledger {
         }
     }
 
+    fn add(&mut self, symbol: &Symbol) {
+        match symbol.latent_channel {
+            Some(channel) => {
+                self.add_latent(symbol.index, channel, symbol.value == 0, symbol.bits);
+            }
+            None => self.add_hyper(symbol.index, symbol.bits),
+        }
+    }
+
     /// Adds the bits of a latent symbol at `index` of the tile's `[h, w, M]` grid.
     fn add_latent(&mut self, index: usize, channel: usize, is_zero: bool, bits: f64) {
         let position = index / self.channels.len();
@@ -222,31 +216,5 @@ impl Ledger {
         let is_in = |&step: &usize| StepMask::new(step).is_active(channel / self.group, y, x);
         // Every group is coded in one of the steps.
         (0..CONTEXT_STEPS).find(is_in).unwrap_or_default()
-    }
-}
-
-/// Passes on the symbols of a reader and notes what they cost.
-struct Observer<'a, 'r> {
-    reader: &'a mut Reader<'r>,
-    ledger: &'a mut Ledger,
-}
-
-impl SymbolCoder for Observer<'_, '_> {
-    fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
-        let before = self.reader.bits_left();
-        let value = self.reader.hyper(index, table)?;
-        let bits = before - self.reader.bits_left();
-        self.ledger.add_hyper(index, bits);
-        Ok(value)
-    }
-
-    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let before = self.reader.bits_left();
-        let value = self.reader.latent(index, channel, mean, table)?;
-        if self.reader.is_coded(channel) {
-            let bits = before - self.reader.bits_left();
-            self.ledger.add_latent(index, channel, value == 0, bits);
-        }
-        Ok(value)
     }
 }

@@ -120,22 +120,20 @@ impl ContextStep {
     ) -> EntropyParams {
         let (height, width) = (latent.height, latent.width);
         let f = self.block.channels();
-        let mut x = vec![0; height * width * f];
-        let joined = match state.take() {
+        let (x, joined) = match state.take() {
             None => {
                 let joined = self.joined(features, latent);
-                self.conv_in.apply(&joined, &mut x);
-                joined
+                (self.conv_in.of(&joined), joined)
             }
             Some(mut state) => {
                 self.join_coded(latent, &mut state.joined);
-                self.conv_in.apply(&state.joined, &mut x);
+                let mut x = self.conv_in.of(&state.joined);
                 if let Some(layer) = &self.state {
                     let mut sum = vec![0; x.len()];
                     layer.add_to(&state.trunk, &x, &self.conv_in, &mut sum);
                     x = sum;
                 }
-                state.joined
+                (x, state.joined)
             }
         };
         let x = self.block.whole(&x, (height, width));
@@ -157,8 +155,7 @@ impl ContextStep {
     /// Features and then latents at each position, `[h, w, F + M]`.
     fn joined(&self, Features(features): &Features, latent: &Grid) -> Vec<i16> {
         let (f, m) = (self.block.channels(), latent.channels);
-        let mut integers = vec![0; latent.values.len()];
-        self.latent.round(&latent.values, &mut integers);
+        let integers = self.latent.integers(&latent.values);
         let mut joined = Vec::with_capacity(features.len() + integers.len());
         for (features, latent) in features.chunks_exact(f).zip(integers.chunks_exact(m)) {
             joined.extend_from_slice(features);
@@ -177,8 +174,7 @@ impl ContextStep {
         let positions = latent.values.chunks_exact(m).enumerate();
         let coded = positions.flat_map(|(position, values)| &values[first(position)..][..group]);
         let coded: Vec<f32> = coded.copied().collect();
-        let mut integers = vec![0; coded.len()];
-        self.latent.round(&coded, &mut integers);
+        let integers = self.latent.integers(&coded);
         let stride = self.block.channels() + m;
         let to = joined.chunks_exact_mut(stride).enumerate();
         for ((position, to), from) in to.zip(integers.chunks_exact(group)) {

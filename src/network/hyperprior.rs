@@ -47,23 +47,30 @@ impl HyperAnalysis {
     /// Normalized latent `[4h, 4w, M]` to the normalized hyper-latent `[h, w, Z]`.
     pub fn forward(&self, latent: &Grid) -> Grid {
         let (height, width) = (latent.height, latent.width);
-        let (pixels, f) = (height * width, self.conv_in.outputs());
-        let mut y = vec![0; latent.values.len()];
-        self.latent.round(&latent.values, &mut y);
-        let mut x = vec![0; pixels * f];
-        self.conv_in.apply(&y, &mut x);
-        let mut cells = vec![0; x.len()];
-        space_to_depth(&x, height, width, f, 2, &mut cells);
-        let h = self.block.channels();
-        let mut x = vec![0; pixels / 4 * h];
-        self.down1.apply(&cells, &mut x);
+        let x = self.conv_in.of(&self.latent.integers(&latent.values));
+        let x = self.down1.of(&to_depth(&x, (height, width)));
         let x = self.block.whole(&x, (height / 2, width / 2));
-        let mut cells = vec![0; x.len()];
-        space_to_depth(&x, height / 2, width / 2, h, 2, &mut cells);
         let mut z = Grid::zeros(height / 4, width / 4, self.down2.outputs());
+        let cells = to_depth(&x, (height / 2, width / 2));
         self.down2.apply(&cells, &mut z.values);
         z
     }
+}
+
+/// The values of 2 x 2 positions of a picture of this height and width, together.
+fn to_depth(x: &[i16], (height, width): (usize, usize)) -> Vec<i16> {
+    let mut cells = vec![0; x.len()];
+    let channels = x.len() / (height * width);
+    space_to_depth(x, height, width, channels, 2, &mut cells);
+    cells
+}
+
+/// The reverse: a picture of this height and width.
+fn to_space(cells: &[i16], (height, width): (usize, usize)) -> Vec<i16> {
+    let mut x = vec![0; cells.len()];
+    let channels = x.len() / (height * width);
+    depth_to_space(cells, height, width, channels, 2, &mut x);
+    x
 }
 
 impl HyperSynthesis {
@@ -85,19 +92,11 @@ impl HyperSynthesis {
     /// Normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
     pub fn forward(&self, hyper_latent: &Grid, gains: &Gains) -> Features {
         let (height, width) = (hyper_latent.height, hyper_latent.width);
-        let pixels = height * width;
-        let (h, f) = (self.block1.channels(), self.block2.channels());
-        let mut z = vec![0; hyper_latent.values.len()];
-        self.hyper_latent.round(&hyper_latent.values, &mut z);
-        let mut cells = vec![0; pixels * 4 * h];
-        self.up1.apply(&z, &mut cells);
-        let mut x = vec![0; cells.len()];
-        depth_to_space(&cells, 2 * height, 2 * width, h, 2, &mut x);
-        let x = self.block1.whole(&x, (2 * height, 2 * width));
-        let mut cells = vec![0; 4 * pixels * 4 * f];
-        self.up2.with_gain(&gains.context).apply(&x, &mut cells);
-        let mut x = vec![0; cells.len()];
-        depth_to_space(&cells, 4 * height, 4 * width, f, 2, &mut x);
-        Features(self.block2.whole(&x, (4 * height, 4 * width)))
+        let [half, whole] = [2, 4].map(|factor| (factor * height, factor * width));
+        let z = self.hyper_latent.integers(&hyper_latent.values);
+        let x = to_space(&self.up1.of(&z), half);
+        let x = self.block1.whole(&x, half);
+        let x = to_space(&self.up2.with_gain(&gains.context).of(&x), whole);
+        Features(self.block2.whole(&x, whole))
     }
 }

@@ -113,6 +113,13 @@ impl Entry {
         Ok(Self(from.output(name, 0)?))
     }
 
+    /// The integers of `x`.
+    pub fn integers(&self, x: &[f32]) -> Vec<i16> {
+        let mut out = vec![0; x.len()];
+        self.round(x, &mut out);
+        out
+    }
+
     /// Rounds `x` to `out`, of the same length.
     pub fn round(&self, x: &[f32], out: &mut [i16]) {
         quantize(x, self.0.scale, out);
@@ -185,6 +192,13 @@ impl Pointwise {
     }
 
     /// The result for `x`.
+    pub fn of(&self, x: &[i16]) -> Vec<i16> {
+        let mut out = vec![0; x.len() / self.layer.inputs() * self.outputs()];
+        self.apply(x, &mut out);
+        out
+    }
+
+    /// Writes the result for `x`.
     pub fn apply(&self, x: &[i16], out: &mut [i16]) {
         let to = kernels::Output::Integer(out, self.output.scale);
         kernels::pointwise(x, &self.layer, false, None, to);

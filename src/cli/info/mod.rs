@@ -17,6 +17,7 @@ use super::options::{Resources, StageClock};
 use super::{stdio, text};
 use crate::bitstream::Container;
 use crate::codec::{self, DecodeOptions, Model, model_id};
+use crate::network::Side;
 
 /// Arguments of `aec info`.
 #[derive(Debug, clap::Args)]
@@ -85,23 +86,24 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// What is shown of a model: key, value.
 fn describe_model(model: &Model) -> Vec<(String, String)> {
-    let summary = model.describe();
-    let mut lines = vec![
-        ("model".into(), model.name().into()),
-        ("id".into(), model_id(model).to_string()),
-        ("parameters".into(), text::thousands(summary.parameters)),
-        ("weights bytes".into(), text::thousands(summary.bytes)),
-        (
-            "encoder kMAC/pixel".into(),
-            format!("{:.2}", summary.encoder_macs_per_pixel / 1e3),
-        ),
-        (
-            "decoder kMAC/pixel".into(),
-            format!("{:.2}", summary.decoder_macs_per_pixel / 1e3),
-        ),
+    let c = model.config();
+    let kmacs = |side| format!("{:.2}", c.macs_per_pixel(side) / 1e3);
+    let stage = |blocks, channels| format!("{blocks} blocks of {channels} channels");
+    let lines = [
+        ("model", model.name().into()),
+        ("id", model_id(model).to_string()),
+        ("parameters", text::thousands(c.parameters() as u64)),
+        ("weights bytes", text::thousands(model.bytes())),
+        ("encoder kMAC/pixel", kmacs(Side::Encoder)),
+        ("decoder kMAC/pixel", kmacs(Side::Decoder)),
+        ("latent channels", c.latent_channels.to_string()),
+        ("hyper-latent channels", c.hyper_channels.to_string()),
+        ("stage at 1/8", stage(c.stage8_blocks, c.stage8_channels)),
+        ("stage at 1/16", stage(c.stage16_blocks, c.stage16_channels)),
+        ("context channels", c.context_channels.to_string()),
+        ("quality rows", c.quality_rows.to_string()),
     ];
-    lines.extend(summary.lines);
-    lines
+    lines.map(|(key, value)| (key.into(), value)).into()
 }
 
 fn model_text(lines: &[(String, String)]) -> String {
