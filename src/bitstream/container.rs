@@ -2,8 +2,9 @@
 
 use super::alpha::AlphaPayload;
 use super::header::Header;
+use super::parts::Parts;
 use super::reader::{Reader, write_varint};
-use super::section::{Section, SectionReader, payload_error, write_section};
+use super::section::{SectionReader, write_section};
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
 use crate::format::tag;
@@ -32,44 +33,20 @@ impl<'a> Container<'a> {
     /// Reads a file and checks its whole structure and every checksum of bytes.
     ///
     /// # Errors
-    /// Those of [`Header::read`] and [`Section::read`]; [`Error::LimitExceeded`] for what `limits` forbid;
+    /// Those of [`Header::read`] and [`Section::read`](super::Section::read); [`Error::LimitExceeded`] for what `limits` forbid;
     /// [`Error::Unsupported`] for unknown critical sections; [`Error::Corrupt`] for sections that are missing, repeated
     /// or out of order, and for bytes after the last.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
-        let mut reader = Reader::new(bytes);
-        let header = Header::read(&mut reader)?;
-        limits.check_coded_pixels(header.width, header.height)?;
-        let tags = tile_tags(&header);
-        let count = tile_count(&header, reader.remaining())?;
-        let (metadata, mut section) = read_metadata(&mut reader, limits)?;
-        let index = if count > 1 {
-            let index = expect(section, tag::TILE_INDEX)?;
-            let lengths = read_index(index.payload, count * tags.len())?;
-            section = Section::read(&mut reader)?;
-            Some(lengths)
-        } else {
-            None
-        };
-        let (mut tiles, mut alpha) = (Vec::with_capacity(count), Vec::new());
-        for i in 0..count * tags.len() {
-            let tag = tags[i % tags.len()];
-            section = expect(section, tag)?;
-            if let Some(lengths) = &index {
-                section = check_length(section, lengths[i])?;
-            }
-            if tag == tag::TILE {
-                tiles.push(TilePayload::read(section.payload)?);
-            } else {
-                alpha.push(AlphaPayload::read(section.payload)?);
-            }
-            section = Section::read(&mut reader)?;
+        check_room(bytes, limits)?;
+        let parts = Parts::salvaged(bytes, limits)?;
+        if let Some((_, error)) = parts.damage.into_iter().next() {
+            return Err(error);
         }
-        check_end(section, &reader)?;
         Ok(Self {
-            header,
-            metadata,
-            tiles,
-            alpha,
+            header: parts.header,
+            metadata: parts.metadata,
+            tiles: parts.tiles.into_iter().flatten().collect(),
+            alpha: parts.alpha.into_iter().flatten().collect(),
         })
     }
 
@@ -139,104 +116,20 @@ impl<'a> Container<'a> {
     }
 }
 
-/// The sections that each tile has.
-pub(super) fn tile_tags(header: &Header) -> &'static [[u8; 4]] {
-    match header.alpha {
-        None => &[tag::TILE],
-        Some(_) => &[tag::TILE, tag::ALPHA],
-    }
-}
-
-/// The number of tiles, which `remaining` bytes must be able to hold.
-#[allow(clippy::cast_possible_truncation)] // at most `remaining`
-fn tile_count(header: &Header, remaining: usize) -> Result<usize> {
-    let count = header.tile_grid().count();
+/// Checks that a picture is within `limits` and its file long enough for its tiles, before anything is made of them.
+fn check_room(bytes: &[u8], limits: &Limits) -> Result<()> {
+    let mut reader = Reader::new(bytes);
+    let header = Header::read(&mut reader)?;
+    limits.check_coded_pixels(header.width, header.height)?;
     let mut each = min_section(TilePayload::MIN_LENGTH);
     if header.alpha.is_some() {
         each += min_section(AlphaPayload::MIN_LENGTH);
     }
-    let needed = count.saturating_mul(each as u64);
-    if needed > remaining as u64 {
-        return Err(Error::Truncated {
-            what: "tiles",
-            needed,
-            left: remaining as u64,
-        });
-    }
-    // Not more than `remaining`, which is a usize.
-    Ok(count as usize)
-}
-
-/// Reads the ancillary sections, and the first critical one.
-fn read_metadata<'a>(reader: &mut Reader<'a>, limits: &Limits) -> Result<(Metadata, Section<'a>)> {
-    let mut metadata = Metadata::default();
-    loop {
-        let section = Section::read(reader)?;
-        if section.is_critical() {
-            return Ok((metadata, section));
-        }
-        metadata.add(&section, limits)?;
-    }
-}
-
-/// Checks that `section` is the one that must come here.
-pub(super) fn expect<'a>(section: Section<'a>, tag: [u8; 4]) -> Result<Section<'a>> {
-    let is_known = [tag::TILE_INDEX, tag::TILE, tag::ALPHA, tag::END].contains(&section.tag);
-    if section.tag == tag {
-        Ok(section)
-    } else if section.is_critical() && !is_known {
-        Err(Error::Unsupported(format!(
-            "critical section {}",
-            section.name()
-        )))
-    } else {
-        Err(Error::Corrupt(format!(
-            "section {} at byte {} is out of place",
-            section.name(),
-            section.offset
-        )))
-    }
-}
-
-/// Checks that `section` has the length that the tile index says.
-pub(super) fn check_length(section: Section, length: u32) -> Result<Section> {
-    if section.payload.len() == length as usize {
-        return Ok(section);
-    }
-    Err(Error::Corrupt(format!(
-        "the length of section {} at byte {} is not the one in the tile index",
-        section.name(),
-        section.offset
-    )))
-}
-
-/// Checks that `section` is the last one, and that `reader` is at the end.
-pub(super) fn check_end(section: Section, reader: &Reader) -> Result<()> {
-    if !expect(section, tag::END)?.payload.is_empty() {
-        return Err(Error::Corrupt("the END section is not empty".into()));
-    }
-    if reader.remaining() > 0 {
-        return Err(Error::Corrupt(format!(
-            "{} bytes follow the END section",
-            reader.remaining()
-        )));
+    let needed = header.tile_grid().count().saturating_mul(each as u64);
+    let left = reader.remaining() as u64;
+    if needed > left {
+        let what = "tiles";
+        return Err(Error::Truncated { what, needed, left });
     }
     Ok(())
-}
-
-/// Reads the payload lengths of `count` sections.
-pub(super) fn read_index(payload: &[u8], count: usize) -> Result<Vec<u32>> {
-    let mut reader = Reader::new(payload);
-    // Each length has at least one byte, so a short payload cannot ask for much memory.
-    if count > payload.len() {
-        return Err(Error::Corrupt("the tile index is too short".into()));
-    }
-    let lengths = (0..count)
-        .map(|_| reader.varint("tile index"))
-        .collect::<Result<_>>()
-        .map_err(payload_error)?;
-    if reader.remaining() > 0 {
-        return Err(Error::Corrupt("the tile index is too long".into()));
-    }
-    Ok(lengths)
 }

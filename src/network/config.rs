@@ -174,13 +174,18 @@ impl ModelConfig {
     /// Every layer of the network in storage order.
     #[must_use]
     pub fn layers(&self) -> Vec<LayerSpec> {
-        let mut list = Vec::new();
-        self.analysis_layers(&mut list);
-        self.hyperprior_layers(&mut list);
-        self.context_layers(&mut list);
-        self.synthesis_layers(&mut list);
-        self.quality_tables(&mut list);
-        list
+        use Side::{Decoder, Encoder};
+        let context = (0..CONTEXT_STEPS)
+            .map(|step| named(&format!("context.{step}"), Decoder, self.context_step(step)));
+        [
+            named("analysis", Encoder, self.analysis()),
+            named("hyper_analysis", Encoder, self.hyper_analysis()),
+            named("hyper_synthesis", Decoder, self.hyper_synthesis()),
+            context.flatten().collect(),
+            named("synthesis", Decoder, self.synthesis()),
+            self.quality_tables(),
+        ]
+        .concat()
     }
 
     /// The layer at `path`, if there is one.
@@ -189,84 +194,63 @@ impl ModelConfig {
         self.layers().into_iter().find(|layer| layer.path == path)
     }
 
-    fn analysis_layers(&self, list: &mut Vec<LayerSpec>) {
+    fn analysis(&self) -> Vec<Layer> {
         let (c8, c16, m) = self.transform_channels();
-        let path = |name: &str| format!("analysis.{name}");
-        let mut add = |path, kind, stride| {
-            list.push(LayerSpec::new(path, kind, stride, Side::Encoder));
-        };
-        add(path("linear"), pointwise(PATCH16, m), 16);
-        add(path("conv_in"), pointwise(PATCH8, c8), 8);
-        for i in 0..self.stage8_blocks {
-            add(path(&format!("stage8.{i}")), block(c8), 8);
-        }
-        add(path("down"), pointwise(4 * c8, c16), 16);
-        for i in 0..self.stage16_blocks {
-            add(path(&format!("stage16.{i}")), block(c16), 16);
-        }
-        add(path("conv_out"), pointwise(c16, m), 16);
+        let mut list = vec![
+            layer("linear", pointwise(PATCH16, m), 16),
+            layer("conv_in", pointwise(PATCH8, c8), 8),
+        ];
+        list.extend(stage("stage8", self.stage8_blocks, c8, 8));
+        list.push(layer("down", pointwise(4 * c8, c16), 16));
+        list.extend(stage("stage16", self.stage16_blocks, c16, 16));
+        list.push(layer("conv_out", pointwise(c16, m), 16));
+        list
     }
 
-    fn hyperprior_layers(&self, list: &mut Vec<LayerSpec>) {
-        let (m, z) = (self.latent_channels, self.hyper_channels);
+    fn hyper_analysis(&self) -> Vec<Layer> {
         let (h, f) = (self.hyper_stage_channels, self.context_channels);
-        let analysis = [
-            ("conv_in", pointwise(m, f), 16),
-            ("down1", pointwise(4 * f, h), 32),
-            ("block", block(h), 32),
-            ("down2", pointwise(4 * h, z), 64),
-        ];
-        let synthesis = [
-            ("up1", pointwise(z, 4 * h), 64),
-            ("block1", block(h), 32),
-            ("up2", pointwise(h, 4 * f), 32),
-            ("block2", block(f), 16),
-        ];
-        for (transform, layers, side) in [
-            ("hyper_analysis", analysis, Side::Encoder),
-            ("hyper_synthesis", synthesis, Side::Decoder),
-        ] {
-            list.extend(layers.map(|(path, kind, stride)| {
-                LayerSpec::new(format!("{transform}.{path}"), kind, stride, side)
-            }));
-        }
+        vec![
+            layer("conv_in", pointwise(self.latent_channels, f), 16),
+            layer("down1", pointwise(4 * f, h), 32),
+            layer("block", block(h), 32),
+            layer("down2", pointwise(4 * h, self.hyper_channels), 64),
+        ]
     }
 
-    fn context_layers(&self, list: &mut Vec<LayerSpec>) {
+    fn hyper_synthesis(&self) -> Vec<Layer> {
+        let (h, f) = (self.hyper_stage_channels, self.context_channels);
+        vec![
+            layer("up1", pointwise(self.hyper_channels, 4 * h), 64),
+            layer("block1", block(h), 32),
+            layer("up2", pointwise(h, 4 * f), 32),
+            layer("block2", block(f), 16),
+        ]
+    }
+
+    fn context_step(&self, step: usize) -> Vec<Layer> {
         let (m, f) = (self.latent_channels, self.context_channels);
-        for step in 0..CONTEXT_STEPS {
-            let mut add = |path: &str, kind, stride| {
-                let path = format!("context.{step}.{path}");
-                list.push(LayerSpec::new(path, kind, stride, Side::Decoder));
-            };
-            add("conv_in", pointwise(f + m, f), 16);
-            if self.has_state(step) {
-                add("state", pointwise(f, f), 16);
-            }
-            add("block", block(f), 16);
-            // Each position needs a quarter of the outputs, so that the cost is that
-            // of a quarter of the positions.
-            add("mean", pointwise(f, m), 32);
-            add("scale", pointwise(f, m), 32);
+        let mut list = vec![layer("conv_in", pointwise(f + m, f), 16)];
+        if self.has_state(step) {
+            list.push(layer("state", pointwise(f, f), 16));
         }
+        list.push(layer("block", block(f), 16));
+        // Each position needs a quarter of the outputs, so that the cost is that
+        // of a quarter of the positions.
+        list.extend(["mean", "scale"].map(|head| layer(head, pointwise(f, m), 32)));
+        list
     }
 
-    fn synthesis_layers(&self, list: &mut Vec<LayerSpec>) {
+    fn synthesis(&self) -> Vec<Layer> {
         let (c8, c16, m) = self.transform_channels();
-        let path = |name: &str| format!("synthesis.{name}");
-        let mut add = |path, kind, stride| {
-            list.push(LayerSpec::new(path, kind, stride, Side::Decoder));
-        };
-        add(path("linear"), pointwise(m, PATCH16), 16);
-        add(path("conv_in"), pointwise(m, c16), 16);
-        for i in 0..self.stage16_blocks {
-            add(path(&format!("stage16.{i}")), block(c16), 16);
-        }
-        add(path("up"), pointwise(c16, 4 * c8), 16);
-        for i in 0..self.stage8_blocks {
-            add(path(&format!("stage8.{i}")), block(c8), 8);
-        }
-        add(path("conv_out"), pointwise(c8, PATCH8), 8);
+        let mut list = vec![
+            layer("linear", pointwise(m, PATCH16), 16),
+            layer("conv_in", pointwise(m, c16), 16),
+        ];
+        list.extend(stage("stage16", self.stage16_blocks, c16, 16));
+        list.push(layer("up", pointwise(c16, 4 * c8), 16));
+        list.extend(stage("stage8", self.stage8_blocks, c8, 8));
+        list.push(layer("conv_out", pointwise(c8, PATCH8), 8));
+        list
     }
 
     /// Channels of the transforms at 1/8 and 1/16, and of the latent.
@@ -275,7 +259,7 @@ impl ModelConfig {
         (self.stage8_channels, self.stage16_channels, latent)
     }
 
-    fn quality_tables(&self, list: &mut Vec<LayerSpec>) {
+    fn quality_tables(&self) -> Vec<LayerSpec> {
         use Side::{Decoder, Encoder};
         use Unit::{Gain, PositiveGain, ScaleIndex};
         let (c8, c16, m) = self.transform_channels();
@@ -299,19 +283,17 @@ impl ModelConfig {
         ];
         let out_gain = self.synthesis_out_gain;
         let out_gain = out_gain.then_some(("synthesis_out", c8, Gain, Decoder));
-        list.extend(
-            tables
-                .into_iter()
-                .chain(out_gain)
-                .map(|(name, columns, unit, side)| {
-                    let kind = LayerKind::Table {
-                        rows,
-                        columns,
-                        unit,
-                    };
-                    LayerSpec::new(format!("quality.{name}"), kind, 0, side)
-                }),
-        );
+        let spec = |(name, columns, unit, side)| LayerSpec {
+            path: format!("quality.{name}"),
+            kind: LayerKind::Table {
+                rows,
+                columns,
+                unit,
+            },
+            stride: 0,
+            side,
+        };
+        tables.into_iter().chain(out_gain).map(spec).collect()
     }
 
     /// Multiply-accumulates per picture pixel of one side.
@@ -333,6 +315,29 @@ impl ModelConfig {
     pub fn parameters(&self) -> usize {
         self.layers().iter().map(|layer| layer.kind.len()).sum()
     }
+}
+
+/// A layer's name within its transform, its kind, and its stride.
+type Layer = (String, LayerKind, usize);
+
+fn layer(name: &str, kind: LayerKind, stride: usize) -> Layer {
+    (name.into(), kind, stride)
+}
+
+/// Blocks one after another.
+fn stage(name: &str, blocks: usize, channels: usize, stride: usize) -> impl Iterator<Item = Layer> {
+    (0..blocks).map(move |i| (format!("{name}.{i}"), block(channels), stride))
+}
+
+/// The layers of a transform that one side needs.
+fn named(transform: &str, side: Side, layers: Vec<Layer>) -> Vec<LayerSpec> {
+    let spec = |(name, kind, stride)| LayerSpec {
+        path: format!("{transform}.{name}"),
+        kind,
+        stride,
+        side,
+    };
+    layers.into_iter().map(spec).collect()
 }
 
 fn pointwise(inputs: usize, outputs: usize) -> LayerKind {
@@ -472,15 +477,6 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
-    fn new(path: String, kind: LayerKind, stride: usize, side: Side) -> Self {
-        Self {
-            path,
-            kind,
-            stride,
-            side,
-        }
-    }
-
     /// Multiply-accumulates per picture pixel.
     #[must_use]
     pub fn macs_per_pixel(&self) -> f64 {

@@ -1,13 +1,13 @@
-//! What can still be read of a damaged file (spec: "Integrity and errors").
+//! Reading a file part by part, and what can still be read of a damaged one (spec: "Integrity and errors").
 //!
 //! The tile index says where every section of a tile lies, so that damage to one does not lose the
 //! others. Without it, sections are taken as they come, up to the first that cannot be told apart.
 
 use super::alpha::AlphaPayload;
-use super::container::{Container, check_end, check_length, expect, read_index, tile_tags};
+use super::container::Container;
 use super::header::Header;
 use super::reader::Reader;
-use super::section::Section;
+use super::section::{Section, payload_error};
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
 use crate::format::tag;
@@ -223,6 +223,76 @@ impl<'a> Parts<'a> {
         let end = Section::read(&mut reader).and_then(|section| check_end(section, &reader));
         end.unwrap_or_else(|error| self.note(error));
     }
+}
+
+/// The sections that each tile has.
+fn tile_tags(header: &Header) -> &'static [[u8; 4]] {
+    match header.alpha {
+        None => &[tag::TILE],
+        Some(_) => &[tag::TILE, tag::ALPHA],
+    }
+}
+
+/// Checks that `section` is the one that must come here.
+fn expect<'a>(section: Section<'a>, tag: [u8; 4]) -> Result<Section<'a>> {
+    let is_known = [tag::TILE_INDEX, tag::TILE, tag::ALPHA, tag::END].contains(&section.tag);
+    if section.tag == tag {
+        Ok(section)
+    } else if section.is_critical() && !is_known {
+        Err(Error::Unsupported(format!(
+            "critical section {}",
+            section.name()
+        )))
+    } else {
+        Err(Error::Corrupt(format!(
+            "section {} at byte {} is out of place",
+            section.name(),
+            section.offset
+        )))
+    }
+}
+
+/// Checks that `section` has the length that the tile index says.
+fn check_length(section: Section, length: u32) -> Result<Section> {
+    if section.payload.len() == length as usize {
+        return Ok(section);
+    }
+    Err(Error::Corrupt(format!(
+        "the length of section {} at byte {} is not the one in the tile index",
+        section.name(),
+        section.offset
+    )))
+}
+
+/// Checks that `section` is the last one, and that `reader` is at the end.
+fn check_end(section: Section, reader: &Reader) -> Result<()> {
+    if !expect(section, tag::END)?.payload.is_empty() {
+        return Err(Error::Corrupt("the END section is not empty".into()));
+    }
+    if reader.remaining() > 0 {
+        return Err(Error::Corrupt(format!(
+            "{} bytes follow the END section",
+            reader.remaining()
+        )));
+    }
+    Ok(())
+}
+
+/// Reads the payload lengths of `count` sections.
+fn read_index(payload: &[u8], count: usize) -> Result<Vec<u32>> {
+    let mut reader = Reader::new(payload);
+    // Each length has at least one byte, so a short payload cannot ask for much memory.
+    if count > payload.len() {
+        return Err(Error::Corrupt("the tile index is too short".into()));
+    }
+    let lengths = (0..count)
+        .map(|_| reader.varint("tile index"))
+        .collect::<Result<_>>()
+        .map_err(payload_error)?;
+    if reader.remaining() > 0 {
+        return Err(Error::Corrupt("the tile index is too long".into()));
+    }
+    Ok(lengths)
 }
 
 /// Adds what is intact to a list, and gives what is not.
