@@ -116,6 +116,18 @@ impl<'a> Container<'a> {
     }
 }
 
+impl<'a> From<Container<'a>> for Parts<'a> {
+    fn from(container: Container<'a>) -> Self {
+        Self {
+            header: container.header,
+            metadata: container.metadata,
+            tiles: container.tiles.into_iter().map(Some).collect(),
+            alpha: container.alpha.into_iter().map(Some).collect(),
+            damage: Vec::new(),
+        }
+    }
+}
+
 /// Checks that a picture is within `limits` and its file long enough for its tiles, before anything is made of them.
 fn check_room(bytes: &[u8], limits: &Limits) -> Result<()> {
     let mut reader = Reader::new(bytes);

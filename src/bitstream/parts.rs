@@ -4,7 +4,6 @@
 //! others. Without it, sections are taken as they come, up to the first that cannot be told apart.
 
 use super::alpha::AlphaPayload;
-use super::container::Container;
 use super::header::Header;
 use super::reader::Reader;
 use super::section::{Section, payload_error};
@@ -42,18 +41,6 @@ pub struct Parts<'a> {
     pub alpha: Vec<Option<AlphaPayload<'a>>>,
     /// What is wrong with which part.
     pub damage: Vec<(DamagedPart, Error)>,
-}
-
-impl<'a> From<Container<'a>> for Parts<'a> {
-    fn from(container: Container<'a>) -> Self {
-        Self {
-            header: container.header,
-            metadata: container.metadata,
-            tiles: container.tiles.into_iter().map(Some).collect(),
-            alpha: container.alpha.into_iter().map(Some).collect(),
-            damage: Vec::new(),
-        }
-    }
 }
 
 impl<'a> Parts<'a> {

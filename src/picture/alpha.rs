@@ -1,5 +1,8 @@
 //! The alpha channel: how opaque each pixel is.
 
+use ::image::Luma;
+
+use super::turned;
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::orientation::Orientation;
@@ -77,24 +80,15 @@ impl Alpha {
         )))
     }
 
-    /// The samples of the upright picture, for a stored one of `width * height` pixels.
+    /// The samples of the upright picture, for a stored one of `size` (width, height).
     ///
     /// # Errors
-    /// [`Error::Image`] when the number of samples is another.
-    pub(super) fn into_upright(
-        self,
-        width: u32,
-        height: u32,
-        orientation: Orientation,
-    ) -> Result<Self> {
-        self.check_size(width, height)?;
-        let buffer = ::image::ImageBuffer::from_raw(width, height, self.samples)
-            .ok_or_else(|| Error::Image("the alpha samples do not fit the size".into()))?;
-        let mut picture = ::image::DynamicImage::ImageLuma16(buffer);
-        picture.apply_orientation(orientation);
+    /// [`Error::Image`] when there are too few.
+    pub(super) fn into_upright(self, size: (u32, u32), orientation: Orientation) -> Result<Self> {
+        let samples = turned::<Luma<u16>>(size, self.samples, orientation)?;
         Ok(Self {
             depth: self.depth,
-            samples: picture.into_luma16().into_raw(),
+            samples: samples.into_luma16().into_raw(),
         })
     }
 }

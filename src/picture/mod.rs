@@ -13,6 +13,8 @@ mod tone;
 pub use crate::metadata::Metadata;
 pub use alpha::Alpha;
 
+use ::image::{DynamicImage, ImageBuffer, Pixel, Rgb};
+
 use crate::error::{Error, Result};
 pub(crate) use crate::format::CHANNELS;
 use crate::orientation::{Orientation, swaps_sides};
@@ -146,20 +148,16 @@ impl Image {
     pub fn into_upright(self) -> Result<Self> {
         self.check()?;
         let orientation = self.metadata.orientation;
-        let mut metadata = self.metadata;
-        metadata.reset_orientation();
-        let (width, height) = (self.width, self.height);
-        let mut upright = if orientation == Orientation::NoTransforms {
-            Self::new(width, height, self.rgb)?
-        } else {
-            reorient(width, height, self.rgb, orientation)?
-        };
-        upright.is_gray = self.is_gray;
-        upright.alpha = match self.alpha {
-            Some(alpha) => Some(alpha.into_upright(width, height, orientation)?),
-            None => None,
-        };
-        upright.metadata = metadata;
+        let mut upright = self;
+        upright.metadata.reset_orientation();
+        if orientation != Orientation::NoTransforms {
+            let size = (upright.width, upright.height);
+            let rgb = turned::<Rgb<u8>>(size, upright.rgb, orientation)?.into_rgb8();
+            (upright.width, upright.height) = rgb.dimensions();
+            upright.rgb = rgb.into_raw();
+            let turn = |alpha: Alpha| alpha.into_upright(size, orientation);
+            upright.alpha = upright.alpha.map(turn).transpose()?;
+        }
         Ok(upright)
     }
 }
@@ -186,17 +184,21 @@ fn mean([r, g, b]: [u8; CHANNELS]) -> u8 {
     u8::try_from((sum + 1) / 3).expect("(3 * 255 + 1) / 3 = 255")
 }
 
-/// Applies an orientation to the samples.
-fn reorient(width: u32, height: u32, rgb: Vec<u8>, orientation: Orientation) -> Result<Image> {
-    let Image {
-        width, height, rgb, ..
-    } = Image::new(width, height, rgb)?;
-    let buffer = ::image::RgbImage::from_raw(width, height, rgb)
-        .ok_or_else(|| Error::Image("the samples do not fit the size".into()))?;
-    let mut picture = ::image::DynamicImage::ImageRgb8(buffer);
+/// The samples of a picture of `size` (width, height) with an orientation applied.
+fn turned<P>(
+    (width, height): (u32, u32),
+    samples: Vec<P::Subpixel>,
+    orientation: Orientation,
+) -> Result<DynamicImage>
+where
+    P: Pixel,
+    DynamicImage: From<ImageBuffer<P, Vec<P::Subpixel>>>,
+{
+    let buffer = ImageBuffer::<P, _>::from_raw(width, height, samples);
+    let misfit = || Error::Image("the samples do not fit the size".into());
+    let mut picture = DynamicImage::from(buffer.ok_or_else(misfit)?);
     picture.apply_orientation(orientation);
-    let turned = picture.into_rgb8();
-    Image::new(turned.width(), turned.height(), turned.into_raw())
+    Ok(picture)
 }
 
 #[cfg(test)]
