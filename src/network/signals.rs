@@ -85,20 +85,13 @@ impl ModelConfig {
         } else {
             path
         };
-        // A transform's layers follow each other, beside its linear path.
         let in_transform = |layer: &LayerSpec| layer.path.split('.').next() == Some(parts[0]);
-        let layers = self.layers().into_iter().filter(in_transform);
-        let (mut before, mut channels) = (None, 0);
-        for layer in layers {
-            if layer.path == path {
-                channels = layer.kind.inputs();
-                before = before.filter(|_| !layer.is_wide());
-                break;
-            }
-            if !layer.is_wide() {
-                before = Some(layer);
-            }
-        }
+        let layers: Vec<_> = self.layers().into_iter().filter(in_transform).collect();
+        let at = layers.iter().position(|layer| layer.path == path);
+        let channels = at.map_or(0, |at| layers[at].kind.inputs());
+        // A transform's layers follow each other; its linear path stands before them and reads the same.
+        let before = at.and_then(|at| layers[..at].last());
+        let before = before.filter(|layer| !layer.is_wide());
         let signal = match (before, parts[0]) {
             _ if reads_gain => named(SYNTHESIS_OUT),
             (Some(layer), _) => layer.output(),

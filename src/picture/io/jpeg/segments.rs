@@ -303,14 +303,10 @@ impl<'a, 'f> Segments<'a, 'f> {
         if self.has_second_picture {
             self.found.notes.not_kept(SECOND_PICTURE);
         }
-        let frame = self
-            .frame
-            .as_ref()
-            .filter(|frame| frame.has_all_components());
-        if !frame
-            .ok_or_else(|| truncated(ImageFormat::Jpeg))?
-            .is_precise()
-        {
+        let frame = self.frame.as_ref();
+        let frame = frame.filter(|frame| frame.has_all_components());
+        let frame = frame.ok_or_else(|| truncated(ImageFormat::Jpeg))?;
+        if !frame.is_precise() {
             let what = "the JPEG data ends before its last scans: the picture lacks details";
             self.found.notes.damaged(what);
         }

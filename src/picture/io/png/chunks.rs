@@ -118,17 +118,7 @@ fn check_size(header: &[u8], found: &Findings) -> Result<()> {
 fn add(chunk: &Chunk, color: &mut PngColor, found: &mut Findings) -> Result<()> {
     let data = chunk.data;
     match &chunk.tag {
-        b"iCCP" => match after_zero(data).and_then(|(_, rest)| rest.split_first()) {
-            Some((0, profile)) => match inflate(profile, "ICC profile size", found)? {
-                Some(profile) => found.add_icc(profile)?,
-                None => found
-                    .notes
-                    .damaged("the ICC profile is damaged and left out"),
-            },
-            _ => found
-                .notes
-                .damaged("the ICC profile is damaged and left out"),
-        },
+        b"iCCP" => add_profile(data, found)?,
         b"eXIf" => found.add_exif(data)?,
         // Our own mark, which is written again.
         b"tEXt" if data == SOFTWARE_TEXT => {}
@@ -143,6 +133,21 @@ fn add(chunk: &Chunk, color: &mut PngColor, found: &mut Findings) -> Result<()> 
         _ => {}
     }
     Ok(())
+}
+
+fn add_profile(data: &[u8], found: &mut Findings) -> Result<()> {
+    let profile = match after_zero(data) {
+        Some((_name, [0, profile @ ..])) => inflate(profile, "ICC profile size", found)?,
+        _ => None,
+    };
+    match profile {
+        Some(profile) => found.add_icc(profile),
+        None => {
+            let what = "the ICC profile is damaged and left out";
+            found.notes.damaged(what);
+            Ok(())
+        }
+    }
 }
 
 /// Takes a text, if it is one that holds a block.
