@@ -220,26 +220,15 @@ fn refuse_animation(is_animated: bool) -> Result<()> {
     Ok(())
 }
 
-/// A decoder of the `image` crate, of a picture within `limits`.
-fn open<'a>(
-    format: ImageFormat,
-    bytes: &'a [u8],
-    limits: &Limits,
-) -> Result<impl ImageDecoder + use<'a>> {
+/// The samples of a picture within `limits`, as the `image` crate gives them.
+fn decode(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<DynamicImage> {
+    let wrap = |error| from_image_error(format, error);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(allocation_limits(limits));
-    let decoder = reader
-        .into_decoder()
-        .map_err(|error| from_image_error(format, error))?;
+    let decoder = reader.into_decoder().map_err(wrap)?;
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
-    Ok(decoder)
-}
-
-/// The samples as the `image` crate gives them.
-fn decode(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<DynamicImage> {
-    let decoder = open(format, bytes, limits)?;
-    DynamicImage::from_decoder(decoder).map_err(|error| from_image_error(format, error))
+    DynamicImage::from_decoder(decoder).map_err(wrap)
 }
 
 /// Our error for one of the `image` crate, on one line.

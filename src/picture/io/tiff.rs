@@ -2,16 +2,18 @@
 
 use std::io::Cursor;
 
-use ::image::{DynamicImage, ImageDecoder, ImageFormat};
+use ::image::{DynamicImage, ImageFormat};
 use tiff::decoder::Decoder;
 use tiff::decoder::ifd::Value;
 use tiff::tags::Tag;
 
+use super::decode;
 use super::findings::Findings;
-use super::{from_image_error, open};
 use crate::error::{Error, Result};
+use crate::orientation::Orientation;
 use crate::resolution::Resolution;
 
+const XMP: Tag = Tag::Unknown(700);
 const IPTC: Tag = Tag::Unknown(33_723);
 const PHOTOSHOP: Tag = Tag::Unknown(34_377);
 const DNG_VERSION: Tag = Tag::Unknown(50_706);
@@ -23,19 +25,10 @@ const DNG_VERSION: Tag = Tag::Unknown(50_706);
 /// multiplied by alpha.
 pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
     look_into(bytes, found)?;
-    let wrap = |error| from_image_error(ImageFormat::Tiff, error);
-    let mut decoder = open(ImageFormat::Tiff, bytes, found.limits)?;
-    if let Some(icc) = decoder.icc_profile().map_err(wrap)? {
-        found.add_icc(icc)?;
-    }
-    if let Some(xmp) = decoder.xmp_metadata().map_err(wrap)? {
-        found.add_xmp(&xmp)?;
-    }
-    found.orientation = decoder.orientation().ok();
-    DynamicImage::from_decoder(decoder).map_err(wrap)
+    decode(ImageFormat::Tiff, bytes, found.limits)
 }
 
-/// Finds the resolution, notes what is not read, and refuses what is not a picture.
+/// Finds the metadata, notes what is not read, and refuses what is not a picture.
 fn look_into(bytes: &[u8], found: &mut Findings) -> Result<()> {
     let Ok(mut decoder) = Decoder::new(Cursor::new(bytes)) else {
         // Who reads the samples says what is wrong.
@@ -53,6 +46,15 @@ fn look_into(bytes: &[u8], found: &mut Findings) -> Result<()> {
             "a TIFF whose colors are multiplied by alpha".into(),
         ));
     }
+    if let Ok(icc) = decoder.get_tag_u8_vec(Tag::IccProfile) {
+        found.add_icc(icc)?;
+    }
+    if let Ok(xmp) = decoder.get_tag_u8_vec(XMP) {
+        found.add_xmp(&xmp)?;
+    }
+    let orientation = first(&mut decoder, Tag::Orientation).and_then(|v| u8::try_from(v).ok());
+    let orientation = orientation.and_then(Orientation::from_exif);
+    found.orientation = Some(orientation.unwrap_or(Orientation::NoTransforms));
     found.resolution = resolution(&mut decoder);
     for (tag, name) in [
         (Tag::ExifDirectory, "Exif"),
