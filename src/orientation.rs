@@ -11,6 +11,15 @@ pub(crate) fn swaps_sides(orientation: Orientation) -> bool {
     )
 }
 
+/// The sides (width, height) of a picture of these sides with an orientation applied.
+pub(crate) fn upright<T>(orientation: Orientation, (width, height): (T, T)) -> (T, T) {
+    if swaps_sides(orientation) {
+        (height, width)
+    } else {
+        (width, height)
+    }
+}
+
 /// The orientation that undoes this one: quarter turns undo each other, all others themselves.
 pub(crate) fn inverse(orientation: Orientation) -> Orientation {
     match orientation {

@@ -13,7 +13,7 @@ use crate::codec::{self, Damage, DecodeOptions, Region};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::limits::{Limits, at_most};
-use crate::orientation::swaps_sides;
+use crate::orientation::upright;
 use crate::picture::samples::{color_type, samples as samples_of};
 use crate::picture::{Image, Metadata};
 
@@ -146,11 +146,7 @@ impl<'a> Decoder<'a> {
     #[must_use]
     pub fn info(&self) -> Info {
         let header = &self.header;
-        let (width, height) = if swaps_sides(header.orientation) {
-            (header.height, header.width)
-        } else {
-            (header.width, header.height)
-        };
+        let (width, height) = upright(header.orientation, (header.width, header.height));
         Info {
             width,
             height,

@@ -112,11 +112,9 @@ pub fn verify(bytes: &[u8], model: &Model, options: &DecodeOptions) -> Result<Ve
     let file = Parts::salvaged(bytes, &options.limits)?;
     let mut decoder = Decoder::new(file, model, None)?;
     decoder.tolerate();
-    decoder
-        .needed_tiles()
-        .into_par_iter()
-        .with_max_len(1)
-        .try_for_each(|(index, rect)| decoder.decode_tile(index, rect).map(drop))?;
+    for_each(decoder.needed_tiles(), |(index, rect)| {
+        decoder.decode_tile(index, rect).map(drop)
+    })?;
     decoder.decode_alpha()?;
     Ok(decoder.into_damage())
 }
@@ -306,10 +304,7 @@ impl<'a> Decoder<'a> {
             }
             steps.advance(self.tile_rows())
         };
-        self.needed_tiles()
-            .into_par_iter()
-            .with_max_len(1)
-            .try_for_each(decode_one)?;
+        for_each(self.needed_tiles(), decode_one)?;
         Ok(sync::into_inner(latent))
     }
 
@@ -392,10 +387,7 @@ impl<'a> Decoder<'a> {
             }
             Ok(())
         };
-        self.visible_tiles()
-            .into_par_iter()
-            .with_max_len(1)
-            .try_for_each(decode_one)?;
+        for_each(self.visible_tiles(), decode_one)?;
         let samples = sync::into_inner(samples);
         Ok(Some(Alpha::new(depth, samples)?))
     }
@@ -459,4 +451,12 @@ impl<'a> Decoder<'a> {
         }
         image.into_upright()
     }
+}
+
+/// Does something with each of some tiles, on all threads.
+fn for_each(
+    tiles: Vec<(usize, TileRect)>,
+    act: impl Fn((usize, TileRect)) -> Result<()> + Sync + Send,
+) -> Result<()> {
+    tiles.into_par_iter().with_max_len(1).try_for_each(act)
 }

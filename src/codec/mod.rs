@@ -125,18 +125,18 @@ impl<'a> Steps<'a> {
 
     /// Reports the end of the work, which may come before all units are done.
     fn finish(&self) -> Result<()> {
-        if self.progress.report(self.total, self.total) {
-            Ok(())
-        } else {
-            Err(Error::Cancelled)
-        }
+        self.report(self.total)
     }
 
     /// Reports `count` more units.
     fn advance(&self, count: usize) -> Result<()> {
         let done = self.done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
         // What a picture needs beyond the plan, such as another analysis, is not counted.
-        if self.progress.report(done.min(self.total), self.total) {
+        self.report(done.min(self.total))
+    }
+
+    fn report(&self, done: u64) -> Result<()> {
+        if self.progress.report(done, self.total) {
             Ok(())
         } else {
             Err(Error::Cancelled)

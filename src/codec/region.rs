@@ -5,7 +5,7 @@ use std::fmt;
 use super::area::Area;
 use crate::bitstream::Header;
 use crate::error::{Error, Result};
-use crate::orientation::{Orientation, inverse, swaps_sides};
+use crate::orientation::{Orientation, inverse, upright};
 
 /// A rectangle of the upright picture, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,7 @@ impl Region {
     /// # Errors
     /// [`Error::InvalidOption`] when it is empty or does not lie within the picture.
     pub(super) fn stored(&self, header: &Header) -> Result<Area> {
-        let (mut width, mut height) = (header.width, header.height);
-        if swaps_sides(header.orientation) {
-            std::mem::swap(&mut width, &mut height);
-        }
+        let (width, height) = upright(header.orientation, (header.width, header.height));
         let fits = |start: u32, size: u32, whole: u32| {
             size > 0 && u64::from(start) + u64::from(size) <= u64::from(whole)
         };
@@ -60,12 +57,8 @@ impl Region {
     pub(super) fn showing(area: &Area, header: &Header) -> Option<Self> {
         let (width, height) = (header.width as usize, header.height as usize);
         let area = area.intersection(&Area::whole(width, height))?;
-        let upright = if swaps_sides(header.orientation) {
-            (height, width)
-        } else {
-            (width, height)
-        };
-        let area = source(inverse(header.orientation), &area, upright);
+        let sides = upright(header.orientation, (width, height));
+        let area = source(inverse(header.orientation), &area, sides);
         // Not more than the header's sizes, which have 32 bits.
         Some(Self {
             x: area.x as u32,
@@ -105,11 +98,7 @@ fn source(orientation: Orientation, area: &Area, (width, height): (usize, usize)
         Orientation::Rotate270FlipH => (mirrored(y, h, width), mirrored(x, w, height)),
         Orientation::Rotate270 => (mirrored(y, h, width), x),
     };
-    let (width, height) = if swaps_sides(orientation) {
-        (h, w)
-    } else {
-        (w, h)
-    };
+    let (width, height) = upright(orientation, (w, h));
     Area {
         x,
         y,

@@ -17,7 +17,7 @@ use ::image::{DynamicImage, ImageBuffer, Pixel, Rgb};
 
 use crate::error::{Error, Result};
 pub(crate) use crate::format::CHANNELS;
-use crate::orientation::{Orientation, swaps_sides};
+use crate::orientation::{Orientation, upright};
 
 /// A picture: 8-bit RGB samples in raster order, as stored (not rotated).
 ///
@@ -118,11 +118,7 @@ impl Image {
     /// Width and height of the upright picture.
     #[must_use]
     pub fn upright_size(&self) -> (u32, u32) {
-        if swaps_sides(self.metadata.orientation) {
-            (self.height, self.width)
-        } else {
-            (self.width, self.height)
-        }
+        upright(self.metadata.orientation, (self.width, self.height))
     }
 
     /// Replaces every pixel by the rounded mean of its samples and marks the picture as gray.
