@@ -4,7 +4,7 @@ use super::alpha::AlphaPayload;
 use super::header::Header;
 use super::parts::Parts;
 use super::reader::{Reader, write_varint};
-use super::section::{SectionReader, write_section};
+use super::section::{Section, write_section};
 use super::tile::TilePayload;
 use crate::error::{Error, Result};
 use crate::format::tag;
@@ -33,7 +33,7 @@ impl<'a> Container<'a> {
     /// Reads a file and checks its whole structure and every checksum of bytes.
     ///
     /// # Errors
-    /// Those of [`Header::read`] and [`Section::read`](super::Section::read); [`Error::LimitExceeded`] for what `limits` forbid;
+    /// Those of [`Header::read`] and [`Section::read`]; [`Error::LimitExceeded`] for what `limits` forbid;
     /// [`Error::Unsupported`] for unknown critical sections; [`Error::Corrupt`] for sections that are missing, repeated
     /// or out of order, and for bytes after the last.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
@@ -105,14 +105,21 @@ impl<'a> Container<'a> {
         Ok(payloads)
     }
 
-    /// Lists the sections of a file as they come, for display.
+    /// Lists the sections of a file as they come, for display; the first error ends the list. It says nothing about
+    /// their order and number: [`parse`](Self::parse) checks those.
     ///
     /// # Errors
     /// Those of [`Header::read`].
-    pub fn sections(bytes: &'a [u8]) -> Result<SectionReader<'a>> {
+    pub fn sections(bytes: &'a [u8]) -> Result<impl Iterator<Item = Result<Section<'a>>>> {
         let mut reader = Reader::new(bytes);
         Header::read(&mut reader)?;
-        Ok(SectionReader::new(reader))
+        let mut rest = Some(reader);
+        Ok(std::iter::from_fn(move || {
+            let mut reader = rest.take().filter(|reader| reader.remaining() > 0)?;
+            let section = Section::read(&mut reader);
+            rest = section.is_ok().then_some(reader);
+            Some(section)
+        }))
     }
 }
 

@@ -24,5 +24,5 @@ pub use model_id::ModelId;
 pub use parts::{DamagedPart, Parts};
 pub use quality::Quality;
 pub use reader::{Reader, write_varint};
-pub use section::{Section, SectionReader, write_section};
+pub use section::{Section, write_section};
 pub use tile::{TileGrid, TilePayload, TileRect};

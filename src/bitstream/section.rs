@@ -78,36 +78,6 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Iterates over the sections of a file without looking into them; stops after the first error.
-///
-/// What it yields says nothing about their order and number: [`Container::parse`](super::Container::parse) checks those.
-#[derive(Debug, Clone)]
-pub struct SectionReader<'a> {
-    reader: Reader<'a>,
-}
-
-impl<'a> SectionReader<'a> {
-    /// Starts at `reader`, which must have read the header.
-    pub fn new(reader: Reader<'a>) -> Self {
-        Self { reader }
-    }
-}
-
-impl<'a> Iterator for SectionReader<'a> {
-    type Item = Result<Section<'a>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.remaining() == 0 {
-            return None;
-        }
-        let section = Section::read(&mut self.reader);
-        if section.is_err() {
-            self.reader = Reader::new(&[]);
-        }
-        Some(section)
-    }
-}
-
 /// Appends a section.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use crate::entropy::ScaleTables;
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
 use crate::kernels::pixels_to_patches;
-use crate::network::{Grid, QualityModel};
+use crate::network::{Grid, QualityModel, Source};
 use crate::picture::{Alpha, CHANNELS, Image, Metadata};
 use crate::sync;
 
@@ -132,28 +132,33 @@ impl<'a> PictureEncoder<'a> {
 
     /// The normalized latent of the whole picture.
     pub fn analyze(&self, quality: &QualityModel, steps: &Steps) -> Result<Grid> {
-        let mut latent = self.empty_latent(quality);
-        let size = (latent.height, latent.width);
         let read = |rows: Range<usize>, patches: &mut [f32]| self.read(rows, patches);
-        quality.analysis(size, &read, &mut |rows, values| {
-            latent.rows_mut(rows.clone()).copy_from_slice(values);
-            steps.advance(rows.len())
-        })?;
-        Ok(latent)
+        self.transform(quality, &read, &|rows| steps.advance(rows))
     }
 
     /// As [`analyze`](Self::analyze), of a picture whose 16 x 16 blocks that are marked have
     /// their mean color.
     pub fn analyze_flattened(&self, quality: &QualityModel, marked: &[bool]) -> Result<Grid> {
-        let mut latent = self.empty_latent(quality);
-        let size = (latent.height, latent.width);
+        let width = self.columns();
         let read = |rows: Range<usize>, patches: &mut [f32]| {
             self.read(rows.clone(), patches);
-            flatten_marked(&marked[rows.start / 2 * size.1..], size.1, patches);
+            flatten_marked(&marked[rows.start / 2 * width..], width, patches);
         };
-        quality.analysis(size, &read, &mut |rows, values| {
-            latent.rows_mut(rows).copy_from_slice(values);
-            Ok(())
+        self.transform(quality, &read, &|_| Ok(()))
+    }
+
+    /// The analysis transform of what `read` gives; `advance` is told how many rows of latents are done.
+    fn transform(
+        &self,
+        quality: &QualityModel,
+        read: &Source,
+        advance: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<Grid> {
+        let mut latent = self.empty_latent(quality);
+        let size = (latent.height, latent.width);
+        quality.analysis(size, read, &mut |rows, values| {
+            latent.rows_mut(rows.clone()).copy_from_slice(values);
+            advance(rows.len())
         })?;
         Ok(latent)
     }
