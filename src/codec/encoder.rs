@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::alpha::{self, EncodedAlpha};
+use super::area::Area;
 use super::curvature::Curvature;
 use super::fill::fill_transparent;
 use super::price::Price;
@@ -15,7 +16,6 @@ use super::rate_gradient::rate_gradient;
 use super::tile::{Recorder, code_tile};
 use super::{EncodeOptions, Model, Steps, model_id};
 use crate::bitstream::{Container, Header, Quality, TilePayload, TileRect};
-use crate::entropy::ScaleTables;
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
 use crate::kernels::pixels_to_patches;
@@ -173,17 +173,51 @@ impl<'a> PictureEncoder<'a> {
         steps: &Steps,
     ) -> Result<Vec<EncodedTile>> {
         let encode_one = |rect: &TileRect| {
-            let tile = TileEncoder {
-                quality,
-                tables: self.model.tables(),
-                curvature,
-                rect: *rect,
-            };
-            let tile = tile.encode(latent, kept)?;
+            let tile = self.code_tile(*rect, quality, latent, curvature, kept)?;
             steps.advance(self.tile_rows())?;
             Ok(tile)
         };
         self.rects.par_iter().map(encode_one).collect()
+    }
+
+    /// Codes one tile of the picture's normalized `latent`.
+    fn code_tile(
+        &self,
+        rect: TileRect,
+        quality: &QualityModel,
+        latent: &Grid,
+        curvature: &Curvature,
+        kept: &Kept,
+    ) -> Result<EncodedTile> {
+        let tables = self.model.tables();
+        let Area {
+            x,
+            y,
+            width,
+            height,
+        } = Area::from(rect).in_latents();
+        let (place, size) = ((y, x), (height, width));
+        let tile = latent.crop(y, x, height, width);
+        let hyper = quality.hyper_analysis(&tile)?;
+        let hyper = scaled(&hyper, &quality.hyper_gain);
+        let targets = scaled(&tile, &targets(quality));
+        let curvature = curvature.of_tile(place, size);
+        let mut recorder = Recorder::new(tables, &curvature, hyper, targets);
+        let coded = code_tile(quality, height, width, &mut recorder)?;
+        if let Some(quantized) = &kept.quantized {
+            keep(quantized, &coded.latent, place);
+        }
+        if let Some(gradient) = &kept.rate_gradient {
+            let targets = recorder.targets();
+            let of_tile = rate_gradient(quality, tables, &coded, targets, &curvature);
+            keep(gradient, &of_tile, place);
+        }
+        let (zero_map, stream) = recorder.finish(latent.channels);
+        Ok(EncodedTile {
+            zero_map: zero_map.map(|map| map.to_bytes()),
+            checksum: coded.checksum,
+            stream,
+        })
     }
 
     /// The file of tiles that were coded at `quality`.
@@ -287,50 +321,10 @@ fn keep(grid: &Mutex<Grid>, tile: &Grid, place: (usize, usize)) {
     grid.paste_from(tile, (0, 0), place, (tile.height, tile.width));
 }
 
-/// What one tile is encoded with.
-struct TileEncoder<'a> {
-    quality: &'a QualityModel<'a>,
-    tables: &'a ScaleTables,
-    curvature: &'a Curvature,
-    rect: TileRect,
-}
-
-impl TileEncoder<'_> {
-    /// The tile of the picture's normalized `latent`.
-    fn encode(&self, latent: &Grid, kept: &Kept) -> Result<EncodedTile> {
-        let (quality, rect) = (self.quality, self.rect);
-        let latents = |pixels: u32| pixels as usize / LATENT_STRIDE;
-        let place = (latents(rect.y), latents(rect.x));
-        let (height, width) = (latents(rect.height), latents(rect.width));
-        let tile = latent.crop(place.0, place.1, height, width);
-        let hyper = quality.hyper_analysis(&tile)?;
-        let scaled = |values: Vec<f32>, gains: &[f32]| -> Vec<f32> {
-            values
-                .iter()
-                .zip(gains.iter().cycle())
-                .map(|(value, gain)| value * gain)
-                .collect()
-        };
-        let hyper = scaled(hyper.values, &quality.hyper_gain);
-        let targets = scaled(tile.values, &targets(quality));
-        let curvature = self.curvature.of_tile(place, (height, width));
-        let mut recorder = Recorder::new(self.tables, &curvature, hyper, targets);
-        let coded = code_tile(quality, height, width, &mut recorder)?;
-        if let Some(quantized) = &kept.quantized {
-            keep(quantized, &coded.latent, place);
-        }
-        if let Some(gradient) = &kept.rate_gradient {
-            let targets = recorder.targets();
-            let of_tile = rate_gradient(quality, self.tables, &coded, targets, &curvature);
-            keep(gradient, &of_tile, place);
-        }
-        let (zero_map, stream) = recorder.finish(latent.channels);
-        Ok(EncodedTile {
-            zero_map: zero_map.map(|map| map.to_bytes()),
-            checksum: coded.checksum,
-            stream,
-        })
-    }
+/// The values of a grid times a factor by channel.
+fn scaled(grid: &Grid, factors: &[f32]) -> Vec<f32> {
+    let pairs = grid.values.iter().zip(factors.iter().cycle());
+    pairs.map(|(value, factor)| value * factor).collect()
 }
 
 /// What of a picture's metadata goes into its file.
