@@ -1,7 +1,6 @@
 //! Pictures in memory: 8-bit RGB samples, alpha, and the metadata that travels along.
 //!
-//! Knows nothing of codecs, models or file paths. Reading and writing picture
-//! formats is in [`io`], metadata blocks are in `metadata`.
+//! Knows nothing of codecs, models or file paths. Reading and writing picture formats is in [`io`].
 
 mod alpha;
 #[cfg(feature = "formats")]
