@@ -38,7 +38,7 @@ impl<'a> Container<'a> {
     /// or out of order, and for bytes after the last.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
         check_room(bytes, limits)?;
-        let parts = Parts::salvaged(bytes, limits)?;
+        let parts = Parts::read(bytes, limits)?;
         if let Some((_, error)) = parts.damage.into_iter().next() {
             return Err(error);
         }

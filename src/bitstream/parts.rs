@@ -51,6 +51,13 @@ impl<'a> Parts<'a> {
     /// As [`Container::parse`](super::Container::parse) for the header, for what `limits` forbid, and for
     /// what is intact but not supported.
     pub fn salvaged(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
+        let mut parts = Self::read(bytes, limits)?;
+        parts.refuse_what_is_not_damaged()?;
+        Ok(parts)
+    }
+
+    /// Reads a file behind its header, whatever is wrong with it: the first damage in the list is the first in the file.
+    pub(super) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(&mut reader)?;
         limits.check_coded_pixels(header.width, header.height)?;
@@ -61,18 +68,18 @@ impl<'a> Parts<'a> {
             alpha: Vec::new(),
             damage: Vec::new(),
         };
-        parts.read_metadata(&mut reader, limits)?;
+        parts.read_metadata(&mut reader, limits);
         parts.read_tiles(reader);
-        parts.refuse_unsupported()?;
         Ok(parts)
     }
 
-    /// Fails when something is newer than this decoder rather than damaged.
-    fn refuse_unsupported(&mut self) -> Result<()> {
-        let is_newer = |(part, error): &(DamagedPart, Error)| {
-            matches!(error, Error::Unsupported(_)) && !matches!(part, DamagedPart::Alpha(_))
+    /// Fails when something is newer than this decoder, or over the limits, rather than damaged.
+    fn refuse_what_is_not_damaged(&mut self) -> Result<()> {
+        let is_intact = |(part, error): &(DamagedPart, Error)| {
+            matches!(error, Error::Unsupported(_) | Error::LimitExceeded { .. })
+                && !matches!(part, DamagedPart::Alpha(_))
         };
-        match self.damage.iter().position(is_newer) {
+        match self.damage.iter().position(is_intact) {
             Some(index) => Err(self.damage.swap_remove(index).1),
             None => Ok(()),
         }
@@ -84,7 +91,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Reads up to the tile index, or to the tile if there is only one.
-    fn read_metadata(&mut self, reader: &mut Reader<'a>, limits: &Limits) -> Result<()> {
+    fn read_metadata(&mut self, reader: &mut Reader<'a>, limits: &Limits) {
         let first = if self.count() > 1 {
             tag::TILE_INDEX
         } else {
@@ -97,37 +104,29 @@ impl<'a> Parts<'a> {
             let section = match Section::read_unchecked(reader) {
                 Ok(section) if section.tag == first => {
                     *reader = start;
-                    return Ok(());
+                    return;
                 }
                 Ok(section) => section,
                 Err(error) => {
                     self.note(error);
                     *reader = find_section(&trusted, first).unwrap_or(reader.ahead(u64::MAX));
-                    return Ok(());
+                    return;
                 }
             };
             match section.check() {
                 Ok(()) if section.is_critical() => {
                     expect(section, first).map_or_else(|e| self.note(e), drop);
                     *reader = find_section(&trusted, first).unwrap_or(start);
-                    return Ok(());
+                    return;
                 }
                 Ok(()) => {
-                    self.add_metadata(&section, limits)?;
+                    let added = self.metadata.add(&section, limits);
+                    added.unwrap_or_else(|error| self.note(error));
                     trusted = reader.clone();
                 }
                 Err(error) => self.note(error),
             }
         }
-    }
-
-    fn add_metadata(&mut self, section: &Section<'a>, limits: &Limits) -> Result<()> {
-        match self.metadata.add(section, limits) {
-            Err(error @ Error::LimitExceeded { .. }) => return Err(error),
-            Err(error) => self.note(error),
-            Ok(()) => {}
-        }
-        Ok(())
     }
 
     /// The number of tiles, which the number of pixels bounds.
