@@ -14,7 +14,7 @@ use super::principal::eigenvectors;
 use crate::entropy::ScaleTables;
 use crate::error::{Error, Result};
 use crate::format::{CONTEXT_STEPS, PATCH16, SCALE_LEVELS, SIGMA_MIN};
-use crate::network::config::{LayerKind, LayerSpec, Unit};
+use crate::network::config::LayerSpec;
 use crate::network::{ModelConfig, Weights};
 
 /// Crops of 64 x 64 pixels from which the components are measured.
@@ -40,75 +40,12 @@ pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weig
     let transform = linear_transform(&config.model, pictures, &mut rng)?;
     layers.insert("analysis.linear".into(), transform.analysis);
     layers.insert("synthesis.linear".into(), transform.synthesis);
-    insert_quality_tables(config, &transform.deviations, &mut layers);
+    insert_quality_tables(&config.model, &transform.deviations, &mut layers);
     Ok(Weights {
         config: config.model.clone(),
         layers,
         tables: ScaleTables::gaussian().to_words(),
     })
-}
-
-/// `weights` with the layers that `config` has beside theirs, each of which starts as the
-/// identity: the grown network computes exactly what `weights` did.
-///
-/// # Errors
-/// [`Error::Weights`] naming a layer that has another size, is gone, or cannot start so.
-pub fn grow(weights: Weights, config: &ModelConfig, seed: u64) -> Result<Weights> {
-    let refuse = |path: &str, why: &str| Err(Error::Weights(format!("layer {path} {why}")));
-    let old: BTreeMap<_, _> = weights
-        .config
-        .layers()
-        .into_iter()
-        .map(|layer| (layer.path, layer.kind))
-        .collect();
-    let specs = config.layers();
-    if let Some(path) = old
-        .keys()
-        .find(|path| specs.iter().all(|s| s.path != **path))
-    {
-        return refuse(path, "of the initial model is not in the configuration");
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut layers = weights.layers;
-    for layer in &specs {
-        match old.get(&layer.path) {
-            Some(kind) if *kind == layer.kind => {}
-            Some(_) => return refuse(&layer.path, "has another size in the initial model"),
-            None => match neutral_layer(layer, &mut rng) {
-                Some(values) => drop(layers.insert(layer.path.clone(), values)),
-                None => return refuse(&layer.path, "is new and cannot start as the identity"),
-            },
-        }
-    }
-    Ok(Weights {
-        config: config.clone(),
-        layers,
-        tables: weights.tables,
-    })
-}
-
-/// Parameters with which a layer changes nothing of what passes it, and can learn.
-fn neutral_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
-    let silent: &[&str] = match layer.kind {
-        LayerKind::Table {
-            unit: Unit::Gain, ..
-        } => &[],
-        // What both halves of a block add to its input.
-        LayerKind::Block { .. } => &["conv2.weight", "conv4.weight"],
-        // Added to the trunk's input.
-        LayerKind::Pointwise { .. } if layer.path.ends_with(".state") => &["weight"],
-        _ => return None,
-    };
-    let mut flat = random_layer(layer, rng);
-    let mut start = 0;
-    for (part, shape) in layer.kind.parts() {
-        let end = start + shape.iter().product::<usize>();
-        if silent.contains(&part) {
-            flat[start..end].fill(0.0);
-        }
-        start = end;
-    }
-    Some(flat)
 }
 
 /// Uniform values of standard deviation `gain / sqrt(inputs)`.
@@ -121,7 +58,7 @@ fn uniform(count: usize, inputs: usize, gain: f32, rng: &mut ChaCha8Rng) -> Vec<
 
 /// Networks start small: outputs that add to the linear path or to entropy
 /// parameters at a fiftieth, outputs that add to a block's input at 0.3.
-fn random_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub(super) fn random_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut flat = Vec::with_capacity(layer.kind.len());
     for (part, shape) in layer.kind.parts() {
         let count = shape.iter().product();
@@ -184,7 +121,7 @@ fn linear_transform(
 }
 
 /// Mean of `x xᵀ` over 16 x 16 patches in the network's order of values.
-fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
+pub(super) fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
     let mut sum = vec![0f64; PATCH16 * PATCH16];
     let per_round = 500;
     for _ in 0..SAMPLE_CROPS / per_round {
@@ -205,32 +142,61 @@ fn covariance(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Vec<f64>> {
     Ok(sum)
 }
 
-/// Gains of each quality row. High-rate theory for `R + λ 255² MSE` with three
-/// samples a pixel gives the step `1 / (255 sqrt(λ ln2 / 18))` for components of
-/// an orthonormal transform; whitening multiplies the gain by the deviation.
-fn insert_quality_tables(
-    config: &TrainConfig,
+/// The quality tables of latent channels, `[rows, channels]`.
+///
+/// High-rate theory for `R + λ 255² MSE` with three samples a pixel gives the step `1 / (255 sqrt(λ ln2 / 18))` for
+/// components of an orthonormal transform; whitening multiplies the gain by the deviation.
+pub(super) struct LatentGains {
+    gains: Vec<f32>,
+    inverse: Vec<f32>,
+    scales: Vec<f32>,
+}
+
+impl LatentGains {
+    /// Of channels whose components have these standard deviations.
+    pub fn new(model: &ModelConfig, deviations: &[f64]) -> Self {
+        let (mut gains, mut inverse, mut scales) = (Vec::new(), Vec::new(), Vec::new());
+        let rows = model.quality_rows;
+        for row in 0..rows {
+            let lambda = model.lambda(row as f64 / (rows - 1) as f64);
+            let inverse_step = 255.0 * (lambda * std::f64::consts::LN_2 / 18.0).sqrt();
+            for deviation in deviations {
+                let gain = inverse_step * deviation;
+                gains.push(gain as f32);
+                inverse.push((1.0 / gain) as f32);
+                scales.push(index_of(gain) as f32);
+            }
+        }
+        Self {
+            gains,
+            inverse,
+            scales,
+        }
+    }
+
+    /// With their layers' paths.
+    pub fn tables(self) -> [(&'static str, Vec<f32>); 3] {
+        [
+            ("quality.latent_gain", self.gains),
+            ("quality.latent_inverse_gain", self.inverse),
+            ("quality.latent_scale", self.scales),
+        ]
+    }
+}
+
+/// The scale index of a standard deviation in quantization steps.
+fn index_of(sigma: f64) -> f64 {
+    ((sigma / SIGMA_MIN).ln() / LOG_STEP + 0.5).clamp(-4.0, SCALE_LEVELS as f64)
+}
+
+pub(super) fn insert_quality_tables(
+    model: &ModelConfig,
     deviations: &[f64],
     layers: &mut BTreeMap<String, Vec<f32>>,
 ) {
-    let index_of =
-        |sigma: f64| ((sigma / SIGMA_MIN).ln() / LOG_STEP + 0.5).clamp(-4.0, SCALE_LEVELS as f64);
-    let (mut gains, mut inverse, mut scales) = (Vec::new(), Vec::new(), Vec::new());
-    let rows = config.model.quality_rows;
-    for row in 0..rows {
-        let lambda = config.model.lambda(row as f64 / (rows - 1) as f64);
-        let inverse_step = 255.0 * (lambda * std::f64::consts::LN_2 / 18.0).sqrt();
-        for deviation in deviations {
-            let gain = inverse_step * deviation;
-            gains.push(gain as f32);
-            inverse.push((1.0 / gain) as f32);
-            scales.push(index_of(gain) as f32);
-        }
-    }
-    layers.insert("quality.latent_gain".into(), gains);
-    layers.insert("quality.latent_inverse_gain".into(), inverse);
-    layers.insert("quality.latent_scale".into(), scales);
-    let hyper = rows * config.model.hyper_channels;
+    let latent = LatentGains::new(model, deviations).tables();
+    layers.extend(latent.map(|(path, values)| (path.into(), values)));
+    let hyper = model.quality_rows * model.hyper_channels;
     layers.insert("quality.hyper_gain".into(), vec![2.0; hyper]);
     layers.insert("quality.hyper_inverse_gain".into(), vec![0.5; hyper]);
     layers.insert(
@@ -242,135 +208,7 @@ fn insert_quality_tables(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, decode, encode};
-    use crate::network::IntegerWeights;
-    use crate::network::rounding::provisional_exponents;
-    use crate::picture::Image;
-    use crate::train::batch::Batch;
-    use crate::train::data::CropSource;
-    use crate::train::loss::rate_distortion;
-    use crate::train::ops::tape::recorded;
-    use crate::train::parameters::Parameters;
-
-    /// Sizes with and without what grows, and a block more in each stage.
-    fn small_and_grown() -> (ModelConfig, ModelConfig) {
-        let grown = ModelConfig {
-            stage8_blocks: 2,
-            stage16_blocks: 2,
-            ..ModelConfig::tiny()
-        };
-        let small = ModelConfig {
-            context_state: false,
-            synthesis_out_gain: false,
-            ..ModelConfig::tiny()
-        };
-        (small, grown)
-    }
-
-    /// Initial weights but for the linear path, which is random too.
-    fn random_weights(config: &ModelConfig) -> Weights {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let specs = config.layers().into_iter();
-        let mut layers = specs
-            .map(|layer| (layer.path.clone(), random_layer(&layer, &mut rng)))
-            .collect();
-        let train = TrainConfig {
-            model: config.clone(),
-            ..TrainConfig::default()
-        };
-        insert_quality_tables(&train, &[0.5; 16], &mut layers);
-        Weights {
-            config: config.clone(),
-            layers,
-            tables: ScaleTables::gaussian().to_words(),
-        }
-    }
-
-    /// With exponents that do not depend on values.
-    fn model_of(weights: &Weights) -> Result<Model> {
-        let exponents = provisional_exponents(&weights.config);
-        Model::from_bytes(&IntegerWeights::rounded(weights, exponents)?.to_bytes()?)
-    }
-
-    fn scene() -> Image {
-        let pixels = (0..3 * 150 * 70u32).map(|i| (i * i / 900 % 251) as u8);
-        Image::new(150, 70, pixels.collect()).expect("the sizes agree")
-    }
-
-    #[test]
-    fn a_grown_model_codes_the_same_pixels_in_the_same_number_of_bytes() -> Result<()> {
-        let (small, grown) = small_and_grown();
-        let weights = random_weights(&small);
-        let coded = |weights: Weights| {
-            let model = model_of(&weights)?;
-            let options = EncodeOptions::default();
-            let file = encode(&scene(), &model, &options, &NoProgress)?;
-            let back = decode(&file, &model, &DecodeOptions::default(), &NoProgress)?;
-            Ok::<_, Error>((file.len(), back.rgb))
-        };
-        let (bytes, pixels) = coded(grow(weights.clone(), &grown, 5)?)?;
-        let (want_bytes, want_pixels) = coded(weights)?;
-        assert_eq!(bytes, want_bytes);
-        assert!(pixels == want_pixels);
-        Ok(())
-    }
-
-    #[test]
-    fn a_grown_model_trains_from_the_same_loss_and_every_new_layer_learns() -> Result<()> {
-        let (small, grown) = small_and_grown();
-        let weights = random_weights(&small);
-        let config = TrainConfig {
-            batch: 2,
-            crop: 64,
-            model: grown.clone(),
-            ..TrainConfig::default()
-        };
-        let pictures = Pictures::new(vec![scene()]);
-        let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
-        let loss = |weights: &Weights| {
-            let parameters = Parameters::new(weights, &Device::Cpu, 1)?;
-            let (losses, tape) = recorded(|| rate_distortion(&parameters.replicas[0], &batch))?;
-            let loss = losses.loss;
-            Ok::<_, Error>((loss.to_scalar::<f32>()?, (loss, tape), parameters))
-        };
-        let (want, ..) = loss(&weights)?;
-        let (found, (total, tape), parameters) = loss(&grow(weights, &grown, 5)?)?;
-        assert!((found / want - 1.0).abs() < 1e-6, "{found} {want}");
-        let mut store = tape.backward(&total, 1.0)?;
-        for path in [
-            "context.1.state",
-            "context.3.state",
-            "quality.synthesis_out",
-            "synthesis.stage8.1",
-            "analysis.stage16.1",
-        ] {
-            let gradient = parameters
-                .gradient_of(path, &mut store)
-                .expect("it has one");
-            let size = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
-            assert!(size > 0.0, "{path}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn what_cannot_start_as_the_identity_is_refused() {
-        let (small, grown) = small_and_grown();
-        let weights = random_weights(&small);
-        let with = |change: &dyn Fn(&mut ModelConfig)| {
-            let mut config = grown.clone();
-            change(&mut config);
-            grow(weights.clone(), &config, 5)
-        };
-        assert!(with(&|_| {}).is_ok());
-        for change in [
-            (&|c: &mut ModelConfig| c.latent_channels = 20) as &dyn Fn(&mut ModelConfig),
-            &|c| c.quality_rows = 8,
-            &|c| c.stage8_blocks = 0,
-        ] {
-            assert!(matches!(with(change), Err(Error::Weights(_))));
-        }
-    }
+    use crate::network::config::LayerKind;
 
     #[test]
     fn every_layer_gets_its_size() {

@@ -14,6 +14,7 @@ mod device;
 pub mod export;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod grow;
 pub mod init;
 // Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
 #[allow(dead_code, unused_imports)]

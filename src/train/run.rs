@@ -14,7 +14,8 @@ use super::checkpoint;
 use super::config::TrainConfig;
 use super::data::{CropSource, Pictures};
 use super::export::export;
-use super::init::{grow, initial_weights};
+use super::grow::grow;
+use super::init::initial_weights;
 use super::loss::rate_distortion;
 use super::optimizer::{Optimizer, StepOutcome};
 use super::parameters::Parameters;
@@ -126,10 +127,10 @@ impl Run {
         }
         std::fs::create_dir_all(&options.out)?;
         let weights = match options.init {
-            Some(weights) if options.grow => grow(weights, &config.model, config.seed)?,
+            Some(weights) if options.grow => grow(weights, &config.model, pictures, config.seed)?,
             Some(weights) if weights.config != config.model => {
                 return Err(Error::Weights(
-                    "the initial model's sizes differ from the configuration's (layers can be added with --grow)".into(),
+                    "the initial model's sizes differ from the configuration's (layers and latent channels can be added with --grow)".into(),
                 ));
             }
             Some(weights) => weights,

@@ -51,10 +51,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     init: Option<PathBuf>,
 
-    /// Add the configuration's layers that --init lacks
+    /// Add the configuration's layers and latent channels that --init lacks
     ///
     /// Blocks, states between context steps and gains start as the identity, so that the
-    /// grown model computes what the initial one did.
+    /// grown model computes what the initial one did. Latent channels start as the pictures' next
+    /// principal components, which are zero at low qualities.
     #[arg(long, requires = "init")]
     grow: bool,
 
