@@ -40,33 +40,24 @@ impl Effort {
 
     /// What to do.
     pub(super) fn plan(self) -> Plan {
-        use Gradient::{Linear, Whole};
-        let (rounds, follows_rate) = match self.0 {
-            1 => (vec![], false),
-            2 => (vec![Linear], false),
-            // The gradient of the rate takes a third of a round, and brings half as much.
-            3 => (vec![Whole], true),
-            4 => (vec![Whole; 2], false),
-            5 => (vec![Whole; 2], true),
-            6 => (vec![Whole; 4], true),
-            7 => (vec![Whole; 8], true),
-            8 => (vec![Whole; 15], true),
-            _ => (vec![Whole; 40], true),
+        // Rounds through the linear path alone find most of what the first of the others would, in a third of its
+        // time. The gradient of the rate takes a third of a round, and brings a twelfth of all gain.
+        let (linear, whole, follows_rate) = match self.0 {
+            1 => (0, 0, false),
+            2 => (1, 0, false),
+            3 => (1, 1, false),
+            4 => (2, 1, false),
+            5 => (1, 2, true),
+            6 => (1, 4, true),
+            7 => (1, 8, true),
+            8 => (1, 15, true),
+            _ => (1, 40, true),
         };
         Plan {
-            rounds,
+            rounds: [vec![Gradient::Linear; linear], vec![Gradient::Whole; whole]].concat(),
             follows_rate,
             samples_end: self.0 <= 4,
-            patience: self.patience(),
-        }
-    }
-
-    /// The highest efforts go on where a round happens to bring nothing.
-    fn patience(self) -> u32 {
-        match self.0 {
-            ..=7 => 1,
-            8 => 2,
-            _ => 4,
+            patience: if self.0 == Self::SLOWEST.0 { 4 } else { 2 },
         }
     }
 }

@@ -136,53 +136,60 @@ pub fn light_gradient(rgb: &[f32], of_light: &Planes, gradient: &mut [f32]) {
 /// blue against brightness (B).
 pub fn opponent_planes(light: &Planes) -> Planes {
     let mut planes = light.clone();
-    each_chunk(&mut planes, |path, values| {
+    each_chunk(&mut planes, |path, _, values| {
         dispatch::run(path, Opponent(values))
     });
     planes
 }
 
+/// Only the second one, brightness, of these.
+pub fn brightness_plane(light: &Planes) -> Vec<f32> {
+    let mut plane = vec![0.0; light[0].len()];
+    let path = dispatch::active();
+    (plane.par_chunks_mut(CHUNK).enumerate()).for_each(|(at, plane)| {
+        let light = part_of(light, at, plane.len());
+        dispatch::run(path, Brightness { light, plane });
+    });
+    plane
+}
+
 /// Turns the gradient with respect to the opponent planes into that with respect to `light`, in whose place it stands
-/// afterwards. Planes without values have no gradient.
+/// afterwards.
 ///
 /// # Panics
 /// When the lengths do not agree.
 pub fn opponent_gradient(light: &mut Planes, of_planes: &Planes) {
-    let zeros = vec![0.0; CHUNK.min(light[0].len())];
-    for plane in of_planes {
-        assert!(
-            plane.is_empty() || plane.len() == light[0].len(),
-            "opponent: lengths"
-        );
-    }
-    let path = dispatch::active();
-    let [red, green, blue] = light;
-    let chunks = red
-        .par_chunks_mut(CHUNK)
-        .zip(green.par_chunks_mut(CHUNK))
-        .zip(blue.par_chunks_mut(CHUNK));
-    chunks.enumerate().for_each(|(at, ((red, green), blue))| {
-        let length = red.len();
-        let part = |plane: &Vec<f32>| -> Vec<f32> {
-            plane
-                .get(at * CHUNK..at * CHUNK + length)
-                .unwrap_or(&zeros[..length])
-                .to_vec()
-        };
-        let [x, y, b] = [0, 1, 2].map(|plane| part(&of_planes[plane]));
-        dispatch::run(
-            path,
-            OpponentSlopes {
-                light: [red, green, blue],
-                slopes: [&x, &y, &b],
-            },
-        );
+    let length = light[0].len();
+    assert!(
+        of_planes.iter().all(|plane| plane.len() == length),
+        "opponent: lengths"
+    );
+    each_chunk(light, |path, at, light| {
+        let slopes = part_of(of_planes, at, light[0].len());
+        dispatch::run(path, OpponentSlopes { light, slopes });
     });
+}
+
+/// The same where brightness alone has a gradient.
+///
+/// # Panics
+/// When the lengths do not agree.
+pub fn brightness_gradient(light: &mut Planes, of_brightness: &[f32]) {
+    assert_eq!(light[0].len(), of_brightness.len(), "opponent: lengths");
+    each_chunk(light, |path, at, light| {
+        let slopes = &of_brightness[at * CHUNK..][..light[0].len()];
+        dispatch::run(path, BrightnessSlopes { light, slopes });
+    });
+}
+
+/// The values of every plane that belong to chunk `at`, which has this length.
+fn part_of(planes: &Planes, at: usize, length: usize) -> [&[f32]; 3] {
+    (planes.each_ref()).map(|plane| &plane[at * CHUNK..at * CHUNK + length])
 }
 
 fn each_chunk(
     planes: &mut Planes,
-    function: impl Fn(dispatch::KernelPath, [&mut [f32]; 3]) + Sync,
+    function: impl Fn(dispatch::KernelPath, usize, [&mut [f32]; 3]) + Sync,
 ) {
     let path = dispatch::active();
     let [a, b, c] = planes;
@@ -190,7 +197,7 @@ fn each_chunk(
         .par_chunks_mut(CHUNK)
         .zip(b.par_chunks_mut(CHUNK))
         .zip(c.par_chunks_mut(CHUNK));
-    chunks.for_each(|((a, b), c)| function(path, [a, b, c]));
+    (chunks.enumerate()).for_each(|(at, ((a, b), c))| function(path, at, [a, b, c]));
 }
 
 /// Samples become light; where slopes are given, these are multiplied by the light's slope instead.
@@ -228,14 +235,39 @@ impl Kernel for Opponent<'_> {
     unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
         let [red, green, blue] = self.0;
         for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
-            let [long, middle, short] = receptors([*red, *green, *blue]);
-            let (long, middle, short) = (long - BIAS_ROOT, middle - BIAS_ROOT, short - BIAS_ROOT);
-            let bright = 0.5 * (long + middle);
-            *red = 7.0 * (long - middle) + 0.42;
+            let [long, middle, short] = [0, 1, 2].map(|of| receptor(of, *red, *green, *blue));
+            let bright = brightness(long, middle);
+            *red = 7.0 * ((long - BIAS_ROOT) - (middle - BIAS_ROOT)) + 0.42;
             *green = bright + 0.01;
-            *blue = short - bright + 0.55;
+            *blue = (short - BIAS_ROOT) - bright + 0.55;
         }
     }
+}
+
+/// Planes of light make the plane of brightness.
+struct Brightness<'a> {
+    light: [&'a [f32]; 3],
+    plane: &'a mut [f32],
+}
+
+impl Kernel for Brightness<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        let [red, green, blue] = self.light;
+        let light = red.iter().zip(green).zip(blue);
+        for (plane, ((red, green), blue)) in self.plane.iter_mut().zip(light) {
+            let [long, middle] = [0, 1].map(|of| receptor(of, *red, *green, *blue));
+            *plane = brightness(long, middle) + 0.01;
+        }
+    }
+}
+
+/// Brightness, of the cube roots of what the receptors of long and middle waves take in.
+#[inline(always)]
+fn brightness(long: f32, middle: f32) -> f32 {
+    0.5 * ((long - BIAS_ROOT) + (middle - BIAS_ROOT))
 }
 
 /// Planes of light become the gradient with respect to them, from that with respect to the opponent planes.
@@ -252,10 +284,9 @@ impl Kernel for OpponentSlopes<'_> {
         let ([red, green, blue], [x, y, b]) = (self.light, self.slopes);
         let slopes = x.iter().zip(y).zip(b);
         for (((red, green), blue), ((x, y), b)) in red.iter_mut().zip(green).zip(blue).zip(slopes) {
-            let roots = receptors([*red, *green, *blue]);
             let bright = 0.5 * (y - b);
             let of_roots = [bright + 7.0 * x, bright - 7.0 * x, *b];
-            let of = |i: usize| of_roots[i] / (3.0 * roots[i] * roots[i]);
+            let of = |i: usize| slope_of(of_roots[i], receptor(i, *red, *green, *blue));
             let (long, middle, short) = (of(0), of(1), of(2));
             let mix = |i: usize| {
                 ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle + ABSORBANCE[2][i] * short
@@ -263,6 +294,33 @@ impl Kernel for OpponentSlopes<'_> {
             (*red, *green, *blue) = (mix(0), mix(1), mix(2));
         }
     }
+}
+
+/// The same from the gradient with respect to brightness alone.
+struct BrightnessSlopes<'a> {
+    light: [&'a mut [f32]; 3],
+    slopes: &'a [f32],
+}
+
+impl Kernel for BrightnessSlopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
+        let [red, green, blue] = self.light;
+        for (((red, green), blue), y) in red.iter_mut().zip(green).zip(blue).zip(self.slopes) {
+            let of = |i: usize| slope_of(0.5 * y, receptor(i, *red, *green, *blue));
+            let (long, middle) = (of(0), of(1));
+            let mix = |i: usize| ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle;
+            (*red, *green, *blue) = (mix(0), mix(1), mix(2));
+        }
+    }
+}
+
+/// From the slope with respect to a cube root, and that root, the slope with respect to what it is of.
+#[inline(always)]
+fn slope_of(of_root: f32, root: f32) -> f32 {
+    of_root / (3.0 * root * root)
 }
 
 /// The light of an sRGB sample in -0.5..=0.5, and its slope; beyond that range it is clipped.
@@ -289,10 +347,11 @@ fn light(sample: f32) -> (f32, f32) {
     (light, if value == inside { slope } else { 0.0 })
 }
 
-/// The cube roots of what the receptors take in.
+/// The cube root of what the receptors of long, middle or short waves (0 to 2) take in.
 #[inline(always)]
-fn receptors([red, green, blue]: [f32; 3]) -> [f32; 3] {
-    ABSORBANCE.map(|mix| cube_root(mix[0] * red + mix[1] * green + mix[2] * blue + BIAS))
+fn receptor(waves: usize, red: f32, green: f32, blue: f32) -> f32 {
+    let mix = ABSORBANCE[waves];
+    cube_root(mix[0] * red + mix[1] * green + mix[2] * blue + BIAS)
 }
 
 /// The cube root of a positive number.
@@ -380,5 +439,21 @@ mod tests {
         for path in dispatch::available() {
             assert!(all(path) == all(dispatch::KernelPath::Portable), "{path}");
         }
+    }
+
+    #[test]
+    fn brightness_alone_is_that_of_all_planes() {
+        let pixels = CHUNK + 7;
+        let light: Planes = [3, 5, 7].map(|seed| {
+            let value = |i: usize| (i * i * seed % 1009) as f32 / 1009.0;
+            (0..pixels).map(value).collect()
+        });
+        let [_, bright, _] = opponent_planes(&light);
+        assert!(brightness_plane(&light) == bright);
+        let (zeros, slopes) = (vec![0.0; pixels], light[1].clone());
+        let (mut all, mut alone) = (light.clone(), light);
+        brightness_gradient(&mut alone, &slopes);
+        opponent_gradient(&mut all, &[zeros.clone(), slopes, zeros]);
+        assert!(all == alone);
     }
 }

@@ -16,8 +16,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::kernels::opponent::{
-    Planes, light_gradient, light_gradient_of_bytes, light_planes, light_planes_of_bytes,
-    opponent_gradient, opponent_planes,
+    Planes, brightness_gradient, brightness_plane, light_gradient, light_gradient_of_bytes,
+    light_planes, light_planes_of_bytes, opponent_gradient, opponent_planes,
 };
 use crate::kernels::similarity::{MAPS, PlanePair, REACH, map_gradient, map_sums};
 
@@ -26,6 +26,9 @@ const SCALES: usize = 5;
 
 /// Planes: red against green (X), brightness (Y), blue against brightness (B).
 const PLANES: usize = 3;
+
+/// The plane Y.
+const BRIGHTNESS: usize = 1;
 
 /// Rows above and below that a row's gradient depends on: the reach of the window and of its gradient at the
 /// coarsest scale. A multiple of [`ALIGNMENT`].
@@ -240,13 +243,13 @@ struct ScaleComparison {
 
 impl ScaleComparison {
     fn new(scale: usize, original: &Planes, decoded: Planes, width: usize) -> Self {
-        let (a, b) = (opponent_planes(original), opponent_planes(&decoded));
-        let planes = a.into_iter().zip(b).zip(WEIGHTS[scale]).enumerate();
+        let counted = planes_of(scale);
+        let pairs = (compared(original, &counted).into_iter()).zip(compared(&decoded, &counted));
+        let planes = counted.into_iter().zip(pairs);
         let planes = planes
-            .filter(|(_, (_, weights))| *weights != NOTHING)
-            .map(|(plane, ((a, b), weights))| PlaneComparison {
+            .map(|(plane, (a, b))| PlaneComparison {
                 plane,
-                has_edges: weights[1..] != NOTHING[1..],
+                has_edges: WEIGHTS[scale][plane][1..] != NOTHING[1..],
                 a,
                 b,
             })
@@ -261,15 +264,44 @@ impl ScaleComparison {
 
     /// The gradient with respect to the decoded picture in linear light at this scale.
     fn gradient(self, slopes: &Slopes) -> Planes {
-        let mut of_planes: Planes = Default::default();
-        for plane in &self.planes {
-            let slopes = &slopes[self.scale][plane.plane];
-            of_planes[plane.plane] = map_gradient(&plane.pair(self.width), slopes);
-        }
+        let slopes = &slopes[self.scale];
+        let of_plane =
+            |plane: &PlaneComparison| map_gradient(&plane.pair(self.width), &slopes[plane.plane]);
         let mut light = self.decoded;
-        opponent_gradient(&mut light, &of_planes);
+        if let [brightness] = &self.planes[..] {
+            brightness_gradient(&mut light, &of_plane(brightness));
+        } else {
+            let mut of_planes = [const { Vec::new() }; PLANES];
+            for plane in &self.planes {
+                of_planes[plane.plane] = of_plane(plane);
+            }
+            for plane in &mut of_planes {
+                plane.resize(light[0].len(), 0.0);
+            }
+            opponent_gradient(&mut light, &of_planes);
+        }
         light
     }
+}
+
+/// The planes of a scale that have weights.
+fn planes_of(scale: usize) -> Vec<usize> {
+    let planes = 0..PLANES;
+    planes
+        .filter(|plane| WEIGHTS[scale][*plane] != NOTHING)
+        .collect()
+}
+
+/// These planes of a picture. Where there is only brightness, as on the finest scale, the others are not made.
+fn compared(light: &Planes, counted: &[usize]) -> Vec<Vec<f32>> {
+    if counted == [BRIGHTNESS] {
+        return vec![brightness_plane(light)];
+    }
+    let mut planes = opponent_planes(light);
+    let counted = counted.iter();
+    counted
+        .map(|plane| std::mem::take(&mut planes[*plane]))
+        .collect()
 }
 
 /// One plane of both pictures at one scale.
@@ -304,12 +336,17 @@ const _: () = assert!(FINE_MARGIN.is_multiple_of(1 << FINE_SCALES));
 /// Pixels of a band.
 const BAND: usize = 1 << 20;
 
+/// Bands whose fine scales are kept for the gradient: 27 bytes a pixel.
+const KEPT_BANDS: usize = 4;
+
 /// Two whole pictures of samples as they are shown, compared in memory that is small beside theirs.
 pub struct BandedComparison<'a> {
     original: &'a [u8],
     decoded: &'a [u8],
     width: usize,
-    /// The scales after the fine ones, where they are wanted for the gradient.
+    /// The fine scales of the first bands: the gradient of the others computes them again.
+    fine: Vec<Comparison>,
+    /// The scales after them.
     coarse: Comparison,
     sums: Sums,
 }
@@ -327,6 +364,7 @@ impl<'a> BandedComparison<'a> {
             "visual: width"
         );
         let mut sums = Sums::default();
+        let mut kept = Vec::new();
         let mut light: [Planes; 2] = Default::default();
         let mut coarse_width = 0;
         for band in bands(original.len() / 3 / width, width) {
@@ -338,6 +376,9 @@ impl<'a> BandedComparison<'a> {
             for (light, halves) in light.iter_mut().flatten().zip(halves.iter().flatten()) {
                 light.extend_from_slice(&halves[rows.start * half..rows.end * half]);
             }
+            if kept.len() < KEPT_BANDS {
+                kept.push(fine);
+            }
         }
         let coarse_height = light[0][0].len() / coarse_width.max(1);
         let (coarse, _, _) = Comparison::of_light(FINE_SCALES..SCALES, light, coarse_width);
@@ -346,6 +387,7 @@ impl<'a> BandedComparison<'a> {
             original,
             decoded,
             width,
+            fine: kept,
             coarse,
             sums,
         }
@@ -364,8 +406,11 @@ impl<'a> BandedComparison<'a> {
         let coarse_width = width.div_ceil(1 << FINE_SCALES);
         let coarse = self.coarse.light_gradient(&slopes, None);
         let mut gradient = Vec::new();
+        let mut kept = self.fine.into_iter();
         for band in bands(self.original.len() / 3 / width, width) {
-            let (fine, _, _) = fine_comparison(self.original, self.decoded, width, &band);
+            let fine = kept.next();
+            let fine = fine
+                .unwrap_or_else(|| fine_comparison(self.original, self.decoded, width, &band).0);
             let around =
                 band.around.start >> FINE_SCALES..band.around.end.div_ceil(1 << FINE_SCALES);
             let around = around.start * coarse_width..around.end * coarse_width;

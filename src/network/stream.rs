@@ -89,7 +89,13 @@ impl<T: Copy + Default> Rows<T> {
         let held = self.range.len() * self.stride;
         self.range.end += count;
         let length = self.range.len() * self.stride;
-        &mut space(&mut self.values, length)[held..]
+        if self.values.len() < length {
+            // Memory that is zero from the start: the threads that write it are the first to touch it.
+            let mut values = vec![T::default(); length];
+            values[..held].copy_from_slice(&self.values[..held]);
+            self.values = values;
+        }
+        &mut self.values[held..length]
     }
 
     /// Drops the rows above `row`.
