@@ -60,7 +60,8 @@ impl Engine {
         engines
     }
 
-    /// Name of the instruction set, for logs.
+    /// Name of the instruction set, for messages of tests.
+    #[cfg(test)]
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
