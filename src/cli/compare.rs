@@ -11,10 +11,10 @@ use super::metric::{BACKGROUND, Metric, view};
 use super::models::ModelOption;
 use super::options::Resources;
 use super::stdio;
-use super::text::{self, decibels};
+use super::text;
 use crate::codec::{self, DecodeOptions, NoProgress};
 use crate::format::SIGNATURE;
-use crate::metrics::{ms_ssim_db, mse};
+use crate::metrics::mse;
 use crate::picture::{Image, io};
 
 /// Arguments of `aec compare`.
@@ -169,11 +169,9 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
         );
     }
     for (metric, value) in outcomes {
-        let value = match (metric, value) {
-            (_, Err(_)) => "not measured".to_owned(),
-            (Metric::Psnr, Ok(value)) => decibels(*value),
-            (Metric::MsSsim, Ok(value)) => format!("{value:.5} ({})", decibels(ms_ssim_db(*value))),
-            (Metric::Ssimulacra2, Ok(value)) => format!("{value:.2}"),
+        let value = match value {
+            Ok(value) => metric.text(*value),
+            Err(_) => "not measured".to_owned(),
         };
         text += &format!("{:<12} {value}\n", metric.name());
     }

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::text::decibels;
 use crate::error::Result;
 use crate::metrics::{
     MS_SSIM_MIN_SIDE, RgbView, SSIMULACRA2_MIN_SIDE, ms_ssim, ms_ssim_db, psnr, ssimulacra2,
@@ -53,6 +54,15 @@ impl Metric {
             ms_ssim_db(value)
         } else {
             value
+        }
+    }
+
+    /// A value as people read it.
+    pub(super) fn text(self, value: f64) -> String {
+        match self {
+            Self::Psnr => decibels(value),
+            Self::MsSsim => format!("{value:.5} ({})", decibels(ms_ssim_db(value))),
+            Self::Ssimulacra2 => format!("{value:.2}"),
         }
     }
 

@@ -16,8 +16,7 @@ pub mod export;
 mod gpu;
 mod grow;
 pub mod init;
-// Not public: sizes are checked for its callers here, not for any. What only its tests call is allowed.
-#[allow(dead_code, unused_imports)]
+// Not public: sizes are checked for its callers here, not for any.
 pub(crate) mod kernels;
 pub mod loss;
 pub(crate) mod network;

@@ -40,7 +40,8 @@
   const chooseRate = () => {
     const names = versions().map((version) => version.codec);
     options(byId("left"), names, Math.max(names.indexOf("jpeg"), 0));
-    options(byId("right"), names, Math.max(names.indexOf("aec"), 0));
+    const isOurs = (name) => name.startsWith("aec");
+    options(byId("right"), names, Math.max(names.findIndex(isOurs), 0));
     show();
   };
   const choosePicture = () => {

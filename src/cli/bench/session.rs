@@ -143,7 +143,13 @@ impl Session<'_> {
             .filter(|input| complete.contains(&input.name))
             .collect();
         let plan = ViewerPlan {
-            aec: self.codecs[0],
+            ours: self
+                .codecs
+                .iter()
+                .copied()
+                .filter(|codec| codec.name().starts_with("aec"))
+                .collect(),
+            metrics: &self.args.metric,
             jpeg: &JpegCodec,
             rows,
             limits: self.limits,
@@ -251,33 +257,23 @@ fn spread<T>(items: &[T], count: usize) -> Vec<&T> {
 }
 
 fn key(picture: &str, codec: &dyn Codec, quality: f64) -> Key {
-    (
-        picture.to_owned(),
-        codec.name().to_owned(),
-        codec.encoder().to_owned(),
-        quality.to_bits(),
-    )
+    new_key([picture, codec.name(), codec.encoder()], quality)
+}
+
+fn new_key(names: [&str; 3], quality: f64) -> Key {
+    let [picture, codec, encoder] = names.map(str::to_owned);
+    (picture, codec, encoder, quality.to_bits())
 }
 
 impl Measurement {
     fn key(&self) -> Key {
-        (
-            self.picture.clone(),
-            self.codec.clone(),
-            self.encoder.clone(),
-            self.quality.to_bits(),
-        )
+        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
     }
 }
 
 impl Timing {
     fn key(&self) -> Key {
-        (
-            self.picture.clone(),
-            self.codec.clone(),
-            self.encoder.clone(),
-            self.quality.to_bits(),
-        )
+        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
     }
 }
 

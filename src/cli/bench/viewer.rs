@@ -1,4 +1,4 @@
-//! Pictures for the page's viewer: original, aec, and JPEG at nearly the same rate.
+//! Pictures for the page's viewer: original, every aec of the run, and JPEG at nearly the same rate.
 
 use serde::Serialize;
 
@@ -6,13 +6,12 @@ use super::codec::{Codec, Source};
 use super::inputs::Input;
 use super::measure::Measurement;
 use crate::cli::html::data_uri;
-use crate::cli::metric::view;
+use crate::cli::metric::{Metric, view};
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::metrics::psnr;
 use crate::picture::Image;
 
-/// Rates that the viewer shows, in bits per pixel; of aec's files the nearest are taken.
+/// Rates that the viewer shows, in bits per pixel; of the first aec's files the nearest are taken.
 const RATES_BPP: [f64; 2] = [0.4, 0.2];
 
 /// Most characters of embedded pictures, so that the page stays easy to open and to send.
@@ -48,9 +47,12 @@ struct ViewerVersion {
 
 /// What the viewer shows and how.
 pub(super) struct ViewerPlan<'a> {
-    pub(super) aec: &'a dyn Codec,
+    /// aec at every effort and tune of the run; its first measured files give the rates.
+    pub(super) ours: Vec<&'a dyn Codec>,
     pub(super) jpeg: &'a dyn Codec,
     pub(super) rows: &'a [Measurement],
+    /// What the captions say besides the rate.
+    pub(super) metrics: &'a [Metric],
     pub(super) limits: Limits,
     /// Most pixels on a side; larger pictures are cropped to their middle.
     pub(super) crop: u32,
@@ -94,50 +96,61 @@ impl ViewerPlan<'_> {
         })
     }
 
-    /// aec's measured files nearest to the wanted rates, each once.
+    /// The first codec's measured files nearest to the wanted rates, each once.
     fn nearest_rows(&self, picture: &str) -> Vec<&Measurement> {
         let mut nearest: Vec<&Measurement> = Vec::new();
         for wanted in RATES_BPP {
-            let own = self
-                .rows
-                .iter()
-                .filter(|row| row.picture == picture && row.codec == self.aec.name());
             let away = |row: &Measurement| (row.bits_per_pixel() / wanted).ln().abs();
+            let own = self.rows_of(self.ours[0], picture);
             let best = own.min_by(|a, b| away(a).total_cmp(&away(b)));
-            nearest.extend(
-                best.filter(|best| nearest.iter().all(|known| known.quality != best.quality)),
-            );
+            nearest.extend(best.filter(|best| !nearest.contains(best)));
         }
         nearest
     }
 
+    fn rows_of(&self, codec: &dyn Codec, picture: &str) -> impl Iterator<Item = &Measurement> {
+        let (name, picture) = (codec.name().to_owned(), picture.to_owned());
+        let is_own = move |row: &&Measurement| row.picture == picture && row.codec == name;
+        self.rows.iter().filter(is_own)
+    }
+
+    /// All codecs at the rate of one measured file of the first.
     fn rate(&self, source: &Source, row: &Measurement) -> anyhow::Result<ViewerRate> {
-        let aec = self.aec.encode(source, row.quality)?;
-        let jpeg = self.jpeg_of_size(source, aec.len())?;
-        let label = format!("{:.2} bpp", row.bits_per_pixel());
-        let mut versions = vec![
-            self.version(source, self.aec, &aec)?,
-            self.version(source, self.jpeg, &jpeg)?,
-        ];
-        if jpeg.len() > aec.len() + aec.len() / 10 {
-            versions[1].caption += " (the smallest it can do)";
+        let mut versions = Vec::new();
+        for (i, &codec) in self.ours.iter().enumerate() {
+            let quality = match i {
+                0 => Some(row.quality),
+                _ => quality_of_size(self.rows_of(codec, &row.picture), row.bytes),
+            };
+            if let Some(quality) = quality {
+                let file = codec.encode(source, quality)?;
+                versions.push(self.version(source, codec, &file)?);
+            }
         }
+        let jpeg = self.jpeg_of_size(source, row.bytes)?;
+        let mut version = self.version(source, self.jpeg, &jpeg)?;
+        if jpeg.len() as u64 > row.bytes + row.bytes / 10 {
+            version.caption += " (the smallest it can do)";
+        }
+        versions.push(version);
+        let label = format!("{:.2} bpp", row.bits_per_pixel());
         Ok(ViewerRate { label, versions })
     }
 
     /// The JPEG file whose size is nearest to `bytes`: JPEG sizes grow with quality.
-    fn jpeg_of_size(&self, source: &Source, bytes: usize) -> anyhow::Result<Vec<u8>> {
+    fn jpeg_of_size(&self, source: &Source, bytes: u64) -> anyhow::Result<Vec<u8>> {
         let (mut low, mut high) = (1_u8, 100_u8);
         let mut best = self.jpeg.encode(source, f64::from(low))?;
         while low < high {
             let middle = (low + high).div_ceil(2);
             let file = self.jpeg.encode(source, f64::from(middle))?;
-            if file.len() <= bytes {
+            if file.len() as u64 <= bytes {
                 low = middle
             } else {
                 high = middle - 1
             }
-            if file.len().abs_diff(bytes) < best.len().abs_diff(bytes) {
+            let away = |file: &[u8]| (file.len() as u64).abs_diff(bytes);
+            if away(&file) < away(&best) {
                 best = file;
             }
         }
@@ -152,10 +165,20 @@ impl ViewerPlan<'_> {
     ) -> anyhow::Result<ViewerVersion> {
         let decoded = codec.decode(file)?;
         let rate = file.len() as f64 * 8.0 / decoded.pixels() as f64;
-        let quality = psnr(&view(source.image())?, &view(&decoded)?)?;
+        let views = (view(source.image())?, view(&decoded)?);
+        let short_side = decoded.width.min(decoded.height) as usize;
+        let mut caption = format!("{rate:.3} bpp");
+        for metric in self
+            .metrics
+            .iter()
+            .filter(|metric| short_side >= metric.min_side())
+        {
+            let value = metric.text(metric.measure(&views.0, &views.1)?);
+            caption += &format!(", {} {value}", metric.name());
+        }
         Ok(ViewerVersion {
             codec: codec.name().to_owned(),
-            caption: format!("{rate:.3} bpp, {quality:.2} dB"),
+            caption,
             source: data_uri(&self.cropped(&decoded)?)?,
         })
     }
@@ -176,6 +199,21 @@ impl ViewerPlan<'_> {
             .collect();
         Image::new(width, height, rgb)
     }
+}
+
+/// The quality at which a codec's file of a picture has about so many bytes: between its measured files, of which the
+/// logarithms of the sizes are interpolated.
+fn quality_of_size<'a>(rows: impl Iterator<Item = &'a Measurement>, bytes: u64) -> Option<f64> {
+    let mut rows: Vec<&Measurement> = rows.collect();
+    rows.sort_by_key(|row| row.bytes);
+    let above = rows.partition_point(|row| row.bytes < bytes);
+    let (Some(low), Some(high)) = (rows.get(above.wrapping_sub(1)), rows.get(above)) else {
+        return Some(rows.get(above).or(rows.last())?.quality);
+    };
+    let log = |bytes: u64| (bytes as f64).ln();
+    let share = (log(bytes) - log(low.bytes)) / (log(high.bytes) - log(low.bytes));
+    let quality = low.quality + share * (high.quality - low.quality);
+    Some((quality * 10.0).round() / 10.0)
 }
 
 impl ViewerPicture {

@@ -258,7 +258,7 @@ impl Sample<'_> {
     fn spatial_backward<L: Lanes>(
         &mut self,
         lanes: L,
-        hidden: Plane<'_, Bf16>,
+        hidden: Plane<'_>,
         ys: Range<usize>,
         gu: &[Bf16],
         slope: &mut [Bf16],
@@ -267,12 +267,10 @@ impl Sample<'_> {
         let mut sums = Sums {
             taps: dw,
             bias: bd,
-            input: Some(b1),
+            input: b1,
         };
         let taps = self.biases.dw;
-        convolve_backward::<L, Bf16, Bf16, Bf16, true>(
-            lanes, hidden, ys, gu, taps, slope, &mut sums,
-        );
+        convolve_backward(lanes, hidden, ys, gu, taps, slope, &mut sums);
     }
 
     /// The gradient of W1 and what flows through it to x.

@@ -60,7 +60,8 @@ impl Engine {
         engines
     }
 
-    /// Name of the instruction set, for logs.
+    /// Name of the instruction set, for messages of tests.
+    #[cfg(test)]
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -96,6 +97,25 @@ pub(super) trait Task {
     /// Does the work.
     fn run<L: Lanes>(self, lanes: L);
 }
+
+/// Runs a loop on an engine over the variables that it names with their types: a [`Task`] where it is used, which a
+/// closure cannot be, as it would have to take the lanes of every engine.
+macro_rules! on_engine {
+    ($engine:expr, <$a:lifetime> |$lanes:ident| { $($name:ident: $kind:ty),+ } => $body:block) => {{
+        struct Work<$a> {
+            $($name: $kind),+
+        }
+        impl<$a> $crate::train::kernels::engine::Task for Work<$a> {
+            #[inline(always)]
+            fn run<L: $crate::train::kernels::lanes::Lanes>(self, $lanes: L) {
+                let Self { $($name),+ } = self;
+                $body
+            }
+        }
+        $engine.run(Work { $($name),+ });
+    }};
+}
+pub(super) use on_engine;
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]

@@ -109,10 +109,9 @@ pub(super) trait Lanes: Copy + Send + Sync {
     }
 }
 
-/// Numbers that kernels read and write: binary32 or bf16.
+/// Numbers that kernels pack: binary32 or bf16.
 pub(super) trait Element: Copy + Send + Sync {
     fn load<L: Lanes>(lanes: L, from: &[Self]) -> L::F;
-    fn store<L: Lanes>(lanes: L, to: &mut [Self], value: L::F);
     fn load_pair<L: Lanes>(lanes: L, first: &[Self], second: &[Self]) -> L::P;
 }
 
@@ -120,10 +119,6 @@ impl Element for f32 {
     #[inline(always)]
     fn load<L: Lanes>(lanes: L, from: &[f32]) -> L::F {
         lanes.load(from)
-    }
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, to: &mut [f32], value: L::F) {
-        lanes.store(to, value);
     }
     #[inline(always)]
     fn load_pair<L: Lanes>(lanes: L, first: &[f32], second: &[f32]) -> L::P {
@@ -135,10 +130,6 @@ impl Element for Bf16 {
     #[inline(always)]
     fn load<L: Lanes>(lanes: L, from: &[Bf16]) -> L::F {
         lanes.load_bf16(from)
-    }
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, to: &mut [Bf16], value: L::F) {
-        lanes.store_bf16(to, value);
     }
     #[inline(always)]
     fn load_pair<L: Lanes>(lanes: L, first: &[Bf16], second: &[Bf16]) -> L::P {
@@ -170,14 +161,6 @@ impl Element for Rest {
     fn load<L: Lanes>(lanes: L, from: &[Rest]) -> L::F {
         let value = lanes.load(Rest::plain(from));
         lanes.sub(value, lanes.round_bf16(value))
-    }
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, to: &mut [Rest], value: L::F) {
-        let mut copy = [0.0; LANES];
-        lanes.store(&mut copy, value);
-        for (to, copy) in to.iter_mut().zip(copy) {
-            to.0 = copy;
-        }
     }
     #[inline(always)]
     fn load_pair<L: Lanes>(lanes: L, first: &[Rest], second: &[Rest]) -> L::P {

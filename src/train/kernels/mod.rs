@@ -1,12 +1,11 @@
-//! Kernels for training: the depth-conv block, the pointwise layer, the depthwise convolution and the activation, each
-//! with its gradient, on plain slices and in parallel.
+//! Kernels for training: the depth-conv block and the pointwise layer, each with its gradient, the rate, and the
+//! optimizer's passes, on plain slices and in parallel.
 //!
 //! Products take bf16 operands and sum in binary32; on processors with matrix tiles (AMX) they run at several times the
 //! speed of binary32. Results are not exact in the sense of the codec: only inference has to be, and it uses the
 //! kernels beside this module. This module knows nothing of tensors or graphs.
 #![allow(unsafe_code)]
 
-mod activation;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod block;
@@ -27,19 +26,16 @@ mod update;
 #[cfg(target_arch = "x86_64")]
 mod zmm;
 
-pub use activation::{
-    activation_backward, activation_backward_on, activation_forward, activation_forward_on,
-};
-pub use block::{BlockLayout, block_forward, block_forward_on, block_param_len};
-pub use block_backward::{block_backward, block_backward_on};
-pub use depthwise::{
-    depthwise_backward, depthwise_backward_on, depthwise_forward, depthwise_forward_on,
-    depthwise_param_len,
-};
+#[cfg(test)]
+pub use block::block_param_len;
+pub use block::{BlockLayout, block_forward};
+pub use block_backward::block_backward;
 pub use engine::Engine;
-pub use orthogonal::{POLYNOMIAL, STEPS, orthogonalize, orthogonalize_on};
+pub use orthogonal::orthogonalize;
+#[cfg(any(feature = "cuda", test))]
+pub use orthogonal::{POLYNOMIAL, STEPS};
 pub use pack::Precision;
-pub use pointwise::{pointwise_backward, pointwise_forward, pointwise_param_len};
+pub use pointwise::{pointwise_backward, pointwise_forward};
 pub use rate::{Scales, chosen_symbols, rate_bits, rate_gradients};
 pub use scratch::unwritten;
 pub use update::{Descent, descend, momentum, square_sum};

@@ -4,8 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::engine::{Engine, Task};
-use super::lanes::Lanes;
+use super::engine::{Engine, on_engine};
 
 /// Values per parallel task.
 const TASK: usize = 1 << 12;
@@ -36,7 +35,13 @@ pub fn rate_bits(scales: Scales, v: &[f32], s: &[f32], bits: &mut [f32]) {
     values
         .zip(bits.par_chunks_mut(TASK))
         .for_each(|((v, s), bits)| {
-            Engine::best().run(Bits { scales, v, s, bits });
+            on_engine!(Engine::best(), <'a> |_lanes| {
+                scales: Scales, v: &'a [f32], s: &'a [f32], bits: &'a mut [f32]
+            } => {
+                for ((bits, v), s) in bits.iter_mut().zip(v).zip(s) {
+                    *bits = scales.bits(*v, *s);
+                }
+            });
         });
 }
 
@@ -52,12 +57,12 @@ pub fn rate_gradients(scales: Scales, v: &[f32], s: &[f32], gv: &mut [f32], gs: 
     let values = v.par_chunks(TASK).zip(s.par_chunks(TASK));
     let gradients = gv.par_chunks_mut(TASK).zip(gs.par_chunks_mut(TASK));
     values.zip(gradients).for_each(|((v, s), (gv, gs))| {
-        Engine::best().run(Gradients {
-            scales,
-            v,
-            s,
-            gv,
-            gs,
+        on_engine!(Engine::best(), <'a> |_lanes| {
+            scales: Scales, v: &'a [f32], s: &'a [f32], gv: &'a mut [f32], gs: &'a mut [f32]
+        } => {
+            for ((gv, gs), (v, s)) in gv.iter_mut().zip(gs).zip(v.iter().zip(s)) {
+                [*gv, *gs] = scales.bits_gradient(*v, *s);
+            }
         });
     });
 }
@@ -78,67 +83,14 @@ pub fn chosen_symbols(scales: Scales, v: &[f32], s: &[f32], w: &[f32], symbols: 
     weighted
         .zip(symbols.par_chunks_mut(TASK))
         .for_each(|(((v, s), w), symbols)| {
-            let choices = Choices {
-                scales,
-                v,
-                s,
-                w,
-                symbols,
-            };
-            Engine::best().run(choices);
+            on_engine!(Engine::best(), <'a> |_lanes| {
+                scales: Scales, v: &'a [f32], s: &'a [f32], w: &'a [f32], symbols: &'a mut [f32]
+            } => {
+                for (symbol, ((v, s), w)) in symbols.iter_mut().zip(v.iter().zip(s).zip(w)) {
+                    *symbol = scales.choice(*v, *s, *w);
+                }
+            });
         });
-}
-
-struct Choices<'a> {
-    scales: Scales,
-    v: &'a [f32],
-    s: &'a [f32],
-    w: &'a [f32],
-    symbols: &'a mut [f32],
-}
-
-impl Task for Choices<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
-        let values = self.v.iter().zip(self.s).zip(self.w);
-        for (symbol, ((v, s), w)) in self.symbols.iter_mut().zip(values) {
-            *symbol = self.scales.choice(*v, *s, *w);
-        }
-    }
-}
-
-struct Bits<'a> {
-    scales: Scales,
-    v: &'a [f32],
-    s: &'a [f32],
-    bits: &'a mut [f32],
-}
-
-impl Task for Bits<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
-        for ((bits, v), s) in self.bits.iter_mut().zip(self.v).zip(self.s) {
-            *bits = self.scales.bits(*v, *s);
-        }
-    }
-}
-
-struct Gradients<'a> {
-    scales: Scales,
-    v: &'a [f32],
-    s: &'a [f32],
-    gv: &'a mut [f32],
-    gs: &'a mut [f32],
-}
-
-impl Task for Gradients<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
-        let values = self.v.iter().zip(self.s);
-        for ((gv, gs), (v, s)) in self.gv.iter_mut().zip(self.gs).zip(values) {
-            [*gv, *gs] = self.scales.bits_gradient(*v, *s);
-        }
-    }
 }
 
 impl Scales {

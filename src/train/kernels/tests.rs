@@ -1,6 +1,10 @@
 //! The kernels against a plain binary64 implementation, which is itself checked by finite differences.
 
+use super::block::block_forward_on;
+use super::block_backward::block_backward_on;
+use super::orthogonal::orthogonalize_on;
 use super::pack::Precision;
+use super::pointwise::pointwise_param_len;
 use super::*;
 
 /// Numbers in -1..1 from a linear congruential generator.
@@ -338,52 +342,6 @@ fn pointwise_matches_reference() {
                 assert_eq!(again, gp, "{what}: differs without gx");
             }
         }
-    }
-}
-
-#[test]
-fn depthwise_matches_reference() {
-    for engine in Engine::supported() {
-        for shape in [[1, 1, 3, 8], [2, 5, 4, 24], [5, 1, 1, 40], [1, 6, 2, 16]] {
-            let [batch, h, w, c] = shape;
-            let what = format!("{} {shape:?}", engine.name());
-            let (x, gy) = (numbers(batch * h * w * c, 1), numbers(batch * h * w * c, 2));
-            let params = numbers(depthwise_param_len(c), 3);
-            let (mut y, mut gx, mut gp) = (poison(x.len()), poison(x.len()), poison(params.len()));
-            depthwise_forward_on(engine, &x, batch, [h, w, c], &params, &mut y);
-            depthwise_backward_on(engine, &x, &gy, batch, [h, w, c], &params, &mut gx, &mut gp);
-            let (x64, p64) = (wide(&x), wide(&params));
-            let (dw, b) = p64.split_at(9 * c);
-            let [want_gx, gdw, gb] = plain::depthwise_back(&x64, &wide(&gy), shape, dw);
-            assert_close(
-                &format!("{what} y"),
-                &y,
-                &plain::depthwise(&x64, shape, dw, b),
-                1e-5,
-            );
-            assert_close(&format!("{what} gx"), &gx, &want_gx, 1e-5);
-            assert_close(&format!("{what} gparams"), &gp, &[gdw, gb].concat(), 1e-5);
-        }
-    }
-}
-
-#[test]
-fn activation_matches_reference() {
-    for engine in Engine::supported() {
-        let x: Vec<f32> = numbers(40_001, 1).into_iter().map(|x| 4.0 * x).collect();
-        let gy = numbers(x.len(), 2);
-        let (mut y, mut gx) = (poison(x.len()), poison(x.len()));
-        activation_forward_on(engine, &x, &mut y);
-        activation_backward_on(engine, &x, &gy, &mut gx);
-        let x64 = wide(&x);
-        let want: Vec<f64> = x64.iter().map(|&x| plain::act(x)).collect();
-        let want_gx: Vec<f64> = x64
-            .iter()
-            .zip(&gy)
-            .map(|(&x, &g)| plain::slope(x) * f64::from(g))
-            .collect();
-        assert_close("y", &y, &want, 1e-6);
-        assert_close("gx", &gx, &want_gx, 1e-6);
     }
 }
 

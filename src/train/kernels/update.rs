@@ -1,30 +1,19 @@
 //! The optimizer's passes over flat parameters.
 
-use super::engine::{Engine, Task};
-use super::lanes::{LANES, Lanes};
+use super::engine::{Engine, on_engine};
+use super::lanes::LANES;
 
 /// Values that are summed in binary32 before they are added in binary64.
 const RUN: usize = 32 * LANES;
 
 /// Sum of squares, the same on every engine with sixteen lanes.
 pub fn square_sum(engine: Engine, values: &[f32]) -> f64 {
-    let mut sum = 0.0;
-    engine.run(SquareSum {
-        values,
-        sum: &mut sum,
-    });
-    sum
-}
-
-struct SquareSum<'a> {
-    values: &'a [f32],
-    sum: &'a mut f64,
-}
-
-impl Task for SquareSum<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        for run in self.values.chunks(RUN) {
+    let mut total = 0.0;
+    let sum = &mut total;
+    on_engine!(engine, <'a> |lanes| {
+        values: &'a [f32], sum: &'a mut f64
+    } => {
+        for run in values.chunks(RUN) {
             let mut sums = [lanes.splat(0.0); 4];
             for values in run.chunks(4 * LANES) {
                 for (sum, values) in sums.iter_mut().zip(values.chunks(LANES)) {
@@ -35,9 +24,10 @@ impl Task for SquareSum<'_> {
             let [a, b, c, d] = sums;
             let mut parts = [0.0; LANES];
             lanes.store(&mut parts, lanes.add(lanes.add(a, b), lanes.add(c, d)));
-            *self.sum += parts.iter().map(|part| f64::from(*part)).sum::<f64>();
+            *sum += parts.iter().map(|part| f64::from(*part)).sum::<f64>();
         }
-    }
+    });
+    total
 }
 
 /// Nesterov's momentum: `first = beta first + (1 - beta) scale gradient`, and the direction
@@ -50,41 +40,19 @@ pub fn momentum(first: &mut [f32], gradient: &[f32], scale: f32, beta: f32, dire
         first.len() == gradient.len() && first.len() == direction.len(),
         "momentum: lengths differ"
     );
-    Engine::best().run(Momentum {
-        first,
-        gradient,
-        scale,
-        beta,
-        direction,
-    });
-}
-
-struct Momentum<'a> {
-    first: &'a mut [f32],
-    gradient: &'a [f32],
-    scale: f32,
-    beta: f32,
-    direction: &'a mut [f32],
-}
-
-impl Task for Momentum<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let (beta, rest) = (
-            lanes.splat(self.beta),
-            lanes.splat((1.0 - self.beta) * self.scale),
-        );
-        let state = self
-            .first
-            .chunks_mut(LANES)
-            .zip(self.direction.chunks_mut(LANES));
-        for ((first, direction), gradient) in state.zip(self.gradient.chunks(LANES)) {
+    let rest = (1.0 - beta) * scale;
+    on_engine!(Engine::best(), <'a> |lanes| {
+        first: &'a mut [f32], gradient: &'a [f32], beta: f32, rest: f32, direction: &'a mut [f32]
+    } => {
+        let (beta, rest) = (lanes.splat(beta), lanes.splat(rest));
+        let state = first.chunks_mut(LANES).zip(direction.chunks_mut(LANES));
+        for ((first, direction), gradient) in state.zip(gradient.chunks(LANES)) {
             let gradient = lanes.mul(rest, lanes.load(gradient));
             let mean = lanes.fma(beta, lanes.load(first), gradient);
             lanes.store(first, mean);
             lanes.store(direction, lanes.fma(beta, mean, gradient));
         }
-    }
+    });
 }
 
 /// How [`descend`] moves parameters.
@@ -102,46 +70,23 @@ pub struct Descent {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn descend(parameters: &mut [f32], average: &mut [f32], direction: &[f32], by: Descent) {
+pub fn descend(parameters: &mut [f32], averages: &mut [f32], direction: &[f32], by: Descent) {
     assert!(
-        parameters.len() == average.len() && parameters.len() == direction.len(),
+        parameters.len() == averages.len() && parameters.len() == direction.len(),
         "descend: lengths differ"
     );
-    Engine::best().run(Descend {
-        parameters,
-        average,
-        direction,
-        by,
-    });
-}
-
-struct Descend<'a> {
-    parameters: &'a mut [f32],
-    average: &'a mut [f32],
-    direction: &'a [f32],
-    by: Descent,
-}
-
-impl Task for Descend<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let Descent {
-            rate,
-            decay,
-            average,
-        } = self.by;
-        let (rate, keep) = (lanes.splat(-rate), lanes.splat(1.0 - decay));
-        let (old, new) = (lanes.splat(average), lanes.splat(1.0 - average));
-        let state = self
-            .parameters
-            .chunks_mut(LANES)
-            .zip(self.average.chunks_mut(LANES));
-        for ((parameters, average), direction) in state.zip(self.direction.chunks(LANES)) {
+    on_engine!(Engine::best(), <'a> |lanes| {
+        parameters: &'a mut [f32], averages: &'a mut [f32], direction: &'a [f32], by: Descent
+    } => {
+        let (rate, keep) = (lanes.splat(-by.rate), lanes.splat(1.0 - by.decay));
+        let (old, new) = (lanes.splat(by.average), lanes.splat(1.0 - by.average));
+        let state = parameters.chunks_mut(LANES).zip(averages.chunks_mut(LANES));
+        for ((parameters, average), direction) in state.zip(direction.chunks(LANES)) {
             let kept = lanes.mul(keep, lanes.load(parameters));
             let moved = lanes.fma(rate, lanes.load(direction), kept);
             lanes.store(parameters, moved);
             let average_now = lanes.mul(old, lanes.load(average));
             lanes.store(average, lanes.fma(new, moved, average_now));
         }
-    }
+    });
 }

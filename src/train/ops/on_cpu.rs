@@ -8,7 +8,7 @@ use crate::kernels::{depth_to_space, space_to_depth};
 use crate::network::context::{StepMask, channel_group};
 use crate::train::LOG_STEP;
 use crate::train::cuda::{Channels, Kernel, Parts, Size, Step, Strips};
-use crate::train::kernels::{self, Scales, chosen_symbols, rate_bits, rate_gradients};
+use crate::train::kernels::{Scales, chosen_symbols, rate_bits, rate_gradients};
 
 /// Values per parallel task: large enough to amortize the hand-over.
 const TASK: usize = 1 << 14;
@@ -45,21 +45,17 @@ pub fn run(kernel: Kernel, inputs: &[&[f32]], y: &mut [f32]) {
                 *y = (a - b).round_ties_even() + b;
             }
         }
-        Kernel::BiasActivate(_) => kernels::activation_forward(&biased(a, b), y),
-        Kernel::BiasActivateGradient(_) => kernels::activation_backward(&biased(a, b), c, y),
+        Kernel::BiasActivate(_) => of_pairs(&biased(a, b), a, y, |x, _| x * gate(x)),
+        Kernel::BiasActivateGradient(_) => of_pairs(&biased(a, b), c, y, |x, c| c * slope(x)),
         Kernel::AddBias(_) => y.copy_from_slice(&biased(a, b)),
         Kernel::AddBiasAndResidual(_) => {
             y.copy_from_slice(&biased(a, b));
             y.iter_mut().zip(c).for_each(|(y, c)| *y += c);
         }
-        Kernel::Depthwise(size) => {
-            let (batch, h, w, c) = batch(size, y.len());
-            kernels::depthwise_forward(a, batch, h, w, c, b, y);
-        }
+        Kernel::Depthwise(size) => depthwise(a, b, size, |tap| tap, y),
         Kernel::DepthwiseTurned(size) => {
-            let (batch, h, w, c) = batch(size, y.len());
-            let mut unused = vec![0.0; b.len()];
-            kernels::depthwise_backward(a, a, batch, h, w, c, b, y, &mut unused);
+            let [taps, bias] = [&b[..TAPS * size.channels], &vec![0.0; size.channels]];
+            depthwise(a, &[taps, bias].concat(), size, |tap| TAPS - 1 - tap, y);
         }
         Kernel::DepthwiseGradients {
             size,
@@ -188,15 +184,52 @@ fn biased(x: &[f32], bias: &[f32]) -> Vec<f32> {
     values.map(|(x, bias)| x + bias).collect()
 }
 
-/// Number of pictures, and their sizes.
-fn batch(size: Size, values: usize) -> (usize, usize, usize, usize) {
-    let Size {
-        height,
-        width,
-        channels,
-    } = size;
-    let picture = (height * width * channels).max(1);
-    (values / picture, height, width, channels)
+/// The factor of `x` in its activation.
+fn gate(x: f32) -> f32 {
+    (0.25 * x + 0.5).clamp(0.0, 1.0)
+}
+
+/// The derivative of the activation.
+fn slope(x: f32) -> f32 {
+    if x.abs() <= 2.0 {
+        0.5 * x + 0.5
+    } else {
+        gate(x)
+    }
+}
+
+/// Taps of a depthwise convolution.
+const TAPS: usize = 9;
+
+/// Where the tap of a 3x3 window in the middle of row `at` of all rows and of column `x` reads: the index of a pixel;
+/// none outside of the picture.
+fn tapped((h, w): (usize, usize), (at, x): (usize, usize), tap: usize) -> Option<usize> {
+    // Of the row and the column before, one too many.
+    let (below, right) = (at % h + tap / 3, x + tap % 3);
+    let is_inside = (1..=h).contains(&below) && (1..=w).contains(&right);
+    is_inside.then(|| (at - at % h + below - 1) * w + right - 1)
+}
+
+/// Depthwise convolution with `params` (taps `[9, channels]` and bias), the taps in the order that `tap` says.
+fn depthwise(
+    x: &[f32],
+    params: &[f32],
+    size: Size,
+    order: impl Fn(usize) -> usize,
+    out: &mut [f32],
+) {
+    let (h, w, c) = (size.height, size.width, size.channels);
+    let (taps, bias) = params.split_at(TAPS * c);
+    for (i, out) in out.chunks_exact_mut(c.max(1)).enumerate() {
+        out.copy_from_slice(bias);
+        for tap in 0..TAPS {
+            let Some(at) = tapped((h, w), (i / w, i % w), tap) else {
+                continue;
+            };
+            let products = x[at * c..].iter().zip(&taps[order(tap) * c..]);
+            (out.iter_mut().zip(products)).for_each(|(out, (x, tap))| *out += x * tap);
+        }
+    }
 }
 
 fn depthwise_gradients(
@@ -210,22 +243,17 @@ fn depthwise_gradients(
     let (h, w, c) = (size.height, size.width, size.channels);
     sums.fill(0.0);
     for i in 0..all_rows * w {
-        let (row, y, column) = (i / w, i / w % h, i % w);
-        let sums = &mut sums[row / strip * 10 * c..][..10 * c];
+        let (row, column) = (i / w, i % w);
+        let sums = &mut sums[row / strip * (TAPS + 1) * c..][..(TAPS + 1) * c];
         let gradient = &gradient[i * c..][..c];
         for (tap, sums) in sums.chunks_exact_mut(c).enumerate() {
-            if tap == 9 {
+            if tap == TAPS {
                 sums.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
                 continue;
             }
-            // Of the row and the column before, one too many.
-            let (below, right) = (y + tap / 3, column + tap % 3);
-            if (1..=h).contains(&below) && (1..=w).contains(&right) {
-                let at = ((row - y + below - 1) * w + right - 1) * c;
-                let products = gradient.iter().zip(&x[at..at + c]);
-                sums.iter_mut()
-                    .zip(products)
-                    .for_each(|(sum, (g, x))| *sum += g * x);
+            if let Some(at) = tapped((h, w), (row, column), tap) {
+                let products = gradient.iter().zip(&x[at * c..]);
+                (sums.iter_mut().zip(products)).for_each(|(sum, (g, x))| *sum += g * x);
             }
         }
     }
