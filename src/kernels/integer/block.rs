@@ -8,11 +8,12 @@
 //! that fits the second-level cache; only the rim of one pixel around a tile
 //! is computed twice. No value depends on the cut.
 
-use super::depthwise::{Depthwise, Window, depthwise_rows};
-use super::layer::{Output, Pointwise, Residual};
+use super::depthwise::depthwise_rows;
+use super::layer::{Depthwise, Output, Pointwise, Residual};
 use super::pointwise::pointwise_chunk;
+use super::rows::Window;
 use super::scale::Scale;
-use super::unit::Session;
+use super::session::Session;
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::dispatch::{self, KernelPath};
 use crate::kernels::product;

@@ -2,7 +2,8 @@
 
 use super::lanes::{IntegerLanes, to_integer};
 use super::scale::Scale;
-use super::unit::{Kernel, Session, Unit};
+use super::session::Session;
+use super::unit::{Kernel, Unit};
 use crate::kernels::dispatch::{self, KernelPath};
 use crate::kernels::lanes::Lanes;
 use rayon::prelude::*;

@@ -3,7 +3,6 @@
 //!
 //! As there, a value that exists proves that the CPU has the instructions.
 
-use super::depthwise::Rows;
 use crate::kernels::lanes::{Lanes, Plain4};
 
 /// The largest int16.
@@ -107,12 +106,6 @@ pub(super) trait Sums: Copy {
     /// # Safety
     /// `to` must be writable for `COUNT` sums.
     unsafe fn store(self, to: *mut i32);
-
-    /// Computes some rows of a depthwise convolution.
-    ///
-    /// # Safety
-    /// As [`Sums::zero`].
-    unsafe fn depthwise(rows: Rows<'_>);
 }
 
 /// Sums of pairs of products.

@@ -1,7 +1,8 @@
-//! A pointwise layer, and what comes in and goes out beside its activations.
+//! The layers, and what comes in and goes out beside their activations.
 
 use super::matrix::PackedPointwise;
 use super::scale::{Rescale, Scale};
+use std::sync::Arc;
 
 /// A pointwise convolution: its weights and what its sums are worth.
 ///
@@ -40,6 +41,67 @@ impl Pointwise {
     /// Number of output channels.
     pub fn outputs(&self) -> usize {
         self.weights.outputs()
+    }
+}
+
+/// The taps of a depthwise 3x3 convolution. Cheap to clone: copies share them.
+#[derive(Debug, Clone)]
+pub struct PackedDepthwise {
+    channels: usize,
+    /// `[9, channels]`.
+    taps: Arc<[i8]>,
+}
+
+impl PackedDepthwise {
+    /// Takes `taps` (`[9, channels]`, taps in raster order).
+    ///
+    /// `None` when there are no channels or the length is another one.
+    pub fn new(channels: usize, taps: &[i8]) -> Option<Self> {
+        let valid = channels > 0 && channels.checked_mul(9) == Some(taps.len());
+        valid.then(|| Self {
+            channels,
+            taps: taps.into(),
+        })
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The taps, `[9, channels]`.
+    pub fn taps(&self) -> &[i8] {
+        &self.taps
+    }
+}
+
+/// A depthwise layer: its taps and what its sums are worth.
+#[derive(Debug, Clone)]
+pub struct Depthwise {
+    weights: PackedDepthwise,
+    rescale: Rescale,
+}
+
+impl Depthwise {
+    /// `None` when the numbers of channels differ.
+    pub fn new(weights: PackedDepthwise, rescale: Rescale) -> Option<Self> {
+        let agree = weights.channels == rescale.outputs();
+        agree.then_some(Self { weights, rescale })
+    }
+
+    /// The taps.
+    pub fn weights(&self) -> &PackedDepthwise {
+        &self.weights
+    }
+
+    /// Multipliers and biases.
+    pub fn rescale(&self) -> &Rescale {
+        &self.rescale
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.weights.channels
     }
 }
 

@@ -28,7 +28,11 @@ mod neon;
 mod peak;
 mod plain;
 mod pointwise;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod registers;
+mod rows;
 mod scale;
+mod session;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -39,8 +43,8 @@ mod x86;
 
 pub use block::{Block, block, block_rows};
 pub use convert::quantize;
-pub use depthwise::{Depthwise, PackedDepthwise, depthwise3x3};
-pub use layer::{Output, Pointwise, Residual};
+pub use depthwise::depthwise3x3;
+pub use layer::{Depthwise, Output, PackedDepthwise, Pointwise, Residual};
 pub use matrix::PackedPointwise;
 pub use peak::peak;
 pub use pointwise::pointwise;

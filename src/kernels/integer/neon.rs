@@ -1,7 +1,7 @@
 //! The vectors of aarch64, which every processor of it has.
 
-use super::depthwise::Rows;
 use super::lanes::{IntegerLanes, MAX, Sums};
+use super::rows::{DepthwiseSums, Rows};
 use crate::kernels::lanes::Lanes;
 use std::arch::aarch64::*;
 
@@ -141,7 +141,9 @@ impl Sums for Sums128 {
         // SAFETY: writable (contract).
         unsafe { vst1q_s32(to, self.0) }
     }
+}
 
+impl DepthwiseSums for Sums128 {
     #[inline(always)]
     unsafe fn depthwise(rows: Rows<'_>) {
         rows.compute_plainly(0);

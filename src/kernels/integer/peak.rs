@@ -1,6 +1,7 @@
 //! The fastest products this CPU can add up: the yardstick of the kernel benchmark.
 
-use super::unit::{Kernel, Session, Unit};
+use super::session::Session;
+use super::unit::{Kernel, Unit};
 use crate::kernels::dispatch;
 
 /// Runs `rounds` rounds of independent sums of products on registers alone, on

@@ -1,9 +1,9 @@
 //! Sums in plain Rust: for every processor, and written for the compiler to
 //! find vectors in.
 
-use super::depthwise::Rows;
 use super::lanes::IntegerLanes;
 use super::matrix::{Matrix, PANEL};
+use super::rows::Rows;
 use super::unit::{Meanwhile, Pixels, Place, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::lanes::Plain4;

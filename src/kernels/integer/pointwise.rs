@@ -4,7 +4,8 @@
 use super::lanes::IntegerLanes;
 use super::layer::{Output, Pointwise, Residual};
 use super::matrix::PANEL;
-use super::unit::{Kernel, Meanwhile, Pixels, Place, STAGE_ROWS, Session, Stage, Unit};
+use super::session::Session;
+use super::unit::{Kernel, Meanwhile, Pixels, Place, STAGE_ROWS, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::dispatch::{self, KernelPath};
 use crate::kernels::lanes::Lanes;

@@ -1,9 +1,10 @@
 //! Sums on matrix tiles (AMX): an activation is a signed high and an unsigned
 //! low byte, and each takes a product with the int8 weights.
 
-use super::depthwise::Rows;
 use super::matrix::{Matrix, PANEL, TILE_INPUTS};
-use super::unit::{Meanwhile, Pixels, Place, Registers, STAGE_ROWS, Stage, Unit};
+use super::registers::Registers;
+use super::rows::Rows;
+use super::unit::{Meanwhile, Pixels, Place, STAGE_ROWS, Stage, Unit};
 use super::x86::Dot512;
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::lanes::Avx512;

@@ -1,7 +1,7 @@
 //! The vectors of x86-64: AVX2 and AVX-512, with and without dot products.
 
-use super::depthwise::Rows;
 use super::lanes::{IntegerLanes, MAX, PairSums, Sums};
+use super::rows::{DepthwiseSums, Rows};
 use crate::kernels::lanes::{Avx2, Avx512, Lanes};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -157,7 +157,9 @@ macro_rules! sums {
                 // the instruction.
                 unsafe { $storeu(to.cast(), self.0) }
             }
+        }
 
+        impl DepthwiseSums for $name {
             #[inline(always)]
             unsafe fn depthwise(rows: Rows<'_>) {
                 // SAFETY: the same contract.
