@@ -492,7 +492,7 @@ mod tests {
         let grown = grow(weights.clone(), &wide, &pictures, 5)?;
         let measured = |weights: &Weights, quality| {
             let parameters = Parameters::new(weights, &Device::Cpu, 1)?;
-            let batch = Batch::fixed(&small, &[crop.clone()], quality, &Device::Cpu)?;
+            let batch = Batch::fixed(&small, std::slice::from_ref(&crop), quality, &Device::Cpu)?;
             let losses = rate_distortion(&parameters.replicas[0], &batch)?;
             let loss = losses.loss.to_scalar::<f32>()?;
             Ok::<_, Error>((loss, losses.mse.mean_all()?.to_scalar::<f32>()?))
