@@ -19,7 +19,7 @@ pub(crate) static ALL: [Embedded; 2] = [
     },
     Embedded {
         name: "base-ssim",
-        id: 0x27c4_337b_a67f_26b1_u64.to_be_bytes(),
+        id: 0xff81_44a8_2be1_2531_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base-ssim.safetensors"),
     },
 ];
