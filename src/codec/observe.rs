@@ -44,8 +44,14 @@ pub(super) fn observe<'a, T: Send>(
     let one = |(payload, rect)| {
         let mut seen = start(rect);
         decoder.decode_payload(&payload, rect, |reader| {
+            let bits_left = reader.bits_left();
             let see = |symbol: &Symbol| see(&mut seen, symbol);
-            decoder.code_tile(rect, &mut Observer { reader, see })
+            let mut observer = Observer {
+                reader,
+                bits_left,
+                see,
+            };
+            decoder.code_tile(rect, &mut observer)
         })?;
         steps.advance(1)?;
         Ok((payload, rect, seen))
@@ -56,34 +62,36 @@ pub(super) fn observe<'a, T: Send>(
 /// Passes on the symbols of a reader and shows them.
 struct Observer<'a, 'r, F> {
     reader: &'a mut Reader<'r>,
+    /// Bits in the stream behind the symbols that were seen.
+    bits_left: f64,
     see: F,
+}
+
+impl<F: FnMut(&Symbol)> Observer<'_, '_, F> {
+    /// Shows the symbol that the reader has just taken from its stream.
+    fn show(&mut self, index: usize, latent_channel: Option<usize>, table: u8, value: i32) {
+        let before = std::mem::replace(&mut self.bits_left, self.reader.bits_left());
+        (self.see)(&Symbol {
+            index,
+            latent_channel,
+            table,
+            value,
+            bits: before - self.bits_left,
+        });
+    }
 }
 
 impl<F: FnMut(&Symbol)> SymbolCoder for Observer<'_, '_, F> {
     fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
-        let before = self.reader.bits_left();
         let value = self.reader.hyper(index, table)?;
-        (self.see)(&Symbol {
-            index,
-            latent_channel: None,
-            table,
-            value,
-            bits: before - self.reader.bits_left(),
-        });
+        self.show(index, None, table, value);
         Ok(value)
     }
 
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let before = self.reader.bits_left();
         let value = self.reader.latent(index, channel, mean, table)?;
         if self.reader.is_coded(channel) {
-            (self.see)(&Symbol {
-                index,
-                latent_channel: Some(channel),
-                table,
-                value,
-                bits: before - self.reader.bits_left(),
-            });
+            self.show(index, Some(channel), table, value);
         }
         Ok(value)
     }

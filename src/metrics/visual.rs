@@ -268,7 +268,9 @@ impl ScaleComparison {
         let of_plane =
             |plane: &PlaneComparison| map_gradient(&plane.pair(self.width), &slopes[plane.plane]);
         let mut light = self.decoded;
-        if let [brightness] = &self.planes[..] {
+        if let [brightness] = &self.planes[..]
+            && brightness.plane == BRIGHTNESS
+        {
             brightness_gradient(&mut light, &of_plane(brightness));
         } else {
             let mut of_planes = [const { Vec::new() }; PLANES];

@@ -7,8 +7,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::data::Pictures;
-use super::init::{LatentGains, covariance, random_layer};
-use super::principal::eigenvectors;
+use super::init::{
+    LatentGains, LinearPath, channel_of_rank, covariance, principal_components, random_layer,
+};
+use super::principal::dot;
 use crate::error::{Error, Result};
 use crate::format::{CONTEXT_STEPS, PATCH16};
 use crate::network::config::{LayerKind, LayerSpec, Unit};
@@ -123,10 +125,9 @@ impl Widening {
         channel / old * new + channel % old
     }
 
-    /// The index of the added channel of this rank: neighbours in rank go to different groups.
+    /// The index of the added channel of this rank.
     fn added(self, rank: usize) -> usize {
-        let (old, new) = (self.old / CONTEXT_STEPS, self.new / CONTEXT_STEPS);
-        rank % CONTEXT_STEPS * new + old + rank / CONTEXT_STEPS
+        channel_of_rank(rank, self.old / CONTEXT_STEPS, self.new / CONTEXT_STEPS)
     }
 
     /// Where the `old` inputs or outputs of a layer go, of which the last `self.old` are latent channels if they are
@@ -195,18 +196,17 @@ fn with_more_latents(
     }
     let components = what_is_left(&layers["synthesis.linear"], latents, pictures, rng)?;
     let mut of = |path: &str| layers.remove(path).expect("every model has it");
-    let (mut analysis, mut synthesis) = (of("analysis.linear"), of("synthesis.linear"));
+    let mut path = LinearPath {
+        analysis: of("analysis.linear"),
+        synthesis: of("synthesis.linear"),
+        latents,
+    };
     let mut deviations = Vec::with_capacity(added);
-    for (rank, (vector, deviation)) in components.into_iter().take(added).enumerate() {
-        let channel = widening.added(rank);
-        for (k, value) in vector.iter().enumerate() {
-            analysis[channel * PATCH16 + k] = (value / deviation) as f32;
-            synthesis[k * latents + channel] = (value * deviation) as f32;
-        }
+    for (rank, (component, deviation)) in components.into_iter().take(added).enumerate() {
+        path.set(widening.added(rank), &component, deviation);
         deviations.push(deviation);
     }
-    layers.insert("analysis.linear".into(), analysis);
-    layers.insert("synthesis.linear".into(), synthesis);
+    path.insert_into(&mut layers);
     let gains = LatentGains::new(&config, &deviations);
     for (name, values) in gains.tables() {
         let table = layers.get_mut(name).expect("every model has it");
@@ -258,24 +258,24 @@ fn what_is_left(
         column.map(|row| f64::from(row[channel])).collect()
     });
     let basis = orthonormal(columns);
-    let mut left = covariance(pictures, rng)?;
-    // C - V Vᵀ C from the left, then the same from the right, as C is symmetric.
-    for _ in 0..2 {
-        left = transposed(&left);
-        for row in left.chunks_exact_mut(PATCH16) {
+    let take_out = |matrix: &mut [f64]| {
+        for row in matrix.chunks_exact_mut(PATCH16) {
             for vector in &basis {
                 subtract_along(row, vector);
             }
         }
-    }
-    let (vectors, values) = eigenvectors(&left, PATCH16);
-    let deviations = values.into_iter().map(|value| value.sqrt().max(1e-4));
-    Ok(vectors.into_iter().zip(deviations).collect())
+    };
+    // With V the basis: (1 - V Vᵀ) C (1 - V Vᵀ), from the right and then from the left.
+    let mut left = covariance(pictures, rng)?;
+    take_out(&mut left);
+    left = transposed(&left);
+    take_out(&mut left);
+    Ok(principal_components(&left))
 }
 
 /// An orthonormal basis of what `columns` span (Gram and Schmidt, each vector twice).
 fn orthonormal(columns: impl Iterator<Item = Vec<f64>>) -> Vec<Vec<f64>> {
-    let norm = |vector: &[f64]| vector.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let norm = |vector: &[f64]| dot(vector, vector).sqrt();
     let mut basis: Vec<Vec<f64>> = Vec::new();
     for mut column in columns {
         let before = norm(&column);
@@ -295,7 +295,7 @@ fn orthonormal(columns: impl Iterator<Item = Vec<f64>>) -> Vec<Vec<f64>> {
 
 /// Takes from `values` what lies along the unit vector.
 fn subtract_along(values: &mut [f64], unit: &[f64]) {
-    let along: f64 = values.iter().zip(unit).map(|(a, b)| a * b).sum();
+    let along = dot(values, unit);
     for (value, unit) in values.iter_mut().zip(unit) {
         *value -= along * unit;
     }

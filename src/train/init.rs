@@ -37,10 +37,9 @@ pub fn initial_weights(config: &TrainConfig, pictures: &Pictures) -> Result<Weig
         .into_iter()
         .map(|layer| (layer.path.clone(), random_layer(&layer, &mut rng)))
         .collect();
-    let transform = linear_transform(&config.model, pictures, &mut rng)?;
-    layers.insert("analysis.linear".into(), transform.analysis);
-    layers.insert("synthesis.linear".into(), transform.synthesis);
-    insert_quality_tables(&config.model, &transform.deviations, &mut layers);
+    let (path, deviations) = linear_transform(&config.model, pictures, &mut rng)?;
+    path.insert_into(&mut layers);
+    insert_quality_tables(&config.model, &deviations, &mut layers);
     Ok(Weights {
         config: config.model.clone(),
         layers,
@@ -83,41 +82,65 @@ fn pointwise_gain(path: &str) -> f32 {
     }
 }
 
-struct LinearTransform {
+/// The linear path under both transforms.
+pub(super) struct LinearPath {
     /// `P [M, 768] | bias`.
-    analysis: Vec<f32>,
+    pub analysis: Vec<f32>,
     /// `Q [768, M] | bias`.
-    synthesis: Vec<f32>,
-    /// Standard deviation of each latent channel's component.
-    deviations: Vec<f64>,
+    pub synthesis: Vec<f32>,
+    /// M.
+    pub latents: usize,
 }
 
-/// Whitened principal components: every latent channel starts with unit variance.
-/// Component i goes to context group i mod 4, so that each group holds large and small ones.
+impl LinearPath {
+    /// Gives a latent channel a component of this standard deviation, whitened: the channel has unit variance.
+    pub fn set(&mut self, channel: usize, component: &[f64], deviation: f64) {
+        for (k, v) in component.iter().enumerate() {
+            self.analysis[channel * PATCH16 + k] = (v / deviation) as f32;
+            self.synthesis[k * self.latents + channel] = (v * deviation) as f32;
+        }
+    }
+
+    /// Puts the weights into their place.
+    pub fn insert_into(self, layers: &mut BTreeMap<String, Vec<f32>>) {
+        layers.insert("analysis.linear".into(), self.analysis);
+        layers.insert("synthesis.linear".into(), self.synthesis);
+    }
+}
+
+/// The linear path of principal components, and the standard deviation of each latent channel's.
 fn linear_transform(
     model: &ModelConfig,
     pictures: &Pictures,
     rng: &mut ChaCha8Rng,
-) -> Result<LinearTransform> {
-    let (vectors, values) = eigenvectors(&covariance(pictures, rng)?, PATCH16);
+) -> Result<(LinearPath, Vec<f64>)> {
     let m = model.latent_channels;
-    let mut analysis = vec![0f32; m * PATCH16 + m];
-    let mut synthesis = vec![0f32; PATCH16 * m + PATCH16];
-    let mut deviations = vec![1f64; m];
-    for (rank, (vector, value)) in vectors.iter().zip(&values).take(m).enumerate() {
-        let channel = rank % CONTEXT_STEPS * model.group_channels() + rank / CONTEXT_STEPS;
-        let deviation = value.sqrt().max(1e-4);
+    let mut path = LinearPath {
+        analysis: vec![0.0; m * PATCH16 + m],
+        synthesis: vec![0.0; PATCH16 * m + PATCH16],
+        latents: m,
+    };
+    let mut deviations = vec![1.0; m];
+    let components = principal_components(&covariance(pictures, rng)?);
+    for (rank, (component, deviation)) in components.into_iter().take(m).enumerate() {
+        let channel = channel_of_rank(rank, 0, model.group_channels());
+        path.set(channel, &component, deviation);
         deviations[channel] = deviation;
-        for (k, v) in vector.iter().enumerate() {
-            analysis[channel * PATCH16 + k] = (v / deviation) as f32;
-            synthesis[k * m + channel] = (v * deviation) as f32;
-        }
     }
-    Ok(LinearTransform {
-        analysis,
-        synthesis,
-        deviations,
-    })
+    Ok((path, deviations))
+}
+
+/// The latent channel for the component of a rank, in context groups of `group` channels of which each has its `first`
+/// ones already: neighbors in rank go to different groups, so that each holds large and small ones.
+pub(super) fn channel_of_rank(rank: usize, first: usize, group: usize) -> usize {
+    rank % CONTEXT_STEPS * group + first + rank / CONTEXT_STEPS
+}
+
+/// Principal components of 16 x 16 patches of this covariance with their standard deviations, the largest first.
+pub(super) fn principal_components(covariance: &[f64]) -> Vec<(Vec<f64>, f64)> {
+    let (vectors, values) = eigenvectors(covariance, PATCH16);
+    let deviations = values.into_iter().map(|value| value.sqrt().max(1e-4));
+    vectors.into_iter().zip(deviations).collect()
 }
 
 /// Mean of `x xᵀ` over 16 x 16 patches in the network's order of values.

@@ -23,7 +23,8 @@ pub fn eigenvectors(matrix: &[f64], n: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     (rows, values)
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The inner product.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     // Eight partial sums let the compiler vectorize.
     let mut lanes = [0f64; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {
