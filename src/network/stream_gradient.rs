@@ -3,7 +3,8 @@
 //! As [`BlockStream`](super::stream::BlockStream), with what a block's gradient needs kept
 //! from the forward pass until the gradient, which follows it down the picture, has passed:
 //! twice the blocks' reach, so that memory grows with the picture's width alone and no row is
-//! computed twice.
+//! computed twice. No step computes more rows than were asked for at once, not even where the
+//! picture ends and all that is left could follow: the largest step sets the memory.
 
 use super::stream::Rows;
 use crate::kernels::block::{
@@ -16,6 +17,8 @@ use crate::kernels::depthwise::RowsOf;
 pub(super) struct BlockGradientStream<'a> {
     height: usize,
     width: usize,
+    /// Rows that a step computes at most.
+    at_once: usize,
     blocks: Vec<OneBlock<'a>>,
     /// The output of the last block.
     output: Rows<f32>,
@@ -44,12 +47,13 @@ struct OneBlock<'a> {
 }
 
 impl<'a> BlockGradientStream<'a> {
-    /// Blocks of `channels` channels on a picture of `height` x `width` positions.
+    /// Blocks of `channels` channels on a picture of `height` x `width` positions, which compute `at_once` rows at
+    /// most in a step.
     pub fn new(
         blocks: impl Iterator<Item = (&'a PackedBlock, &'a TransposedBlock)>,
         channels: usize,
-        height: usize,
-        width: usize,
+        (height, width): (usize, usize),
+        at_once: usize,
     ) -> Self {
         let rows = || Rows::new(width * channels);
         let blocks = blocks.map(|(forward, backward)| OneBlock {
@@ -66,6 +70,7 @@ impl<'a> BlockGradientStream<'a> {
         Self {
             height,
             width,
+            at_once,
             blocks: blocks.collect(),
             output: rows(),
             gradient: rows(),
@@ -80,14 +85,14 @@ impl<'a> BlockGradientStream<'a> {
         }
     }
 
-    /// Computes what the input allows. The caller drops the rows of the output that it needs
-    /// no more.
+    /// Computes what the input allows, as many rows as a step may. The caller drops the rows of the output that it
+    /// needs no more.
     pub fn output(&mut self) -> &mut Rows<f32> {
         for index in 0..self.blocks.len() {
             let (before, after) = self.blocks.split_at_mut(index + 1);
             let next = after.first_mut().map(|block| &mut block.input);
             let output = next.unwrap_or(&mut self.output);
-            before[index].forward(self.height, self.width, output);
+            before[index].forward((self.height, self.width), self.at_once, output);
         }
         &mut self.output
     }
@@ -100,14 +105,14 @@ impl<'a> BlockGradientStream<'a> {
         }
     }
 
-    /// Computes the gradient of the input as far as that of the output allows. The caller
+    /// Computes the gradient of the input as far as that of the output allows, as many rows as a step may. The caller
     /// drops the rows that it needs no more.
     pub fn gradient(&mut self) -> &mut Rows<f32> {
         for index in (0..self.blocks.len()).rev() {
             let (before, after) = self.blocks.split_at_mut(index);
             let next = before.last_mut().map(|block| &mut block.output_gradient);
             let gradient = next.unwrap_or(&mut self.gradient);
-            after[0].backward(self.height, self.width, gradient);
+            after[0].backward((self.height, self.width), self.at_once, gradient);
         }
         &mut self.gradient
     }
@@ -123,8 +128,8 @@ fn computable(end: usize, height: usize) -> usize {
 }
 
 impl OneBlock<'_> {
-    /// Extends `output` as far as the input allows.
-    fn forward(&mut self, height: usize, width: usize, output: &mut Rows<f32>) {
+    /// Extends `output` as far as the input allows, by `at_once` rows at most.
+    fn forward(&mut self, (height, width): (usize, usize), at_once: usize, output: &mut Rows<f32>) {
         let new = self.first.range().end..self.input.range().end;
         let x = self.input.from(new.start);
         let (first, activated) = (&mut self.first, &mut self.activated);
@@ -134,7 +139,8 @@ impl OneBlock<'_> {
             first.append(new.len()),
             activated.append(new.len()),
         );
-        let rows = output.range().end..computable(new.end, height);
+        let start = output.range().end;
+        let rows = start..computable(new.end, height).min(start + at_once);
         if rows.is_empty() {
             return;
         }
@@ -150,8 +156,13 @@ impl OneBlock<'_> {
         self.activated.drop_above(rows.end - 1);
     }
 
-    /// Extends `gradient`, that of the input, as far as that of the output allows.
-    fn backward(&mut self, height: usize, width: usize, gradient: &mut Rows<f32>) {
+    /// Extends `gradient`, that of the input, as far as that of the output allows, by `at_once` rows at most.
+    fn backward(
+        &mut self,
+        (height, width): (usize, usize),
+        at_once: usize,
+        gradient: &mut Rows<f32>,
+    ) {
         let new = self.output_gradient.range();
         block_gradient_pointwise(
             self.output_gradient.all(),
@@ -162,7 +173,8 @@ impl OneBlock<'_> {
         );
         self.output_gradient.drop_above(new.end);
         self.hidden.drop_above(new.end);
-        let rows = gradient.range().end..computable(new.end, height);
+        let start = gradient.range().end;
+        let rows = start..computable(new.end, height).min(start + at_once);
         if rows.is_empty() {
             return;
         }

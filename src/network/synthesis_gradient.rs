@@ -84,35 +84,41 @@ impl SynthesisGradient {
         let (c16, c8) = (gain16.len(), gain8.len());
         let blocks16 = forward.stage16.iter().zip(&backward.stage16);
         let blocks8 = forward.stage8.iter().zip(&backward.stage8);
-        let mut stage16 = BlockGradientStream::new(blocks16, c16, height, width);
-        let mut stage8 = BlockGradientStream::new(blocks8, c8, 2 * height, 2 * width);
+        let mut bands = bands(height, width).peekable();
+        let at_once = bands.peek().map_or(0, Range::len);
+        let mut stage16 = BlockGradientStream::new(blocks16, c16, (height, width), at_once);
+        let size8 = (2 * height, 2 * width);
+        let mut stage8 = BlockGradientStream::new(blocks8, c8, size8, 2 * at_once);
         let mut patches_gradient = Rows::new(2 * width * PATCH8);
         let mut buffers = Buffers::default();
         let [mut wide, mut cells, mut out, mut path] = [const { Vec::new() }; 4];
-        for band in bands(height, width) {
-            let x = stage16.input(band.len());
-            pointwise(latent.rows(band), &forward.conv_in, None, x);
-            scale_channels(x, gain16);
+        let mut emitted = 0;
+        // After the last band what the stages still hold comes out as many rows at a time as before.
+        while emitted < height {
+            if let Some(band) = bands.next() {
+                let x = stage16.input(band.len());
+                pointwise(latent.rows(band), &forward.conv_in, None, x);
+                scale_channels(x, gain16);
+            }
             let done = stage16.output();
             let rows = done.range();
             forward.raise(done, gain8, width, &mut wide, stage8.input(2 * rows.len()));
             done.drop_above(rows.end);
             let done = stage8.output();
             let rows = done.range();
-            if rows.is_empty() {
-                continue;
-            }
-            if let Some(gain) = &gains.synthesis_out {
-                scale_channels(done.all_mut(), gain);
-            }
-            let decoded = forward.patches(latent, done, &mut buffers);
-            let gradient = patches_gradient.append(rows.len());
-            patch_gradient(rows.clone(), decoded, gradient)?;
-            done.drop_above(rows.end);
-            let back = stage8.output_gradient(rows.len());
-            pointwise(patches_gradient.part(rows), &backward.conv_out, None, back);
-            if let Some(gain) = &gains.synthesis_out {
-                scale_channels(back, gain);
+            if !rows.is_empty() {
+                if let Some(gain) = &gains.synthesis_out {
+                    scale_channels(done.all_mut(), gain);
+                }
+                let decoded = forward.patches(latent, done, &mut buffers);
+                let gradient = patches_gradient.append(rows.len());
+                patch_gradient(rows.clone(), decoded, gradient)?;
+                done.drop_above(rows.end);
+                let back = stage8.output_gradient(rows.len());
+                pointwise(patches_gradient.part(rows), &backward.conv_out, None, back);
+                if let Some(gain) = &gains.synthesis_out {
+                    scale_channels(back, gain);
+                }
             }
             let done = stage8.gradient();
             // A row of latents needs two rows; the second may still be missing.
@@ -137,6 +143,7 @@ impl SynthesisGradient {
             pointwise(done.all(), &backward.conv_in, Some(linear), out);
             done.drop_above(rows.end);
             patches_gradient.drop_above(2 * rows.end);
+            emitted = rows.end;
             emit(rows, out)?;
         }
         Ok(())
