@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context;
 use rayon::prelude::*;
 
-use super::codec::{Codec, JpegCodec};
+use super::codec::{Codec, jpeg};
 use super::inputs::Input;
 use super::measure::{Measurement, Timing, measure, time};
 use super::options::Args;
-use super::record::{self, Recorder, Row};
+use super::record::{self, Key, Recorder, Row, key};
 use super::viewer::{ViewerPicture, ViewerPlan};
 use crate::cli::messages::GlobalOptions;
 use crate::cli::metric::{BACKGROUND, Metric};
@@ -27,7 +27,7 @@ pub(super) struct Session<'a> {
     pub(super) args: &'a Args,
     pub(super) global: &'a GlobalOptions,
     pub(super) inputs: &'a [Input],
-    pub(super) codecs: &'a [&'a dyn Codec],
+    pub(super) codecs: &'a [Codec],
     pub(super) limits: Limits,
 }
 
@@ -41,9 +41,6 @@ pub(super) struct Findings {
     /// What is worth knowing: pictures blended, pictures too small for a metric.
     pub(super) remarks: Vec<String>,
 }
-
-/// What identifies a row: picture, codec, encoder, and the quality's bits.
-type Key = (String, String, String, u64);
 
 impl Session<'_> {
     /// Measures everything that is planned and not known.
@@ -63,11 +60,10 @@ impl Session<'_> {
 
     /// Rate and quality of all pictures, several pictures at a time.
     fn measure_all(&self) -> anyhow::Result<Findings> {
-        let known: HashMap<Key, Measurement> =
-            self.known("results.tsv", Measurement::key, |row| {
-                self.args.metric.iter().all(|&metric| row.covers(metric))
-            })?;
-        let rows: Vec<Measurement> = self.planned_rows(&known);
+        let known = self.known("results.tsv", |row: &Measurement| {
+            self.args.metric.iter().all(|&metric| row.covers(metric))
+        })?;
+        let rows = self.planned_rows(&known);
         let recorder = self.recorder("results.tsv", &rows)?;
         let work = Work {
             session: self,
@@ -100,10 +96,9 @@ impl Session<'_> {
     /// Speed on some of the pictures, one file at a time.
     fn time_all(&self, findings: &mut Findings) -> anyhow::Result<()> {
         let threads = rayon::current_num_threads();
-        let known: HashMap<Key, Timing> =
-            self.known("timing.tsv", Timing::key, |row: &Timing| {
-                row.threads == threads && row.runs == self.args.runs
-            })?;
+        let known = self.known("timing.tsv", |row: &Timing| {
+            row.threads == threads && row.runs == self.args.runs
+        })?;
         let kept: Vec<Timing> = known.values().cloned().collect();
         let recorder = self.recorder("timing.tsv", &kept)?;
         let bar = Bar::new("timing", self.global);
@@ -146,11 +141,10 @@ impl Session<'_> {
             ours: self
                 .codecs
                 .iter()
-                .copied()
-                .filter(|codec| codec.name().starts_with("aec"))
+                .filter(|codec| codec.name.starts_with("aec"))
                 .collect(),
             metrics: &self.args.metric,
-            jpeg: &JpegCodec,
+            jpeg: jpeg(),
             rows,
             limits: self.limits,
             crop: self.args.viewer_crop,
@@ -162,7 +156,6 @@ impl Session<'_> {
     fn known<R: Row>(
         &self,
         file: &str,
-        key: fn(&R) -> Key,
         is_usable: impl Fn(&R) -> bool,
     ) -> anyhow::Result<HashMap<Key, R>> {
         let path = self
@@ -172,14 +165,14 @@ impl Session<'_> {
         Ok(rows
             .into_iter()
             .filter(is_usable)
-            .map(|row| (key(&row), row))
+            .map(|row| (row.key(), row))
             .collect())
     }
 
     /// Known rows that belong to this run, in the order of the plan.
     fn planned_rows(&self, known: &HashMap<Key, Measurement>) -> Vec<Measurement> {
         let planned = |input: &Input| {
-            let row = |(codec, quality): (&dyn Codec, f64)| {
+            let row = |(codec, quality): (&Codec, f64)| {
                 known.get(&key(&input.name, codec, quality)).cloned()
             };
             self.points().filter_map(row).collect::<Vec<_>>()
@@ -199,21 +192,16 @@ impl Session<'_> {
     }
 
     /// All codecs at all of their qualities.
-    fn points(&self) -> impl Iterator<Item = (&dyn Codec, f64)> {
+    fn points(&self) -> impl Iterator<Item = (&Codec, f64)> {
         self.codecs.iter().flat_map(|codec| {
-            codec
-                .qualities()
-                .iter()
-                .map(move |&quality| (*codec, quality))
+            let qualities = codec.qualities.iter();
+            qualities.map(move |&quality| (codec, quality))
         })
     }
 
     /// How many rows a picture has.
     fn planned(&self) -> usize {
-        self.codecs
-            .iter()
-            .map(|codec| codec.qualities().len())
-            .sum()
+        self.points().count()
     }
 
     /// Pictures that are too small for a metric.
@@ -256,27 +244,6 @@ fn spread<T>(items: &[T], count: usize) -> Vec<&T> {
         .collect()
 }
 
-fn key(picture: &str, codec: &dyn Codec, quality: f64) -> Key {
-    new_key([picture, codec.name(), codec.encoder()], quality)
-}
-
-fn new_key(names: [&str; 3], quality: f64) -> Key {
-    let [picture, codec, encoder] = names.map(str::to_owned);
-    (picture, codec, encoder, quality.to_bits())
-}
-
-impl Measurement {
-    fn key(&self) -> Key {
-        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
-    }
-}
-
-impl Timing {
-    fn key(&self) -> Key {
-        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
-    }
-}
-
 /// What the threads that measure share.
 struct Work<'a> {
     session: &'a Session<'a>,
@@ -292,10 +259,10 @@ struct Work<'a> {
 impl Work<'_> {
     /// All unknown rows of a picture. Failures of codecs are noted, those of the recorder end the run.
     fn measure_picture(&self, input: &Input) -> anyhow::Result<Vec<Measurement>> {
-        let is_missing = |(codec, quality): &(&dyn Codec, f64)| {
-            !self.known.contains(&key(&input.name, *codec, *quality))
+        let is_missing = |(codec, quality): &(&Codec, f64)| {
+            !self.known.contains(&key(&input.name, codec, *quality))
         };
-        let missing: Vec<(&dyn Codec, f64)> = self.session.points().filter(is_missing).collect();
+        let missing: Vec<(&Codec, f64)> = self.session.points().filter(is_missing).collect();
         self.advance(self.session.planned() - missing.len());
         if missing.is_empty() {
             return Ok(Vec::new());
@@ -325,8 +292,7 @@ impl Work<'_> {
                 }
                 Err(error) => self.fail(format!(
                     "{} with {} at {quality}: {error:#}",
-                    input.name,
-                    codec.name()
+                    input.name, codec.name
                 )),
             }
             self.advance(1);
