@@ -114,9 +114,7 @@ impl Format {
             Complaint::usage(message, "name it .png or .ppm, or use --format")
         })
     }
-}
 
-impl Format {
     /// The extension of the files.
     fn extension(self) -> &'static str {
         match self {
@@ -273,9 +271,7 @@ impl Args {
             .map_err(|error| self.explain(error, bytes))
             .with_context(|| format!("cannot decode {}", stdio::input_name(input)))
     }
-}
 
-impl Args {
     /// Refuses what is over the limits, or more than memory has room for, before a model is loaded for it.
     fn check_size(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let limits = self.resources.limits();

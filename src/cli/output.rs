@@ -207,6 +207,14 @@ impl Output {
     }
 }
 
+/// Writes a file in the place of what has its name, if anything has.
+///
+/// # Errors
+/// As [`Output::prepare`] and [`Output::commit`].
+pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    Output::prepare(path, Existing::Replace)?.commit(|out| Ok(out.write_all(bytes)?))
+}
+
 /// Checks that a file at `path`, if there is one, may be replaced.
 ///
 /// # Errors
