@@ -73,72 +73,56 @@ pub(super) fn is_lossy(bytes: &[u8]) -> bool {
 }
 
 /// Reads samples and metadata.
+///
+/// # Errors
+/// [`Unsupported`](crate::Error::Unsupported) for animations, [`Image`](crate::Error::Image) when the file is damaged,
+/// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
 pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
-    let parts = Parts::read(bytes, found)?;
-    refuse_animation(parts.is_animated)?;
+    let (mut is_animated, mut is_complete) = (false, true);
+    let (mut canvas, mut alpha, mut frame) = (None, None, None);
+    for chunk in chunks(bytes) {
+        if let Some((width, height)) = frame_size(&chunk) {
+            found.limits.check_pixels(width, height)?;
+        }
+        is_complete &= chunk.is_complete;
+        let payload = chunk.payload;
+        match &chunk.tag {
+            b"VP8X" => {
+                is_animated |= payload.first().is_some_and(|f| f & FLAG_ANIMATION != 0);
+                canvas = payload.get(4..10);
+            }
+            b"ANMF" => is_animated = true,
+            b"ICCP" => found.add_icc(payload.to_vec())?,
+            b"EXIF" => found.add_exif(payload)?,
+            b"XMP " => found.add_xmp(payload)?,
+            b"ALPH" if alpha.is_none() && frame.is_none() => alpha = Some(payload),
+            b"VP8 " | b"VP8L" if frame.is_none() => frame = Some(chunk),
+            _ => {}
+        }
+    }
+    refuse_animation(is_animated)?;
     // The decoder asks for a chunk's memory before it looks whether the bytes are there.
-    if !parts.is_complete {
+    let Some(frame) = frame.filter(|_| is_complete) else {
         return Err(truncated(ImageFormat::WebP));
-    }
-    decode(ImageFormat::WebP, &parts.picture, found.limits)
+    };
+    let picture = alone(&frame, alpha.zip(canvas));
+    decode(ImageFormat::WebP, &picture, found.limits)
 }
 
-/// What a file says before its samples are decoded.
-struct Parts {
-    is_animated: bool,
-    /// Whether every chunk lies within the file.
-    is_complete: bool,
-    /// A file with the chunks of the picture alone: decoders refuse what flags announce and chunks lack.
-    picture: Vec<u8>,
-}
-
-impl Parts {
-    /// Takes a file apart.
-    ///
-    /// # Errors
-    /// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
-    fn read(bytes: &[u8], found: &mut Findings) -> Result<Self> {
-        let (mut is_animated, mut is_complete) = (false, true);
-        let (mut canvas, mut alpha, mut frame) = (None, None, None);
-        for chunk in chunks(bytes) {
-            if let Some((width, height)) = frame_size(&chunk) {
-                found.limits.check_pixels(width, height)?;
-            }
-            is_complete &= chunk.is_complete;
-            let payload = chunk.payload;
-            match &chunk.tag {
-                b"VP8X" => {
-                    is_animated |= payload.first().is_some_and(|f| f & FLAG_ANIMATION != 0);
-                    canvas = payload.get(4..10);
-                }
-                b"ANMF" => is_animated = true,
-                b"ICCP" => found.add_icc(payload.to_vec())?,
-                b"EXIF" => found.add_exif(payload)?,
-                b"XMP " => found.add_xmp(payload)?,
-                b"ALPH" if alpha.is_none() && frame.is_none() => alpha = Some(payload),
-                b"VP8 " | b"VP8L" if frame.is_none() => frame = Some(chunk),
-                _ => {}
-            }
-        }
-        let mut body = b"WEBP".to_vec();
-        is_complete &= frame.is_some();
-        if let Some(frame) = frame {
-            // Lossless frames have their alpha in them.
-            if let (Some(alpha), Some(canvas), b"VP8 ") = (alpha, canvas, &frame.tag) {
-                let header = [&[FLAG_ALPHA, 0, 0, 0], canvas].concat();
-                add_chunk(&mut body, b"VP8X", &header);
-                add_chunk(&mut body, b"ALPH", alpha);
-            }
-            add_chunk(&mut body, &frame.tag, frame.payload);
-        }
-        let mut picture = Vec::new();
-        add_chunk(&mut picture, b"RIFF", &body);
-        Ok(Self {
-            is_animated,
-            is_complete,
-            picture,
-        })
+/// A file with the chunks of the picture alone, the alpha and the sides of a lossy one among them: decoders refuse what
+/// flags announce and chunks lack.
+fn alone(frame: &Chunk, alpha_and_canvas: Option<(&[u8], &[u8])>) -> Vec<u8> {
+    let mut body = b"WEBP".to_vec();
+    // Lossless frames have their alpha in them.
+    if let (Some((alpha, canvas)), b"VP8 ") = (alpha_and_canvas, &frame.tag) {
+        let header = [&[FLAG_ALPHA, 0, 0, 0], canvas].concat();
+        add_chunk(&mut body, b"VP8X", &header);
+        add_chunk(&mut body, b"ALPH", alpha);
     }
+    add_chunk(&mut body, &frame.tag, frame.payload);
+    let mut picture = Vec::new();
+    add_chunk(&mut picture, b"RIFF", &body);
+    picture
 }
 
 /// Appends a chunk. Its payload is part of a file that states its length in 32 bits.
