@@ -12,7 +12,7 @@ use super::models::ModelOption;
 use super::options::Resources;
 use super::stdio;
 use super::text;
-use crate::codec::{self, DecodeOptions, NoProgress};
+use crate::codec::{self, NoProgress};
 use crate::format::SIGNATURE;
 use crate::metrics::mse;
 use crate::picture::{Image, io};
@@ -118,11 +118,7 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
     let name = stdio::input_name(path);
     let image = if file.starts_with(&SIGNATURE) {
         let model = args.model.for_files(global)?.of_file(&file)?;
-        let options = DecodeOptions {
-            limits,
-            ..DecodeOptions::default()
-        };
-        codec::decode(&file, &model, &options, &NoProgress)
+        codec::decode(&file, &model, &args.resources.decoding(), &NoProgress)
             .with_context(|| format!("cannot decode {name}"))?
     } else {
         io::read(&file, &limits).with_context(|| format!("cannot read {name}"))?

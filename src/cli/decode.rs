@@ -258,9 +258,9 @@ impl Args {
         progress: &dyn Progress,
     ) -> anyhow::Result<(Image, Vec<Damage>)> {
         let options = DecodeOptions {
-            limits: self.resources.limits(),
             strip: self.strip,
             region: self.region,
+            ..self.resources.decoding()
         };
         let decoded = if self.keep_going {
             codec::decode_damaged(bytes, model, &options, progress)

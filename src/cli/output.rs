@@ -34,7 +34,6 @@ pub struct OverwriteOptions {
 
 impl OverwriteOptions {
     /// What may be done with an existing file by a command that writes files of this kind.
-    #[must_use]
     pub fn existing(self, kind: Kind) -> Existing {
         match self {
             Self {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
@@ -20,7 +19,6 @@ use crate::cli::progress::Bar;
 use crate::cli::text;
 use crate::codec::Progress;
 use crate::limits::Limits;
-use crate::sync;
 
 /// Everything a run needs to know.
 pub(super) struct Session<'a> {
@@ -32,6 +30,7 @@ pub(super) struct Session<'a> {
 }
 
 /// What a run found out.
+#[derive(Default)]
 pub(super) struct Findings {
     /// Rows of the plan, known before or measured now.
     pub(super) rows: Vec<Measurement>,
@@ -71,26 +70,21 @@ impl Session<'_> {
             recorder,
             bar: Bar::new("measuring", self.global),
             done: AtomicU64::new(0),
-            failures: Mutex::new(Vec::new()),
-            blended: Mutex::new(BTreeSet::new()),
         };
-        let measured: Vec<Vec<Measurement>> = self
-            .inputs
-            .par_iter()
-            .map(|input| work.measure_picture(input))
-            .collect::<anyhow::Result<_>>()?;
-        let failures = sync::into_inner(work.failures);
-        let blended = sync::into_inner(work.blended);
-        let rows = rows
-            .into_iter()
-            .chain(measured.into_iter().flatten())
-            .collect();
-        Ok(Findings {
+        let inputs = self.inputs.par_iter();
+        let measured = inputs.map(|input| work.measure_picture(input));
+        let measured: Vec<Findings> = measured.collect::<anyhow::Result<_>>()?;
+        let mut findings = Findings {
             rows,
-            timings: Vec::new(),
-            failures,
-            remarks: blended.iter().map(|name| alpha_remark(name)).collect(),
-        })
+            ..Findings::default()
+        };
+        for of_picture in measured {
+            findings.rows.extend(of_picture.rows);
+            findings.failures.extend(of_picture.failures);
+            findings.remarks.extend(of_picture.remarks);
+        }
+        findings.remarks.sort();
+        Ok(findings)
     }
 
     /// Speed on some of the pictures, one file at a time.
@@ -251,33 +245,34 @@ struct Work<'a> {
     recorder: Recorder,
     bar: Bar,
     done: AtomicU64,
-    failures: Mutex<Vec<String>>,
-    /// Pictures that had an alpha channel.
-    blended: Mutex<BTreeSet<String>>,
 }
 
 impl Work<'_> {
     /// All unknown rows of a picture. Failures of codecs are noted, those of the recorder end the run.
-    fn measure_picture(&self, input: &Input) -> anyhow::Result<Vec<Measurement>> {
+    fn measure_picture(&self, input: &Input) -> anyhow::Result<Findings> {
+        let mut findings = Findings::default();
+        let mut fail = |text: String| {
+            self.session.global.warn(&text);
+            findings.failures.push(text);
+        };
         let is_missing = |(codec, quality): &(&Codec, f64)| {
             !self.known.contains(&key(&input.name, codec, *quality))
         };
         let missing: Vec<(&Codec, f64)> = self.session.points().filter(is_missing).collect();
         self.advance(self.session.planned() - missing.len());
         if missing.is_empty() {
-            return Ok(Vec::new());
+            return Ok(findings);
         }
         let source = match input.read(&self.session.limits) {
             Ok(source) => source,
             Err(error) => {
-                self.fail(format!("cannot read '{}': {error:#}", input.name));
-                return Ok(Vec::new());
+                fail(format!("cannot read '{}': {error:#}", input.name));
+                return Ok(findings);
             }
         };
         if source.is_blended {
-            sync::lock(&self.blended).insert(input.name.clone());
+            findings.remarks.push(alpha_remark(&input.name));
         }
-        let mut rows = Vec::new();
         for (codec, quality) in missing {
             match measure(
                 &input.name,
@@ -288,16 +283,16 @@ impl Work<'_> {
             ) {
                 Ok(row) => {
                     self.recorder.append(&row)?;
-                    rows.push(row);
+                    findings.rows.push(row);
                 }
-                Err(error) => self.fail(format!(
+                Err(error) => fail(format!(
                     "{} with {} at {quality}: {error:#}",
                     input.name, codec.name
                 )),
             }
             self.advance(1);
         }
-        Ok(rows)
+        Ok(findings)
     }
 
     fn advance(&self, steps: usize) {
@@ -306,10 +301,5 @@ impl Work<'_> {
             done,
             (self.session.inputs.len() * self.session.planned()) as u64,
         );
-    }
-
-    fn fail(&self, text: String) {
-        self.session.global.warn(&text);
-        sync::lock(&self.failures).push(text);
     }
 }

@@ -16,7 +16,7 @@ use super::models::{ModelOption, Models};
 use super::options::{Resources, StageClock};
 use super::{stdio, text};
 use crate::bitstream::Container;
-use crate::codec::{self, DecodeOptions, Model, model_id};
+use crate::codec::{self, Model, model_id};
 use crate::network::Side;
 
 /// Arguments of `aec info`.
@@ -154,10 +154,7 @@ fn show_file(
 /// Decodes all latents, which checks every checksum on the way; names every tile that is damaged.
 fn verify(bytes: &[u8], model: &Model, args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let mut clock = StageClock::start(global);
-    let options = DecodeOptions {
-        limits: args.resources.limits(),
-        ..DecodeOptions::default()
-    };
+    let options = args.resources.decoding();
     let damage = args
         .resources
         .install(|| Ok(codec::verify(bytes, model, &options)?))?;
