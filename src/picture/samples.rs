@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn rounding_is_to_the_nearest() {
         let samples = (0..=u16::MAX).collect();
-        let picture = buffer((256, 256), samples).map(DynamicImage::ImageLuma16);
+        let picture = ImageBuffer::from_raw(256, 256, samples).map(DynamicImage::ImageLuma16);
         let image = to_image(picture.unwrap(), None, &mut Notes::default()).unwrap();
         let nearest = |v: u32| u8::try_from((v * 255 + 32_767) / 65_535).unwrap();
         assert!(image.to_gray().into_iter().eq((0..=65_535).map(nearest)));

@@ -78,6 +78,12 @@ pub(super) fn is_lossy(bytes: &[u8]) -> bool {
 /// [`Unsupported`](crate::Error::Unsupported) for animations, [`Image`](crate::Error::Image) when the file is damaged,
 /// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
 pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
+    let picture = picture(bytes, found)?;
+    decode(ImageFormat::WebP, &picture, found.limits)
+}
+
+/// A file with the chunks of the picture alone; what the others hold goes into `found`.
+fn picture(bytes: &[u8], found: &mut Findings) -> Result<Vec<u8>> {
     let (mut is_animated, mut is_complete) = (false, true);
     let (mut canvas, mut alpha, mut frame) = (None, None, None);
     for chunk in chunks(bytes) {
@@ -105,12 +111,11 @@ pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
     let Some(frame) = frame.filter(|_| is_complete) else {
         return Err(truncated(ImageFormat::WebP));
     };
-    let picture = alone(&frame, alpha.zip(canvas));
-    decode(ImageFormat::WebP, &picture, found.limits)
+    Ok(alone(&frame, alpha.zip(canvas)))
 }
 
-/// A file with the chunks of the picture alone, the alpha and the sides of a lossy one among them: decoders refuse what
-/// flags announce and chunks lack.
+/// A file of a frame, the alpha and the sides of a lossy one with it: decoders refuse what flags announce and chunks
+/// lack.
 fn alone(frame: &Chunk, alpha_and_canvas: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let mut body = b"WEBP".to_vec();
     // Lossless frames have their alpha in them.
@@ -171,17 +176,18 @@ mod tests {
     fn only_the_picture_is_left() {
         let limits = Limits::default();
         let mut found = Findings::new(&limits);
-        let mut read = |bytes: &[u8]| Parts::read(bytes, &mut found).unwrap();
+        let mut read = |bytes: &[u8]| picture(bytes, &mut found);
         let whole = file(&[
             (b"VP8X", b"\x2c\0\0\0\x01\0\0\x02\0\0"),
             (b"VP8L", LOSSLESS),
             (b"XMP ", b"x"),
         ]);
-        let parts = read(&[&whole[..], b"VP8X\xff\xff\xff\xff"].concat());
-        assert!(parts.is_complete && !parts.is_animated);
-        assert_eq!(parts.picture, file(&[(b"VP8L", LOSSLESS)]));
-        assert!(!read(&whole[..whole.len() - 2]).is_complete);
-        assert!(!read(&file(&[(b"VP8X", b"ab")])).is_complete);
+        let alone = read(&[&whole[..], b"VP8X\xff\xff\xff\xff"].concat()).unwrap();
+        assert_eq!(alone, file(&[(b"VP8L", LOSSLESS)]));
+        for cut in [&whole[..whole.len() - 2], &file(&[(b"VP8X", b"ab")])] {
+            let error = read(cut).unwrap_err().to_string();
+            assert!(error.contains("ends too early"), "{error}");
+        }
         assert_eq!(found.xmp.as_deref(), Some(&b"x"[..]));
     }
 }
