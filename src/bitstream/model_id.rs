@@ -1,9 +1,6 @@
 //! The name of a model (spec: "Header").
 
 use std::fmt;
-use std::str::FromStr;
-
-use crate::error::{Error, Result};
 
 /// First 8 bytes of a model's content digest (spec: "Model id"), written as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,22 +22,6 @@ impl fmt::Display for ModelId {
     }
 }
 
-impl FromStr for ModelId {
-    type Err = Error;
-
-    /// Reads exactly 16 hexadecimal digits.
-    fn from_str(text: &str) -> Result<Self> {
-        // `from_str_radix` would take a sign as well.
-        let is_hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        match u64::from_str_radix(text, 16) {
-            Ok(id) if is_hex => Ok(Self(id.to_be_bytes())),
-            _ => Err(Error::InvalidOption(format!(
-                "model id '{text}' is not 16 hexadecimal digits"
-            ))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,16 +30,5 @@ mod tests {
     fn text_form_is_the_bytes_in_order() {
         let id = ModelId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
         assert_eq!(id.to_string(), "0123456789abcdef");
-        assert_eq!("0123456789ABCDEF".parse::<ModelId>().unwrap(), id);
-        for text in [
-            "",
-            "0123456789abcde",
-            "0123456789abcdef0",
-            "+123456789abcdef",
-            "0123456789abcdeg",
-            "é123456789abcde",
-        ] {
-            assert!(text.parse::<ModelId>().is_err(), "{text}");
-        }
     }
 }

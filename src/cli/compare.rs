@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::messages::GlobalOptions;
 use super::metric::{BACKGROUND, Metric, view};
@@ -12,7 +12,7 @@ use super::models::ModelOption;
 use super::options::Resources;
 use super::stdio;
 use super::text;
-use crate::codec::{self, DecodeOptions, NoProgress};
+use crate::codec::{self, NoProgress};
 use crate::format::SIGNATURE;
 use crate::metrics::mse;
 use crate::picture::{Image, io};
@@ -52,31 +52,12 @@ struct Loaded {
     bytes: u64,
 }
 
-/// What can be said about the alpha channels of two pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AlphaMatch {
-    /// Neither has one.
-    None,
-    Equal,
-    Different,
-}
-
-impl AlphaMatch {
-    fn of(a: &Image, b: &Image) -> Self {
-        match (&a.alpha, &b.alpha) {
-            (None, None) => Self::None,
-            (a, b) if a == b => Self::Equal,
-            _ => Self::Different,
-        }
-    }
-
-    /// Name in tables and JSON.
-    fn name(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Equal => Some("equal"),
-            Self::Different => Some("different"),
-        }
+/// Whether the alpha channels of two pictures are equal, in a word; none if neither has one.
+fn alpha_match(a: &Image, b: &Image) -> Option<&'static str> {
+    match (&a.alpha, &b.alpha) {
+        (None, None) => None,
+        (a, b) if a == b => Some("equal"),
+        _ => Some("different"),
     }
 }
 
@@ -91,7 +72,7 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let (distorted, alpha, outcomes, error) = args.resources.install(|| {
         let mut reference = load(&args.reference, &args, global)?;
         let mut distorted = load(&args.distorted, &args, global)?;
-        let alpha = AlphaMatch::of(&reference.image, &distorted.image);
+        let alpha = alpha_match(&reference.image, &distorted.image);
         reference.image.flatten(BACKGROUND);
         distorted.image.flatten(BACKGROUND);
         let (a, b) = (view(&reference.image)?, view(&distorted.image)?);
@@ -116,17 +97,17 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     } else {
         out.write_all(to_text(&distorted, alpha, &outcomes).as_bytes())?;
     }
-    let failures: Vec<&String> = outcomes
+    let failures = outcomes
         .iter()
-        .filter_map(|(_, value)| value.as_ref().err())
-        .collect();
-    if failures.len() == outcomes.len() {
+        .filter_map(|(_, value)| value.as_ref().err());
+    if outcomes.iter().all(|(_, value)| value.is_err()) {
+        let first = failures.map(String::as_str).next();
         anyhow::bail!(
             "nothing could be measured: {}",
-            failures.first().map_or("no metric", |text| text.as_str())
+            first.unwrap_or("no metric")
         );
     }
-    failures.iter().for_each(|failure| global.warn(failure));
+    failures.for_each(|failure| global.warn(failure));
     Ok(())
 }
 
@@ -137,11 +118,7 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
     let name = stdio::input_name(path);
     let image = if file.starts_with(&SIGNATURE) {
         let model = args.model.for_files(global)?.of_file(&file)?;
-        let options = DecodeOptions {
-            limits,
-            ..DecodeOptions::default()
-        };
-        codec::decode(&file, &model, &options, &NoProgress)
+        codec::decode(&file, &model, &args.resources.decoding(), &NoProgress)
             .with_context(|| format!("cannot decode {name}"))?
     } else {
         io::read(&file, &limits).with_context(|| format!("cannot read {name}"))?
@@ -153,7 +130,7 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
 }
 
 /// One line for the rate and one per metric.
-fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> String {
+fn to_text(distorted: &Loaded, alpha: Option<&str>, outcomes: &[Outcome]) -> String {
     let image = &distorted.image;
     let mut text = format!(
         "{}x{}, {} bytes, {}\n",
@@ -162,11 +139,8 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
         text::thousands(distorted.bytes),
         text::bits_per_pixel(distorted.bytes, image.pixels())
     );
-    if let Some(name) = alpha.name() {
-        text += &format!(
-            "{:<12} {name}; measured blended over gray {BACKGROUND}\n",
-            "alpha"
-        );
+    if let Some(word) = alpha {
+        text += &format!("alpha        {word}; measured blended over gray {BACKGROUND}\n");
     }
     for (metric, value) in outcomes {
         let value = match value {
@@ -182,38 +156,32 @@ fn to_text(distorted: &Loaded, alpha: AlphaMatch, outcomes: &[Outcome]) -> Strin
 fn to_json(
     args: &Args,
     distorted: &Loaded,
-    alpha: AlphaMatch,
+    alpha: Option<&str>,
     outcomes: &[Outcome],
     error: f64,
 ) -> Value {
     let image = &distorted.image;
-    let mut object = Map::new();
-    object.insert("reference".into(), json!(args.reference.to_string_lossy()));
-    object.insert("distorted".into(), json!(args.distorted.to_string_lossy()));
-    object.insert("width_px".into(), json!(image.width));
-    object.insert("height_px".into(), json!(image.height));
-    object.insert("size_bytes".into(), json!(distorted.bytes));
-    object.insert(
-        "rate_bpp".into(),
-        json!(distorted.bytes as f64 * 8.0 / image.pixels() as f64),
-    );
-    if let Some(name) = alpha.name() {
-        object.insert("alpha".into(), json!(name));
-        object.insert("blended_over".into(), json!(BACKGROUND));
+    let mut object = json!({
+        "reference": args.reference.to_string_lossy(),
+        "distorted": args.distorted.to_string_lossy(),
+        "width_px": image.width,
+        "height_px": image.height,
+        "size_bytes": distorted.bytes,
+        "rate_bpp": distorted.bytes as f64 * 8.0 / image.pixels() as f64,
+        "mse": error,
+        "identical": error == 0.0,
+    });
+    if let Some(word) = alpha {
+        object["alpha"] = json!(word);
+        object["blended_over"] = json!(BACKGROUND);
     }
-    object.insert("mse".into(), json!(error));
-    object.insert("identical".into(), json!(error == 0.0));
     for (metric, value) in outcomes {
         let name = match metric {
             Metric::Psnr => "psnr_db",
             Metric::MsSsim => "ms_ssim",
             Metric::Ssimulacra2 => "ssimulacra2",
         };
-        let value = match value {
-            Ok(value) if value.is_finite() => json!(value),
-            Ok(_) | Err(_) => Value::Null,
-        };
-        object.insert(name.into(), value);
+        object[name] = json!(value.as_ref().ok().filter(|value| value.is_finite()));
     }
-    Value::Object(object)
+    object
 }

@@ -114,9 +114,7 @@ impl Format {
             Complaint::usage(message, "name it .png or .ppm, or use --format")
         })
     }
-}
 
-impl Format {
     /// The extension of the files.
     fn extension(self) -> &'static str {
         match self {
@@ -260,9 +258,9 @@ impl Args {
         progress: &dyn Progress,
     ) -> anyhow::Result<(Image, Vec<Damage>)> {
         let options = DecodeOptions {
-            limits: self.resources.limits(),
             strip: self.strip,
             region: self.region,
+            ..self.resources.decoding()
         };
         let decoded = if self.keep_going {
             codec::decode_damaged(bytes, model, &options, progress)
@@ -273,9 +271,7 @@ impl Args {
             .map_err(|error| self.explain(error, bytes))
             .with_context(|| format!("cannot decode {}", stdio::input_name(input)))
     }
-}
 
-impl Args {
     /// Refuses what is over the limits, or more than memory has room for, before a model is loaded for it.
     fn check_size(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let limits = self.resources.limits();

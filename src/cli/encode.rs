@@ -223,17 +223,25 @@ impl Args {
             strip: self.strip,
             limits: self.resources.limits(),
         };
-        let progress = Watched::new(progress);
-        let result = match self.rate.target() {
-            None => codec::encode(image, model, &options, &progress).map(Encoding::at_quality),
-            Some(target) => codec::encode_to_target(image, model, &target, &options, &progress)
-                .map(Encoding::for_target),
+        let progress = Watched {
+            progress,
+            psnr: Mutex::new(None),
         };
-        let mut encoding =
-            result.with_context(|| format!("cannot encode {}", stdio::input_name(input)))?;
-        encoding.input_bytes = input_bytes;
-        encoding.psnr = progress.psnr();
-        Ok(encoding)
+        let encoded = match self.rate.target() {
+            None => codec::encode(image, model, &options, &progress)
+                .map(|file| (String::new(), true, file)),
+            Some(target) => codec::encode_to_target(image, model, &target, &options, &progress)
+                .map(|found| (chosen(&found), found.is_met, found.file)),
+        };
+        let (chosen, is_met, file) =
+            encoded.with_context(|| format!("cannot encode {}", stdio::input_name(input)))?;
+        Ok(Encoding {
+            file,
+            chosen,
+            is_met,
+            input_bytes,
+            psnr: sync::into_inner(progress.psnr),
+        })
     }
 }
 
@@ -244,19 +252,6 @@ const LEAST_PSNR: f64 = 15.0;
 struct Watched<'a> {
     progress: &'a dyn Progress,
     psnr: Mutex<Option<f64>>,
-}
-
-impl<'a> Watched<'a> {
-    fn new(progress: &'a dyn Progress) -> Self {
-        Self {
-            progress,
-            psnr: Mutex::new(None),
-        }
-    }
-
-    fn psnr(&self) -> Option<f64> {
-        *sync::lock(&self.psnr)
-    }
 }
 
 impl Progress for Watched<'_> {
@@ -285,27 +280,6 @@ struct Encoding {
 }
 
 impl Encoding {
-    fn at_quality(file: Vec<u8>) -> Self {
-        Self {
-            file,
-            chosen: String::new(),
-            is_met: true,
-            input_bytes: 0,
-            psnr: None,
-        }
-    }
-
-    fn for_target(encoded: codec::Encoded) -> Self {
-        let psnr = encoded.psnr.map(|psnr| format!(" ({psnr:.2} dB)"));
-        Self {
-            chosen: format!("quality {}{}, ", encoded.quality, psnr.unwrap_or_default()),
-            file: encoded.file,
-            is_met: encoded.is_met,
-            input_bytes: 0,
-            psnr: encoded.psnr,
-        }
-    }
-
     /// What should not go unsaid about the file.
     fn warning(&self, input: &Path) -> Option<String> {
         let name = stdio::input_name(input);
@@ -339,6 +313,12 @@ impl Encoding {
             text::speed(image.pixels(), started.elapsed()),
         )
     }
+}
+
+/// The quality that a search for a target chose, and the PSNR if that was the target.
+fn chosen(found: &codec::Encoded) -> String {
+    let psnr = found.psnr.map(|psnr| format!(" ({psnr:.2} dB)"));
+    format!("quality {}{}, ", found.quality, psnr.unwrap_or_default())
 }
 
 /// Adds a hint when the input is an `.aec` file already.

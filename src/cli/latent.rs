@@ -15,7 +15,7 @@ use super::options::Resources;
 use super::output::{Kind, Output, OverwriteOptions};
 use super::stdio;
 use crate::bitstream::{Header, Reader};
-use crate::codec::{self, DecodeOptions};
+use crate::codec;
 use crate::network::Grid;
 
 /// Arguments of `aec latent`.
@@ -74,12 +74,8 @@ type Format = fn(&Header, &Grid) -> anyhow::Result<Vec<u8>>;
 fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
     let format = format_of(&args.output)?;
     let target = Output::prepare(&args.output, args.overwrite.existing(Kind::Data))?;
-    let limits = args.resources.limits();
-    let bytes = stdio::read_input(&args.file, &limits)?;
-    let options = DecodeOptions {
-        limits,
-        ..DecodeOptions::default()
-    };
+    let options = args.resources.decoding();
+    let bytes = stdio::read_input(&args.file, &options.limits)?;
     let latent = args.resources.install(|| {
         let models = args.model.for_files(global)?;
         codec::quantized_latent(&bytes, &*models.of_file(&bytes)?, &options)

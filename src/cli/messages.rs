@@ -132,7 +132,6 @@ fn write_line(text: &str) {
 pub const INTERRUPTED: i32 = 130;
 
 /// The exit status for an error: 0 for a closed pipe, 130 for a cancelled run, else 1 or 2.
-#[must_use]
 pub fn status(error: &anyhow::Error) -> i32 {
     for cause in error.chain() {
         if let Some(complaint) = cause.downcast_ref::<Complaint>() {

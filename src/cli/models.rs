@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::Context;
 
@@ -41,39 +41,37 @@ impl ModelOption {
     /// The weights that the option names, or the built-in ones for a tune.
     ///
     /// # Errors
-    /// As [`load_model`].
+    /// When the weights cannot be read or are not valid.
     pub fn load(&self, tune: Tune) -> anyhow::Result<Arc<Model>> {
-        load_model(self.model.as_deref(), tune)
+        let Some(path) = &self.model else {
+            return Model::embedded_for(tune).context(BUILT_IN);
+        };
+        let file = find(path);
+        let built_in = || Model::embedded_named(path.to_str()?);
+        if !file.exists()
+            && let Some(model) = built_in()
+        {
+            return model.context(BUILT_IN);
+        }
+        let model = Model::load(&file)
+            .with_context(|| format!("cannot load the model {}", text::quoted(path)))?;
+        Ok(Arc::new(model))
     }
 
-    /// The models for files: those that [`load`](Self::load) gives, and those of the folder if the
-    /// option is not used.
+    /// The models for files: the one that the option names, or else the built-in ones and those of the folder, each
+    /// loaded when a file needs it.
     ///
     /// # Errors
-    /// As [`load_model`].
+    /// As [`load`](Self::load).
     pub fn for_files<'a>(&self, global: &'a GlobalOptions) -> anyhow::Result<Models<'a>> {
-        Models::new(self.model.as_deref(), global)
+        let is_chosen = self.model.is_some();
+        Ok(Models {
+            chosen: is_chosen.then(|| self.load(Tune::Psnr)).transpose()?,
+            files: OnceLock::new(),
+            loaded: Mutex::default(),
+            global,
+        })
     }
-}
-
-/// The weights in `path`, or of that name, or the built-in ones for a tune.
-///
-/// # Errors
-/// When the weights cannot be read or are not valid.
-pub fn load_model(path: Option<&Path>, tune: Tune) -> anyhow::Result<Arc<Model>> {
-    let Some(path) = path else {
-        return Model::embedded_for(tune).context(BUILT_IN);
-    };
-    let file = find(path);
-    let built_in = || Model::embedded_named(path.to_str()?);
-    if !file.exists()
-        && let Some(model) = built_in()
-    {
-        return model.context(BUILT_IN);
-    }
-    let model = Model::load(&file)
-        .with_context(|| format!("cannot load the model {}", text::quoted(path)))?;
-    Ok(Arc::new(model))
 }
 
 /// The file that `--model` means: a path, or a name in the folder where there is no such file.
@@ -109,21 +107,7 @@ pub struct Models<'a> {
     global: &'a GlobalOptions,
 }
 
-impl<'a> Models<'a> {
-    /// Loads the model in `path`, or of that name, if one is named; others when a file needs them.
-    ///
-    /// # Errors
-    /// As [`load_model`].
-    pub fn new(path: Option<&Path>, global: &'a GlobalOptions) -> anyhow::Result<Self> {
-        let chosen = path.map(|path| load_model(Some(path), Tune::Psnr));
-        Ok(Self {
-            chosen: chosen.transpose()?,
-            files: OnceLock::new(),
-            loaded: Mutex::default(),
-            global,
-        })
-    }
-
+impl Models<'_> {
     /// The model that the `.aec` file `bytes` names. If it is not here, another one: the decoder
     /// tells them apart and says which is missing.
     ///
@@ -154,24 +138,16 @@ impl<'a> Models<'a> {
         if let Some(model) = Model::embedded_with_id(id) {
             return model.ok();
         }
-        if let Some(model) = self.loaded(id) {
-            return Some(model);
+        let is_named = |model: &&Arc<Model>| model_id(model) == id;
+        if let Some(model) = sync::lock(&self.loaded).iter().find(is_named) {
+            return Some(model.clone());
         }
         let files = self.files.get_or_init(|| self.list());
         let mut named = files.iter().filter(|(found, _)| *found == id);
         // Not under the lock: loading runs on all threads, each of which may come here for another file.
         let model = Arc::new(named.find_map(|(_, path)| self.load(path, id))?);
-        self.lock().push(model.clone());
+        sync::lock(&self.loaded).push(model.clone());
         Some(model)
-    }
-
-    fn loaded(&self, id: ModelId) -> Option<Arc<Model>> {
-        let loaded = self.lock();
-        loaded.iter().find(|model| model_id(model) == id).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Model>>> {
-        sync::lock(&self.loaded)
     }
 
     fn load(&self, path: &Path, id: ModelId) -> Option<Model> {

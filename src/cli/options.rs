@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use super::messages::{Complaint, GlobalOptions};
+use crate::codec::DecodeOptions;
 use crate::kernels::KernelPath;
 use crate::limits::Limits;
 use crate::train::ComputeDevice;
@@ -90,12 +91,19 @@ pub enum Device {
 
 impl Resources {
     /// The limits for reading pictures and files.
-    #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
             max_pixels: self.max_pixels,
             max_side: self.max_side,
             ..Limits::default()
+        }
+    }
+
+    /// Options for decoding whole pictures within those limits.
+    pub fn decoding(&self) -> DecodeOptions {
+        DecodeOptions {
+            limits: self.limits(),
+            ..DecodeOptions::default()
         }
     }
 
@@ -175,7 +183,6 @@ pub struct StageClock<'a> {
 
 impl<'a> StageClock<'a> {
     /// Starts the first stage.
-    #[must_use]
     pub fn start(global: &'a GlobalOptions) -> Self {
         Self {
             global,

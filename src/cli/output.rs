@@ -34,7 +34,6 @@ pub struct OverwriteOptions {
 
 impl OverwriteOptions {
     /// What may be done with an existing file by a command that writes files of this kind.
-    #[must_use]
     pub fn existing(self, kind: Kind) -> Existing {
         match self {
             Self {
@@ -205,6 +204,14 @@ impl Output {
         };
         write().with_context(|| format!("cannot write {}", output_name(&self.path)))
     }
+}
+
+/// Writes a file in the place of what has its name, if anything has.
+///
+/// # Errors
+/// As [`Output::prepare`] and [`Output::commit`].
+pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    Output::prepare(path, Existing::Replace)?.commit(|out| Ok(out.write_all(bytes)?))
 }
 
 /// Checks that a file at `path`, if there is one, may be replaced.

@@ -23,7 +23,6 @@ pub struct Bar {
 
 impl Bar {
     /// A bar labeled with a verb such as `encoding`.
-    #[must_use]
     pub fn new(label: &'static str, global: &GlobalOptions) -> Self {
         let bar = ProgressBar::hidden().with_message(label);
         let style =

@@ -36,19 +36,16 @@ pub fn stdout() -> anyhow::Result<io::StdoutLock<'static>> {
 }
 
 /// Whether `path` is `-`.
-#[must_use]
 pub fn is_standard_stream(path: &Path) -> bool {
     path.as_os_str() == STANDARD_STREAM
 }
 
 /// How messages call an input: its path in quotes, or `stdin`.
-#[must_use]
 pub fn input_name(path: &Path) -> String {
     name(path, "stdin")
 }
 
 /// How messages call an output: its path in quotes, or `stdout`.
-#[must_use]
 pub fn output_name(path: &Path) -> String {
     name(path, "stdout")
 }
@@ -62,13 +59,11 @@ fn name(path: &Path, stream: &str) -> String {
 }
 
 /// How results call an input: its path, or `stdin`.
-#[must_use]
 pub fn plain_name(path: &Path) -> String {
     plain(path, "stdin")
 }
 
 /// `input → output`, for summary lines.
-#[must_use]
 pub fn route(input: &Path, output: &Path) -> String {
     format!("{} → {}", plain(input, "stdin"), plain(output, "stdout"))
 }

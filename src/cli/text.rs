@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use indicatif::HumanCount;
+
 /// `text` without what a terminal would obey: control characters, and those that turn the
 /// direction of writing, become escapes such as `\n` and `\u{1b}`.
 #[must_use]
@@ -28,15 +30,7 @@ pub fn quoted(path: &Path) -> String {
 /// `1234567` as `1,234,567`.
 #[must_use]
 pub fn thousands(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(value).to_string()
 }
 
 /// Bits per pixel with three decimals.

@@ -10,10 +10,9 @@ use std::num::NonZeroU16;
 use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 
 use super::escape;
-use super::math;
 use crate::error::{Error, Result};
 use crate::format::{LN_SIGMA_RANGE, MAX_REACH, PRECISION, SCALE_LEVELS, SIGMA_MIN};
-use crate::math::exp;
+use crate::math;
 
 /// Reach of a table in standard deviations. At 4 a Gaussian source pays at most 0.005 bit per symbol over
 /// its entropy in every table (0.011 at 5, 0.008 at 3), and one that is 30 % Laplacian at most 0.015 (0.013
@@ -214,13 +213,7 @@ impl ScaleTables {
 
     /// Standard deviation of table `i`: log-spaced from 0.12 at 0 to 160 at 63.
     pub fn sigma(i: usize) -> f64 {
-        SIGMA_MIN * exp(i as f64 * LN_SIGMA_RANGE / (SCALE_LEVELS - 1) as f64)
-    }
-
-    /// Number of tables, always [`SCALE_LEVELS`].
-    #[allow(clippy::len_without_is_empty)] // never empty
-    pub fn len(&self) -> usize {
-        self.tables.len()
+        SIGMA_MIN * math::exp(i as f64 * LN_SIGMA_RANGE / (SCALE_LEVELS - 1) as f64)
     }
 
     /// The stored form: for each table its reach `h`, the frequencies of magnitudes `0..=h` (of one

@@ -12,7 +12,6 @@ mod cdf;
 mod checksum;
 mod escape;
 mod fit;
-mod math;
 mod plane;
 mod rans;
 mod zero_map;

@@ -50,16 +50,6 @@ impl ZeroMap {
         bits.into_vec()
     }
 
-    /// Number of channels.
-    pub fn channels(&self) -> usize {
-        self.coded.len()
-    }
-
-    /// Number of coded channels.
-    pub fn coded_channels(&self) -> usize {
-        self.coded.count_ones()
-    }
-
     /// Whether channel `channel` is coded; channels beyond the map are not.
     #[inline]
     pub fn is_coded(&self, channel: usize) -> bool {
@@ -77,7 +67,7 @@ mod tests {
             true, false, false, true, false, false, false, false, true, true,
         ]);
         assert_eq!(map.to_bytes(), [0b0000_1001, 0b0000_0011]);
-        assert_eq!((map.channels(), map.coded_channels()), (10, 4));
+        assert_eq!((0..10).filter(|&channel| map.is_coded(channel)).count(), 4);
         assert!(map.is_coded(8) && !map.is_coded(1) && !map.is_coded(10));
     }
 

@@ -68,9 +68,16 @@ impl<'a> RgbView<'a> {
         self.height
     }
 
-    /// The shorter side in pixels.
-    fn short_side(&self) -> usize {
-        self.width.min(self.height)
+    /// Fails unless `other` has the same size, of at least `min` pixels on each side, as a measure needs.
+    fn check_sides(&self, other: &Self, measure: &str, min: usize) -> Result<()> {
+        self.check_same_size(other)?;
+        if self.width.min(self.height) >= min {
+            return Ok(());
+        }
+        Err(Error::Image(format!(
+            "{}x{} is too small for {measure}, which needs {min} pixels on each side",
+            self.width, self.height
+        )))
     }
 
     /// Fails unless `other` has the same size.

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::RgbView;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Shortest picture side that MS-SSIM is defined for: 11 pixels must remain at the coarsest scale.
 pub const MS_SSIM_MIN_SIDE: usize = (TAPS - 1) * 16 + 1;
@@ -26,27 +26,15 @@ const CENTER: f32 = 128.0;
 /// MS-SSIM of two pictures, 0 to 1 (1 for identical pictures).
 ///
 /// # Errors
-/// [`Error::Image`] when the sizes differ or a side is shorter than [`MS_SSIM_MIN_SIDE`].
+/// [`Error::Image`](crate::Error::Image) when the sizes differ or a side is shorter than [`MS_SSIM_MIN_SIDE`].
 pub fn ms_ssim(a: &RgbView, b: &RgbView) -> Result<f64> {
-    a.check_same_size(b)?;
-    if a.short_side() < MS_SSIM_MIN_SIDE {
-        return Err(Error::Image(format!(
-            "{}x{} is too small for MS-SSIM, which needs {MS_SSIM_MIN_SIDE} pixels on each side",
-            a.width(),
-            a.height()
-        )));
-    }
+    a.check_sides(b, "MS-SSIM", MS_SSIM_MIN_SIDE)?;
     let window = gaussian_window();
-    let channels: Vec<f64> = (0..3_usize)
-        .into_par_iter()
-        .map(|channel| {
-            channel_score(
-                Plane::of_channel(a, channel),
-                Plane::of_channel(b, channel),
-                &window,
-            )
-        })
-        .collect();
+    let score = |channel: usize| {
+        let plane = |picture| Plane::of_channel(picture, channel);
+        channel_score(plane(a), plane(b), &window)
+    };
+    let channels: Vec<f64> = (0..3).into_par_iter().map(score).collect();
     Ok(channels.iter().sum::<f64>() / 3.0)
 }
 

@@ -14,14 +14,7 @@ pub const SSIMULACRA2_MIN_SIDE: usize = 8;
 /// # Errors
 /// [`Error::Image`] when the sizes differ or a side is shorter than [`SSIMULACRA2_MIN_SIDE`].
 pub fn ssimulacra2(reference: &RgbView, distorted: &RgbView) -> Result<f64> {
-    reference.check_same_size(distorted)?;
-    if reference.short_side() < SSIMULACRA2_MIN_SIDE {
-        return Err(Error::Image(format!(
-            "{}x{} is too small for SSIMULACRA2, which needs {SSIMULACRA2_MIN_SIDE} pixels on each side",
-            reference.width(),
-            reference.height()
-        )));
-    }
+    reference.check_sides(distorted, "SSIMULACRA2", SSIMULACRA2_MIN_SIDE)?;
     compute_frame_ssimulacra2(frame(reference)?, frame(distorted)?)
         .map_err(|error| Error::Image(error.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ::image::{ColorType, DynamicImage, ImageBuffer, Pixel, Primitive};
+use ::image::{ColorType, DynamicImage, ImageBuffer};
 
 use super::notes::Notes;
 use super::tone::ToneCurve;
@@ -62,31 +62,25 @@ pub(crate) fn to_image(
 /// A picture of the `image` crate of samples of a kind, native-endian where they have 16 bits; none where they are too
 /// few, or not integers.
 pub(crate) fn to_dynamic(
-    size: (u32, u32),
+    (width, height): (u32, u32),
     color: ColorType,
     samples: Vec<u8>,
 ) -> Option<DynamicImage> {
+    use DynamicImage::{
+        ImageLuma8, ImageLuma16, ImageLumaA8, ImageLumaA16, ImageRgb8, ImageRgb16, ImageRgba8,
+        ImageRgba16,
+    };
     match color {
-        ColorType::L8 => buffer(size, samples).map(DynamicImage::ImageLuma8),
-        ColorType::La8 => buffer(size, samples).map(DynamicImage::ImageLumaA8),
-        ColorType::Rgb8 => buffer(size, samples).map(DynamicImage::ImageRgb8),
-        ColorType::Rgba8 => buffer(size, samples).map(DynamicImage::ImageRgba8),
-        ColorType::L16 => buffer(size, wide(&samples)).map(DynamicImage::ImageLuma16),
-        ColorType::La16 => buffer(size, wide(&samples)).map(DynamicImage::ImageLumaA16),
-        ColorType::Rgb16 => buffer(size, wide(&samples)).map(DynamicImage::ImageRgb16),
-        ColorType::Rgba16 => buffer(size, wide(&samples)).map(DynamicImage::ImageRgba16),
+        ColorType::L8 => ImageBuffer::from_raw(width, height, samples).map(ImageLuma8),
+        ColorType::La8 => ImageBuffer::from_raw(width, height, samples).map(ImageLumaA8),
+        ColorType::Rgb8 => ImageBuffer::from_raw(width, height, samples).map(ImageRgb8),
+        ColorType::Rgba8 => ImageBuffer::from_raw(width, height, samples).map(ImageRgba8),
+        ColorType::L16 => ImageBuffer::from_raw(width, height, wide(&samples)).map(ImageLuma16),
+        ColorType::La16 => ImageBuffer::from_raw(width, height, wide(&samples)).map(ImageLumaA16),
+        ColorType::Rgb16 => ImageBuffer::from_raw(width, height, wide(&samples)).map(ImageRgb16),
+        ColorType::Rgba16 => ImageBuffer::from_raw(width, height, wide(&samples)).map(ImageRgba16),
         _ => None,
     }
-}
-
-fn buffer<P>(
-    (width, height): (u32, u32),
-    samples: Vec<P::Subpixel>,
-) -> Option<ImageBuffer<P, Vec<P::Subpixel>>>
-where
-    P: Pixel<Subpixel: Primitive>,
-{
-    ImageBuffer::from_raw(width, height, samples)
 }
 
 /// Native-endian samples of 16 bits.
@@ -157,7 +151,7 @@ mod tests {
     #[test]
     fn rounding_is_to_the_nearest() {
         let samples = (0..=u16::MAX).collect();
-        let picture = buffer((256, 256), samples).map(DynamicImage::ImageLuma16);
+        let picture = ImageBuffer::from_raw(256, 256, samples).map(DynamicImage::ImageLuma16);
         let image = to_image(picture.unwrap(), None, &mut Notes::default()).unwrap();
         let nearest = |v: u32| u8::try_from((v * 255 + 32_767) / 65_535).unwrap();
         assert!(image.to_gray().into_iter().eq((0..=65_535).map(nearest)));

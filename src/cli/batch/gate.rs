@@ -1,6 +1,6 @@
 //! Keeps the pictures in memory within bounds: each waits until there is room for its pixels.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::sync;
 
@@ -29,25 +29,17 @@ impl Gate {
     /// Waits for room for `pixels`.
     pub(super) fn enter(&self, pixels: u64) -> Place<'_> {
         let pixels = pixels.clamp(1, self.limit);
-        let mut inside = self.lock();
-        while *inside + pixels > self.limit {
-            inside = self
-                .left
-                .wait(inside)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        let is_full = |inside: &mut u64| *inside + pixels > self.limit;
+        let waited = self.left.wait_while(sync::lock(&self.inside), is_full);
+        let mut inside = waited.unwrap_or_else(PoisonError::into_inner);
         *inside += pixels;
         Place { gate: self, pixels }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        sync::lock(&self.inside)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *self.gate.lock() -= self.pixels;
+        *sync::lock(&self.gate.inside) -= self.pixels;
         self.gate.left.notify_all();
     }
 }
@@ -75,6 +67,6 @@ mod tests {
             }
         });
         assert!(most.load(Ordering::SeqCst) <= 10);
-        assert_eq!(*gate.lock(), 0);
+        assert_eq!(*sync::lock(&gate.inside), 0);
     }
 }

@@ -79,13 +79,5 @@ fn named(paths: Vec<PathBuf>) -> Vec<Input> {
 
 /// A name that cannot break a table.
 fn clean(name: &str) -> String {
-    name.chars()
-        .map(|character| {
-            if character.is_control() {
-                '_'
-            } else {
-                character
-            }
-        })
-        .collect()
+    name.replace(char::is_control, "_")
 }

@@ -3,23 +3,31 @@
 use std::time::Instant;
 
 use anyhow::Context;
+use serde::Deserialize;
 
 use super::codec::{Codec, Source};
+use super::record::{optional, positive};
 use crate::cli::metric::{Metric, view};
 
 /// Rate and quality of one file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Measurement {
     pub(super) picture: String,
+    #[serde(rename = "width_px", deserialize_with = "positive")]
     pub(super) width: u32,
+    #[serde(rename = "height_px", deserialize_with = "positive")]
     pub(super) height: u32,
     pub(super) codec: String,
     pub(super) encoder: String,
     pub(super) quality: f64,
     /// Size of the whole file.
+    #[serde(rename = "size_bytes")]
     pub(super) bytes: u64,
+    #[serde(rename = "psnr_db", deserialize_with = "optional")]
     pub(super) psnr: Option<f64>,
+    #[serde(deserialize_with = "optional")]
     pub(super) ms_ssim: Option<f64>,
+    #[serde(deserialize_with = "optional")]
     pub(super) ssimulacra2: Option<f64>,
 }
 
@@ -49,12 +57,13 @@ impl Measurement {
 pub(super) fn measure(
     picture: &str,
     source: &Source,
-    codec: &dyn Codec,
+    codec: &Codec,
     quality: f64,
     metrics: &[Metric],
 ) -> anyhow::Result<Measurement> {
-    let file = codec.encode(source, quality).context("cannot encode")?;
-    let decoded = codec.decode(&file).context("cannot decode its own file")?;
+    let coder = &codec.coder;
+    let file = coder.encode(source, quality).context("cannot encode")?;
+    let decoded = coder.decode(&file).context("cannot decode its own file")?;
     let original = source.image();
     let views = (view(original)?, view(&decoded)?);
     let value = |metric: Metric| {
@@ -68,8 +77,8 @@ pub(super) fn measure(
         picture: picture.to_owned(),
         width: original.width,
         height: original.height,
-        codec: codec.name().to_owned(),
-        encoder: codec.encoder().to_owned(),
+        codec: codec.name.clone(),
+        encoder: codec.encoder.clone(),
         quality,
         bytes: file.len() as u64,
         psnr: value(Metric::Psnr)?,
@@ -79,7 +88,7 @@ pub(super) fn measure(
 }
 
 /// Encoding and decoding time of one file: medians over the runs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Timing {
     pub(super) picture: String,
     pub(super) codec: String,
@@ -96,22 +105,23 @@ pub(super) struct Timing {
 pub(super) fn time(
     picture: &str,
     source: &Source,
-    codec: &dyn Codec,
+    codec: &Codec,
     quality: f64,
     runs: u32,
 ) -> anyhow::Result<Timing> {
-    let file = codec.encode(source, quality)?;
-    codec.decode(&file)?;
+    let coder = &codec.coder;
+    let file = coder.encode(source, quality)?;
+    coder.decode(&file)?;
     Ok(Timing {
         picture: picture.to_owned(),
-        codec: codec.name().to_owned(),
-        encoder: codec.encoder().to_owned(),
+        codec: codec.name.clone(),
+        encoder: codec.encoder.clone(),
         quality,
         pixels: source.image().pixels(),
         threads: rayon::current_num_threads(),
         runs,
-        encode_s: median_seconds(runs, || codec.encode(source, quality).map(drop))?,
-        decode_s: median_seconds(runs, || codec.decode(&file).map(drop))?,
+        encode_s: median_seconds(runs, || coder.encode(source, quality).map(drop))?,
+        decode_s: median_seconds(runs, || coder.decode(&file).map(drop))?,
     })
 }
 

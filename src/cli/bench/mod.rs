@@ -19,7 +19,7 @@ mod session;
 mod summary;
 mod viewer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ use super::messages::{Complaint, GlobalOptions};
 use super::output::{RESUME_OR_OVERWRITE, check_folder};
 use super::{stdio, text};
 use crate::codec::{Effort, EncodeOptions, Model, Tune};
-use codec::{AecCodec, Codec, JpegCodec, installed_tools};
+use codec::{Codec, aec, installed_tools, jpeg};
+use measure::Measurement;
 use reference::Reference;
 use session::{Findings, Session};
 use summary::{Curve, Origin, Summary, bd_rates, complete_pictures};
@@ -54,9 +55,8 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let inputs = inputs::collect(&args.images)?;
     let other_runs = other_runs(args)?;
     let (codecs, missing) = line_up(args)?;
-    let codecs: Vec<&dyn Codec> = codecs.iter().map(AsRef::as_ref).collect();
     let references = chosen_references(args, &codecs);
-    let anchor = find_anchor(args, &codecs, &references, &other_runs)?;
+    check_names(args, &codecs, &references, &other_runs)?;
     let session = Session {
         args,
         global,
@@ -66,12 +66,14 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     };
     let findings = session.run()?;
 
-    let mut curves = measured_curves(&codecs, &findings);
+    let complete = complete_pictures(&codecs, &findings.rows);
+    let measured = |codec| Curve::measured(codec, &findings.rows, &findings.timings, &complete);
+    let mut curves: Vec<Curve> = codecs.iter().map(measured).collect();
     curves.extend(other_runs);
     curves.extend(references.iter().map(Curve::published));
-    let mut summary = summarize(args, &findings, &missing, &codecs);
-    summary.bd_rates = bd_rates(&curves, &anchor, &summary.metrics);
-    (summary.curves, summary.anchor) = (curves, anchor);
+    let mut summary = summarize(args, &findings, missing, &codecs[0], complete);
+    summary.bd_rates = bd_rates(&curves, &args.anchor, &summary.metrics);
+    summary.curves = curves;
     summary.remarks.extend(no_number_remarks(&summary));
     summary.remarks.extend(data_set_remark(&summary));
     publish(args, &session, &findings, &summary, global)?;
@@ -87,11 +89,8 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     }
 }
 
-/// The codecs to run, and a line for each that is missing.
-type LineUp = (Vec<Box<dyn Codec>>, Vec<String>);
-
 /// aec and the peers asked for, and a line for every peer that is missing.
-fn line_up(args: &Args) -> anyhow::Result<LineUp> {
+fn line_up(args: &Args) -> anyhow::Result<(Vec<Codec>, Vec<String>)> {
     let options = EncodeOptions {
         limits: args.resources.limits(),
         ..EncodeOptions::default()
@@ -106,19 +105,14 @@ fn line_up(args: &Args) -> anyhow::Result<LineUp> {
             .is_none_or(|peers| peers.iter().any(|peer| peer == name))
     };
     if is_wanted("jpeg") {
-        codecs.push(Box::new(JpegCodec));
+        codecs.push(jpeg());
     }
     let (tools, missing) = installed_tools();
-    codecs.extend(tools.into_iter().filter(|tool| is_wanted(tool.name())));
-    let missing = missing
-        .into_iter()
-        .filter(|line| line.split(':').next().is_some_and(is_wanted));
-    Ok((
-        codecs,
-        missing
-            .map(|line| format!("not measured: {line}"))
-            .collect(),
-    ))
+    codecs.extend(tools.into_iter().filter(|tool| is_wanted(&tool.name)));
+    let missing = missing.into_iter().filter(|(name, _)| is_wanted(name));
+    let missing =
+        missing.map(|(name, tool)| format!("not measured: {name}: '{tool}' is not on the PATH"));
+    Ok((codecs, missing.collect()))
 }
 
 /// aec at every effort and tune asked for, each tune with its model: `aec` if that is one, otherwise `aec-e4`,
@@ -127,26 +121,14 @@ fn our_codecs(
     args: &Args,
     options: &EncodeOptions,
     qualities: &[f64],
-) -> anyhow::Result<Vec<Box<dyn Codec>>> {
-    let mut models: Vec<(Tune, Arc<Model>)> = Vec::new();
-    for &tune in &args.tune {
-        if models.iter().all(|(known, _)| *known != tune) {
-            models.push((tune, args.model.load(tune)?));
-        }
-    }
-    let mut settings: Vec<(Effort, Tune, &Arc<Model>)> = Vec::new();
-    for &effort in &args.effort {
-        for (tune, model) in &models {
-            if !settings
-                .iter()
-                .any(|setting| (setting.0, setting.1) == (effort, *tune))
-            {
-                settings.push((effort, *tune, model));
-            }
-        }
-    }
-    let is_alone = settings.len() == 1;
-    let codec = |(effort, tune, model): (Effort, Tune, &Arc<Model>)| -> Box<dyn Codec> {
+) -> anyhow::Result<Vec<Codec>> {
+    let (efforts, tunes) = (each_once(&args.effort), each_once(&args.tune));
+    let models = tunes
+        .into_iter()
+        .map(|tune| Ok((tune, args.model.load(tune)?)));
+    let models: Vec<(Tune, Arc<Model>)> = models.collect::<anyhow::Result<_>>()?;
+    let is_alone = efforts.len() * models.len() == 1;
+    let codec = |effort: Effort, tune: Tune, model: &Arc<Model>| {
         let name = match tune {
             _ if is_alone => "aec".to_owned(),
             Tune::Psnr => format!("aec-e{effort}"),
@@ -157,19 +139,29 @@ fn our_codecs(
             tune,
             ..*options
         };
-        Box::new(AecCodec::new(
-            name,
-            Arc::clone(model),
-            options,
-            qualities.to_vec(),
-        ))
+        aec(name, Arc::clone(model), options, qualities.to_vec())
     };
-    Ok(settings.into_iter().map(codec).collect())
+    let of_effort = |effort| {
+        let of_tune = move |(tune, model): &(Tune, Arc<Model>)| codec(effort, *tune, model);
+        models.iter().map(of_tune)
+    };
+    Ok(efforts.into_iter().flat_map(of_effort).collect())
+}
+
+/// A list without repetitions.
+fn each_once<T: Copy + PartialEq>(list: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    for item in list {
+        if !once.contains(item) {
+            once.push(*item);
+        }
+    }
+    once
 }
 
 /// Published curves that the user asked for, with the anchor if it is none of the measured codecs.
-fn chosen_references(args: &Args, codecs: &[&dyn Codec]) -> Vec<Reference> {
-    let is_measured = codecs.iter().any(|codec| codec.name() == args.anchor);
+fn chosen_references(args: &Args, codecs: &[Codec]) -> Vec<Reference> {
+    let is_measured = codecs.iter().any(|codec| codec.name == args.anchor);
     let is_wanted = |name: &str| {
         let is_anchor = args.anchor == name && !is_measured;
         is_anchor
@@ -186,83 +178,73 @@ fn chosen_references(args: &Args, codecs: &[&dyn Codec]) -> Vec<Reference> {
 fn other_runs(args: &Args) -> anyhow::Result<Vec<Curve>> {
     let mut curves = Vec::new();
     for (name, path) in &args.with {
-        let mut rows: Vec<measure::Measurement> = record::read(path)?;
-        rows.retain(|row| row.codec.starts_with("aec"));
-        if rows.is_empty() {
+        let mut by_codec: BTreeMap<String, Vec<Measurement>> = BTreeMap::new();
+        for row in record::read::<Measurement>(path)? {
+            if row.codec.starts_with("aec") {
+                by_codec.entry(row.codec.clone()).or_default().push(row);
+            }
+        }
+        if by_codec.is_empty() {
             bail!("there are no results of aec in {}", text::quoted(path));
         }
-        let codecs: BTreeSet<String> = rows.iter().map(|row| row.codec.clone()).collect();
-        for codec in &codecs {
-            let of_codec = rows.iter().filter(|row| row.codec == *codec);
-            let of_codec: Vec<measure::Measurement> = of_codec.cloned().collect();
-            let name = match codecs.len() {
+        for (codec, rows) in &by_codec {
+            let name = match by_codec.len() {
                 1 => name.clone(),
                 _ => format!("{name} {codec}"),
             };
-            curves.push(Curve::of_other_run(&name, &of_codec));
+            curves.push(Curve::of_other_run(&name, rows));
         }
     }
     Ok(curves)
 }
 
-/// Checks the names of all curves; gives that of the one that BD-rates are against.
-fn find_anchor(
+/// Checks the names of all curves: each stands for one, and that which BD-rates are against is among them.
+fn check_names(
     args: &Args,
-    codecs: &[&dyn Codec],
+    codecs: &[Codec],
     references: &[Reference],
     other_runs: &[Curve],
-) -> anyhow::Result<String> {
-    let measured = codecs.iter().map(|codec| codec.name().to_owned());
-    let others = other_runs.iter().map(|curve| curve.name.clone());
-    let published = references.iter().map(|reference| reference.name.clone());
-    let known: Vec<String> = measured.chain(others).chain(published).collect();
-    if !known.contains(&args.anchor) {
+) -> Result<(), Complaint> {
+    let measured = codecs.iter().map(|codec| &codec.name);
+    let others = other_runs.iter().map(|curve| &curve.name);
+    let published = references.iter().map(|reference| &reference.name);
+    let known: Vec<&str> = measured
+        .chain(others)
+        .chain(published)
+        .map(String::as_str)
+        .collect();
+    if !known.contains(&args.anchor.as_str()) {
         let message = format!(
             "there is no curve '{}' to compare with, only {}",
             args.anchor,
             known.join(", ")
         );
-        return Err(Complaint::usage(message, "name one of these with --anchor").into());
+        return Err(Complaint::usage(message, "name one of these with --anchor"));
     }
-    if let Some(twice) = known
-        .iter()
-        .enumerate()
-        .find(|(i, name)| known[..*i].contains(name))
-    {
-        let message = format!("two curves would be called '{}'", twice.1);
-        return Err(Complaint::usage(message, "give --with another name").into());
+    let is_second = |(i, name): &(usize, &&str)| known[..*i].contains(name);
+    match known.iter().enumerate().find(is_second) {
+        Some((_, name)) => Err(Complaint::usage(
+            format!("two curves would be called '{name}'"),
+            "give --with another name",
+        )),
+        None => Ok(()),
     }
-    Ok(args.anchor.clone())
 }
 
-fn measured_curves(codecs: &[&dyn Codec], findings: &Findings) -> Vec<Curve> {
-    let complete = complete_pictures(codecs, &findings.rows);
-    codecs
-        .iter()
-        .map(|codec| Curve::measured(*codec, &findings.rows, &findings.timings, &complete))
-        .collect()
-}
-
-/// The summary without its curves.
+/// The summary without its curves, over the pictures that are `complete`, whose sizes are those of `codec`'s files.
 fn summarize(
     args: &Args,
     findings: &Findings,
-    missing: &[String],
-    codecs: &[&dyn Codec],
+    missing: Vec<String>,
+    codec: &Codec,
+    complete: BTreeSet<String>,
 ) -> Summary {
-    let complete = complete_pictures(codecs, &findings.rows);
-    let one_codec = findings
-        .rows
-        .iter()
-        .filter(|row| row.codec == codecs[0].name() && complete.contains(&row.picture));
-    let sizes: std::collections::BTreeMap<&str, u64> = one_codec
-        .map(|row| {
-            (
-                row.picture.as_str(),
-                u64::from(row.width) * u64::from(row.height),
-            )
-        })
-        .collect();
+    let of_picture = |row: &&Measurement| {
+        let is_own = row.codec == codec.name && row.quality == codec.qualities[0];
+        is_own && complete.contains(&row.picture)
+    };
+    let one_each = findings.rows.iter().filter(of_picture);
+    let pixels = one_each.map(|row| u64::from(row.width) * u64::from(row.height));
     let mut metrics = args.metric.clone();
     metrics.sort_by_key(|metric| *metric as u8);
     metrics.dedup();
@@ -273,18 +255,13 @@ fn summarize(
         machine: machine::Machine::this(),
         timing_threads: findings.timings.first().map(|timing| timing.threads),
         notes: args.note.clone(),
-        pixels: sizes.values().sum(),
+        pixels: pixels.sum(),
         pictures: complete.into_iter().collect(),
         metrics,
         curves: Vec::new(),
-        anchor: String::new(),
+        anchor: args.anchor.clone(),
         bd_rates: Vec::new(),
-        remarks: missing
-            .iter()
-            .chain(&findings.failures)
-            .chain(&findings.remarks)
-            .cloned()
-            .collect(),
+        remarks: [&missing[..], &findings.failures, &findings.remarks].concat(),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::summary::Summary;
 use super::viewer::ViewerPicture;
 use super::{figure, page, report};
-use crate::cli::output::{Existing, Output};
+use crate::cli::output::write_file;
 
 /// Their names, with those of the rows that are written as they are measured.
 pub(super) const FILES: [&str; 6] = [
@@ -34,8 +34,7 @@ pub(super) fn write(
         ("index.html", page::html(summary, pictures)?.into_bytes()),
     ];
     for (name, bytes) in files {
-        Output::prepare(&folder.join(name), Existing::Replace)?
-            .commit(|out| Ok(out.write_all(&bytes)?))?;
+        write_file(&folder.join(name), &bytes)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The HTML page: plots, tables and a viewer in one file that needs no network.
 
-use super::report::{bd_table, bd_title, conditions, measured, points_table};
-use super::summary::{Origin, Summary};
+use super::report::{bd_table, bd_title, conditions, measured, points_table, sources};
+use super::summary::Summary;
 use super::viewer::ViewerPicture;
 use crate::cli::html::{STYLE, escape, fill};
 
@@ -24,8 +24,11 @@ pub(super) fn html(summary: &Summary, pictures: &[ViewerPicture]) -> anyhow::Res
             ("bd_title", &escape(&bd_title(summary))),
             ("bd_table", &bd_table(summary).html()),
             ("tables", &tables(summary)),
-            ("remarks", &list("Notes", summary.remarks.iter().cloned())),
-            ("sources", &sources(summary)),
+            ("remarks", &list("Notes", &summary.remarks)),
+            (
+                "sources",
+                &list("Sources of published curves", &sources(summary)),
+            ),
             ("embedded", &embedded.to_string()),
             ("pictures", &data),
         ],
@@ -45,22 +48,11 @@ fn tables(summary: &Summary) -> String {
     measured(summary).map(section).collect()
 }
 
-/// Where published curves come from.
-fn sources(summary: &Summary) -> String {
-    let published = summary
-        .curves
-        .iter()
-        .filter(|curve| curve.origin == Origin::Published);
-    list(
-        "Sources of published curves",
-        published.map(|curve| format!("{}: {}", curve.name, curve.encoder)),
-    )
-}
-
 /// A heading and a list; nothing when the list is empty.
-fn list(title: &str, items: impl Iterator<Item = String>) -> String {
+fn list(title: &str, items: &[String]) -> String {
     let items: String = items
-        .map(|item| format!("<li>{}</li>\n", escape(&item)))
+        .iter()
+        .map(|item| format!("<li>{}</li>\n", escape(item)))
         .collect();
     if items.is_empty() {
         items

@@ -2,24 +2,40 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Mutex;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error};
 
+use super::codec::Codec;
 use super::measure::{Measurement, Timing};
 use crate::atomic;
 use crate::cli::text;
 use crate::sync;
 
-/// A kind of row.
-pub(super) trait Row: Sized {
+/// What identifies a row: picture, codec, encoder, and the quality's bits.
+pub(super) type Key = (String, String, String, u64);
+
+/// The key of a codec's row of a picture.
+pub(super) fn key(picture: &str, codec: &Codec, quality: f64) -> Key {
+    new_key([picture, &codec.name, &codec.encoder], quality)
+}
+
+fn new_key(names: [&str; 3], quality: f64) -> Key {
+    let [picture, codec, encoder] = names.map(str::to_owned);
+    (picture, codec, encoder, quality.to_bits())
+}
+
+/// A kind of row, which is read by the names of its columns.
+pub(super) trait Row: DeserializeOwned {
     /// Column names with units, separated by tabs.
     const HEADING: &'static str;
     /// The row's text, without a line end.
     fn to_line(&self) -> String;
-    /// Reads a row back.
-    fn from_fields(fields: &[&str]) -> Option<Self>;
+    /// What identifies the row.
+    fn key(&self) -> Key;
 }
 
 impl Row for Measurement {
@@ -46,35 +62,8 @@ impl Row for Measurement {
         )
     }
 
-    fn from_fields(fields: &[&str]) -> Option<Self> {
-        let &[
-            picture,
-            width,
-            height,
-            codec,
-            encoder,
-            quality,
-            bytes,
-            _rate,
-            psnr,
-            ms_ssim,
-            ssimulacra2,
-        ] = fields
-        else {
-            return None;
-        };
-        Some(Self {
-            picture: picture.to_owned(),
-            width: width.parse().ok().filter(|&width| width > 0)?,
-            height: height.parse().ok().filter(|&height| height > 0)?,
-            codec: codec.to_owned(),
-            encoder: encoder.to_owned(),
-            quality: quality.parse().ok()?,
-            bytes: bytes.parse().ok()?,
-            psnr: optional_number(psnr)?,
-            ms_ssim: optional_number(ms_ssim)?,
-            ssimulacra2: optional_number(ssimulacra2)?,
-        })
+    fn key(&self) -> Key {
+        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
     }
 }
 
@@ -99,43 +88,21 @@ impl Row for Timing {
         )
     }
 
-    fn from_fields(fields: &[&str]) -> Option<Self> {
-        let &[
-            picture,
-            codec,
-            encoder,
-            quality,
-            pixels,
-            threads,
-            runs,
-            encode_s,
-            decode_s,
-            _,
-            _,
-        ] = fields
-        else {
-            return None;
-        };
-        Some(Self {
-            picture: picture.to_owned(),
-            codec: codec.to_owned(),
-            encoder: encoder.to_owned(),
-            quality: quality.parse().ok()?,
-            pixels: pixels.parse().ok()?,
-            threads: threads.parse().ok()?,
-            runs: runs.parse().ok()?,
-            encode_s: encode_s.parse().ok()?,
-            decode_s: decode_s.parse().ok()?,
-        })
+    fn key(&self) -> Key {
+        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
     }
 }
 
-/// `-` or a number; outer `None` when it is neither.
-fn optional_number(text: &str) -> Option<Option<f64>> {
-    if text == "-" {
-        Some(None)
-    } else {
-        text.parse().ok().map(Some)
+/// A number above 0.
+pub(super) fn positive<'de, D: Deserializer<'de>>(field: D) -> Result<u32, D::Error> {
+    NonZero::deserialize(field).map(NonZero::get)
+}
+
+/// A number, or `-` for none.
+pub(super) fn optional<'de, D: Deserializer<'de>>(field: D) -> Result<Option<f64>, D::Error> {
+    match String::deserialize(field)?.as_str() {
+        "-" => Ok(None),
+        text => text.parse().map(Some).map_err(D::Error::custom),
     }
 }
 
@@ -143,19 +110,23 @@ fn optional_number(text: &str) -> Option<Option<f64>> {
 pub(super) fn read<R: Row>(path: &Path) -> anyhow::Result<Vec<R>> {
     let read = || {
         let text = fs::read_to_string(path)?;
-        let mut lines = text.split_inclusive('\n');
-        if lines.next().map(str::trim_end) != Some(R::HEADING) {
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(b'\t')
+            .quoting(false)
+            .from_reader(text.as_bytes());
+        if reader.headers()? != R::HEADING.split('\t').collect::<Vec<_>>() {
             bail!("the heading is not that of this version's results");
         }
-        let mut rows = Vec::new();
-        for (number, line) in lines.enumerate().filter(|(_, line)| line.ends_with('\n')) {
-            let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).split('\t').collect();
-            rows.push(
-                R::from_fields(&fields)
-                    .with_context(|| format!("line {} is not a result", number + 2))?,
-            );
+        let mut rows: Vec<csv::Result<R>> = reader.deserialize().collect();
+        if !text.ends_with('\n') {
+            rows.pop();
         }
-        Ok(rows)
+        let not_a_result = |error: csv::Error| {
+            let line = error.position().map_or(0, csv::Position::line);
+            anyhow!("line {line} is not a result")
+        };
+        let rows = rows.into_iter().map(|row| row.map_err(not_a_result));
+        rows.collect()
     };
     read().with_context(|| format!("cannot read results {}", text::quoted(path)))
 }

@@ -1,7 +1,5 @@
 //! The summary as text and Markdown, and the tables that the HTML page shows.
 
-use std::fmt::Write;
-
 use super::summary::{BdRow, Curve, CurvePoint, Origin, Summary};
 use crate::cli::metric::Metric;
 use crate::cli::table::Table;
@@ -10,24 +8,15 @@ use crate::cli::table::Table;
 pub(super) fn text(summary: &Summary) -> String {
     let mut out = format!("{}\n", conditions(summary));
     for curve in measured(summary) {
-        push(
-            &mut out,
-            format_args!(
-                "\n{}: {}\n{}",
-                curve.name,
-                curve.encoder,
-                points_table(curve, summary).text()
-            ),
-        );
+        let table = points_table(curve, summary).text();
+        out += &format!("\n{}: {}\n{table}", curve.name, curve.encoder);
     }
     if !summary.bd_rates.is_empty() {
-        push(
-            &mut out,
-            format_args!("\n{}\n{}", bd_title(summary), bd_table(summary).text()),
-        );
+        let table = bd_table(summary).text();
+        out += &format!("\n{}\n{table}", bd_title(summary));
     }
     for remark in &summary.remarks {
-        push(&mut out, format_args!("\nnote: {remark}"));
+        out += &format!("\nnote: {remark}");
     }
     if !summary.remarks.is_empty() {
         out.push('\n');
@@ -37,54 +26,38 @@ pub(super) fn text(summary: &Summary) -> String {
 
 /// The same as a Markdown document.
 pub(super) fn markdown(summary: &Summary) -> String {
-    let mut out = format!("# Rate-distortion results\n\n{}\n\n", conditions(summary));
-    push(
-        &mut out,
-        format_args!(
-            "Command: `{}`\n\n![Rate-distortion curves](rd.svg)\n",
-            summary.command
-        ),
+    let (conditions, command) = (conditions(summary), &summary.command);
+    let mut out = format!(
+        "# Rate-distortion results\n\n{conditions}\n\nCommand: `{command}`\n\n![Rate-distortion curves](rd.svg)\n"
     );
     if !summary.bd_rates.is_empty() {
-        push(
-            &mut out,
-            format_args!(
-                "\n## {}\n\n{}",
-                bd_title(summary),
-                bd_table(summary).markdown()
-            ),
-        );
+        let table = bd_table(summary).markdown();
+        out += &format!("\n## {}\n\n{table}", bd_title(summary));
     }
     for curve in measured(summary) {
-        push(
-            &mut out,
-            format_args!("\n## {}\n\n{}\n\n", curve.name, curve.encoder),
-        );
-        out.push_str(&points_table(curve, summary).markdown());
+        let table = points_table(curve, summary).markdown();
+        out += &format!("\n## {}\n\n{}\n\n{table}", curve.name, curve.encoder);
     }
-    let published = summary
-        .curves
-        .iter()
-        .filter(|curve| curve.origin == Origin::Published);
-    let sources = published.map(|curve| format!("- {}: {}", curve.name, curve.encoder));
-    let remarks = summary.remarks.iter().map(|remark| format!("- {remark}"));
     for (title, lines) in [
-        ("Sources", sources.collect::<Vec<_>>()),
-        ("Notes", remarks.collect()),
+        ("Sources", sources(summary)),
+        ("Notes", summary.remarks.clone()),
     ] {
         if !lines.is_empty() {
-            push(
-                &mut out,
-                format_args!("\n## {title}\n\n{}\n", lines.join("\n")),
-            );
+            out += &format!("\n## {title}\n\n- {}\n", lines.join("\n- "));
         }
     }
     out
 }
 
-fn push(out: &mut String, text: std::fmt::Arguments) {
-    out.write_fmt(text)
-        .expect("writing to a string cannot fail");
+/// Where published curves come from.
+pub(super) fn sources(summary: &Summary) -> Vec<String> {
+    let published = summary
+        .curves
+        .iter()
+        .filter(|curve| curve.origin == Origin::Published);
+    published
+        .map(|curve| format!("{}: {}", curve.name, curve.encoder))
+        .collect()
 }
 
 /// Pictures, program, machine and day in one paragraph.
@@ -100,16 +73,11 @@ pub(super) fn conditions(summary: &Summary) -> String {
         summary.machine.system,
     );
     if let Some(threads) = summary.timing_threads {
-        push(
-            &mut text,
-            format_args!(
-                ", timed with {threads} of {} threads",
-                summary.machine.cores
-            ),
-        );
+        let cores = summary.machine.cores;
+        text += &format!(", timed with {threads} of {cores} threads");
     }
     for note in &summary.notes {
-        push(&mut text, format_args!("; {note}"));
+        text += &format!("; {note}");
     }
     text
 }

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use rayon::prelude::*;
 
-use super::codec::{Codec, JpegCodec};
+use super::codec::{Codec, jpeg};
 use super::inputs::Input;
 use super::measure::{Measurement, Timing, measure, time};
 use super::options::Args;
-use super::record::{self, Recorder, Row};
+use super::record::{self, Key, Recorder, Row, key};
 use super::viewer::{ViewerPicture, ViewerPlan};
 use crate::cli::messages::GlobalOptions;
 use crate::cli::metric::{BACKGROUND, Metric};
@@ -20,18 +19,18 @@ use crate::cli::progress::Bar;
 use crate::cli::text;
 use crate::codec::Progress;
 use crate::limits::Limits;
-use crate::sync;
 
 /// Everything a run needs to know.
 pub(super) struct Session<'a> {
     pub(super) args: &'a Args,
     pub(super) global: &'a GlobalOptions,
     pub(super) inputs: &'a [Input],
-    pub(super) codecs: &'a [&'a dyn Codec],
+    pub(super) codecs: &'a [Codec],
     pub(super) limits: Limits,
 }
 
 /// What a run found out.
+#[derive(Default)]
 pub(super) struct Findings {
     /// Rows of the plan, known before or measured now.
     pub(super) rows: Vec<Measurement>,
@@ -41,9 +40,6 @@ pub(super) struct Findings {
     /// What is worth knowing: pictures blended, pictures too small for a metric.
     pub(super) remarks: Vec<String>,
 }
-
-/// What identifies a row: picture, codec, encoder, and the quality's bits.
-type Key = (String, String, String, u64);
 
 impl Session<'_> {
     /// Measures everything that is planned and not known.
@@ -63,11 +59,10 @@ impl Session<'_> {
 
     /// Rate and quality of all pictures, several pictures at a time.
     fn measure_all(&self) -> anyhow::Result<Findings> {
-        let known: HashMap<Key, Measurement> =
-            self.known("results.tsv", Measurement::key, |row| {
-                self.args.metric.iter().all(|&metric| row.covers(metric))
-            })?;
-        let rows: Vec<Measurement> = self.planned_rows(&known);
+        let known = self.known("results.tsv", |row: &Measurement| {
+            self.args.metric.iter().all(|&metric| row.covers(metric))
+        })?;
+        let rows = self.planned_rows(&known);
         let recorder = self.recorder("results.tsv", &rows)?;
         let work = Work {
             session: self,
@@ -75,35 +70,29 @@ impl Session<'_> {
             recorder,
             bar: Bar::new("measuring", self.global),
             done: AtomicU64::new(0),
-            failures: Mutex::new(Vec::new()),
-            blended: Mutex::new(BTreeSet::new()),
         };
-        let measured: Vec<Vec<Measurement>> = self
-            .inputs
-            .par_iter()
-            .map(|input| work.measure_picture(input))
-            .collect::<anyhow::Result<_>>()?;
-        let failures = sync::into_inner(work.failures);
-        let blended = sync::into_inner(work.blended);
-        let rows = rows
-            .into_iter()
-            .chain(measured.into_iter().flatten())
-            .collect();
-        Ok(Findings {
+        let inputs = self.inputs.par_iter();
+        let measured = inputs.map(|input| work.measure_picture(input));
+        let measured: Vec<Findings> = measured.collect::<anyhow::Result<_>>()?;
+        let mut findings = Findings {
             rows,
-            timings: Vec::new(),
-            failures,
-            remarks: blended.iter().map(|name| alpha_remark(name)).collect(),
-        })
+            ..Findings::default()
+        };
+        for of_picture in measured {
+            findings.rows.extend(of_picture.rows);
+            findings.failures.extend(of_picture.failures);
+            findings.remarks.extend(of_picture.remarks);
+        }
+        findings.remarks.sort();
+        Ok(findings)
     }
 
     /// Speed on some of the pictures, one file at a time.
     fn time_all(&self, findings: &mut Findings) -> anyhow::Result<()> {
         let threads = rayon::current_num_threads();
-        let known: HashMap<Key, Timing> =
-            self.known("timing.tsv", Timing::key, |row: &Timing| {
-                row.threads == threads && row.runs == self.args.runs
-            })?;
+        let known = self.known("timing.tsv", |row: &Timing| {
+            row.threads == threads && row.runs == self.args.runs
+        })?;
         let kept: Vec<Timing> = known.values().cloned().collect();
         let recorder = self.recorder("timing.tsv", &kept)?;
         let bar = Bar::new("timing", self.global);
@@ -146,11 +135,10 @@ impl Session<'_> {
             ours: self
                 .codecs
                 .iter()
-                .copied()
-                .filter(|codec| codec.name().starts_with("aec"))
+                .filter(|codec| codec.name.starts_with("aec"))
                 .collect(),
             metrics: &self.args.metric,
-            jpeg: &JpegCodec,
+            jpeg: jpeg(),
             rows,
             limits: self.limits,
             crop: self.args.viewer_crop,
@@ -162,7 +150,6 @@ impl Session<'_> {
     fn known<R: Row>(
         &self,
         file: &str,
-        key: fn(&R) -> Key,
         is_usable: impl Fn(&R) -> bool,
     ) -> anyhow::Result<HashMap<Key, R>> {
         let path = self
@@ -172,14 +159,14 @@ impl Session<'_> {
         Ok(rows
             .into_iter()
             .filter(is_usable)
-            .map(|row| (key(&row), row))
+            .map(|row| (row.key(), row))
             .collect())
     }
 
     /// Known rows that belong to this run, in the order of the plan.
     fn planned_rows(&self, known: &HashMap<Key, Measurement>) -> Vec<Measurement> {
         let planned = |input: &Input| {
-            let row = |(codec, quality): (&dyn Codec, f64)| {
+            let row = |(codec, quality): (&Codec, f64)| {
                 known.get(&key(&input.name, codec, quality)).cloned()
             };
             self.points().filter_map(row).collect::<Vec<_>>()
@@ -199,21 +186,16 @@ impl Session<'_> {
     }
 
     /// All codecs at all of their qualities.
-    fn points(&self) -> impl Iterator<Item = (&dyn Codec, f64)> {
+    fn points(&self) -> impl Iterator<Item = (&Codec, f64)> {
         self.codecs.iter().flat_map(|codec| {
-            codec
-                .qualities()
-                .iter()
-                .map(move |&quality| (*codec, quality))
+            let qualities = codec.qualities.iter();
+            qualities.map(move |&quality| (codec, quality))
         })
     }
 
     /// How many rows a picture has.
     fn planned(&self) -> usize {
-        self.codecs
-            .iter()
-            .map(|codec| codec.qualities().len())
-            .sum()
+        self.points().count()
     }
 
     /// Pictures that are too small for a metric.
@@ -256,27 +238,6 @@ fn spread<T>(items: &[T], count: usize) -> Vec<&T> {
         .collect()
 }
 
-fn key(picture: &str, codec: &dyn Codec, quality: f64) -> Key {
-    new_key([picture, codec.name(), codec.encoder()], quality)
-}
-
-fn new_key(names: [&str; 3], quality: f64) -> Key {
-    let [picture, codec, encoder] = names.map(str::to_owned);
-    (picture, codec, encoder, quality.to_bits())
-}
-
-impl Measurement {
-    fn key(&self) -> Key {
-        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
-    }
-}
-
-impl Timing {
-    fn key(&self) -> Key {
-        new_key([&self.picture, &self.codec, &self.encoder], self.quality)
-    }
-}
-
 /// What the threads that measure share.
 struct Work<'a> {
     session: &'a Session<'a>,
@@ -284,33 +245,34 @@ struct Work<'a> {
     recorder: Recorder,
     bar: Bar,
     done: AtomicU64,
-    failures: Mutex<Vec<String>>,
-    /// Pictures that had an alpha channel.
-    blended: Mutex<BTreeSet<String>>,
 }
 
 impl Work<'_> {
     /// All unknown rows of a picture. Failures of codecs are noted, those of the recorder end the run.
-    fn measure_picture(&self, input: &Input) -> anyhow::Result<Vec<Measurement>> {
-        let is_missing = |(codec, quality): &(&dyn Codec, f64)| {
-            !self.known.contains(&key(&input.name, *codec, *quality))
+    fn measure_picture(&self, input: &Input) -> anyhow::Result<Findings> {
+        let mut findings = Findings::default();
+        let mut fail = |text: String| {
+            self.session.global.warn(&text);
+            findings.failures.push(text);
         };
-        let missing: Vec<(&dyn Codec, f64)> = self.session.points().filter(is_missing).collect();
+        let is_missing = |(codec, quality): &(&Codec, f64)| {
+            !self.known.contains(&key(&input.name, codec, *quality))
+        };
+        let missing: Vec<(&Codec, f64)> = self.session.points().filter(is_missing).collect();
         self.advance(self.session.planned() - missing.len());
         if missing.is_empty() {
-            return Ok(Vec::new());
+            return Ok(findings);
         }
         let source = match input.read(&self.session.limits) {
             Ok(source) => source,
             Err(error) => {
-                self.fail(format!("cannot read '{}': {error:#}", input.name));
-                return Ok(Vec::new());
+                fail(format!("cannot read '{}': {error:#}", input.name));
+                return Ok(findings);
             }
         };
         if source.is_blended {
-            sync::lock(&self.blended).insert(input.name.clone());
+            findings.remarks.push(alpha_remark(&input.name));
         }
-        let mut rows = Vec::new();
         for (codec, quality) in missing {
             match measure(
                 &input.name,
@@ -321,17 +283,16 @@ impl Work<'_> {
             ) {
                 Ok(row) => {
                     self.recorder.append(&row)?;
-                    rows.push(row);
+                    findings.rows.push(row);
                 }
-                Err(error) => self.fail(format!(
+                Err(error) => fail(format!(
                     "{} with {} at {quality}: {error:#}",
-                    input.name,
-                    codec.name()
+                    input.name, codec.name
                 )),
             }
             self.advance(1);
         }
-        Ok(rows)
+        Ok(findings)
     }
 
     fn advance(&self, steps: usize) {
@@ -340,10 +301,5 @@ impl Work<'_> {
             done,
             (self.session.inputs.len() * self.session.planned()) as u64,
         );
-    }
-
-    fn fail(&self, text: String) {
-        self.session.global.warn(&text);
-        sync::lock(&self.failures).push(text);
     }
 }

@@ -152,12 +152,12 @@ impl Curve {
 
     /// The means of a measured codec over `pictures`.
     pub(super) fn measured(
-        codec: &dyn Codec,
+        codec: &Codec,
         rows: &[Measurement],
         timings: &[Timing],
         pictures: &BTreeSet<String>,
     ) -> Self {
-        let is_own = |name: &str, encoder: &str| name == codec.name() && encoder == codec.encoder();
+        let is_own = |name: &str, encoder: &str| name == codec.name && encoder == codec.encoder;
         let rows: Vec<&Measurement> = rows
             .iter()
             .filter(|row| is_own(&row.codec, &row.encoder) && pictures.contains(&row.picture))
@@ -166,16 +166,14 @@ impl Curve {
             .iter()
             .filter(|row| is_own(&row.codec, &row.encoder))
             .collect();
-        let origin = if codec.name().starts_with("aec") {
+        let origin = if codec.name.starts_with("aec") {
             Origin::Aec
         } else {
             Origin::Peer
         };
-        let points = codec
-            .qualities()
-            .iter()
-            .filter_map(|&quality| mean_point(quality, &rows, &timings));
-        Self::new(codec.name(), codec.encoder(), origin, points.collect())
+        let qualities = codec.qualities.iter();
+        let points = qualities.filter_map(|&quality| mean_point(quality, &rows, &timings));
+        Self::new(&codec.name, &codec.encoder, origin, points.collect())
     }
 
     /// The means in the rows of another run, over all pictures there.
@@ -263,12 +261,12 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 /// Pictures that every codec has rows for at all of its qualities.
 ///
 /// Means over them compare like with like, whatever failed.
-pub(super) fn complete_pictures(codecs: &[&dyn Codec], rows: &[Measurement]) -> BTreeSet<String> {
+pub(super) fn complete_pictures(codecs: &[Codec], rows: &[Measurement]) -> BTreeSet<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {
         *counts.entry(&row.picture).or_default() += 1;
     }
-    let planned: usize = codecs.iter().map(|codec| codec.qualities().len()).sum();
+    let planned: usize = codecs.iter().map(|codec| codec.qualities.len()).sum();
     counts
         .into_iter()
         .filter(|(_, count)| *count == planned)

@@ -48,8 +48,8 @@ struct ViewerVersion {
 /// What the viewer shows and how.
 pub(super) struct ViewerPlan<'a> {
     /// aec at every effort and tune of the run; its first measured files give the rates.
-    pub(super) ours: Vec<&'a dyn Codec>,
-    pub(super) jpeg: &'a dyn Codec,
+    pub(super) ours: Vec<&'a Codec>,
+    pub(super) jpeg: Codec,
     pub(super) rows: &'a [Measurement],
     /// What the captions say besides the rate.
     pub(super) metrics: &'a [Metric],
@@ -108,8 +108,8 @@ impl ViewerPlan<'_> {
         nearest
     }
 
-    fn rows_of(&self, codec: &dyn Codec, picture: &str) -> impl Iterator<Item = &Measurement> {
-        let (name, picture) = (codec.name().to_owned(), picture.to_owned());
+    fn rows_of(&self, codec: &Codec, picture: &str) -> impl Iterator<Item = &Measurement> {
+        let (name, picture) = (codec.name.clone(), picture.to_owned());
         let is_own = move |row: &&Measurement| row.picture == picture && row.codec == name;
         self.rows.iter().filter(is_own)
     }
@@ -123,12 +123,12 @@ impl ViewerPlan<'_> {
                 _ => quality_of_size(self.rows_of(codec, &row.picture), row.bytes),
             };
             if let Some(quality) = quality {
-                let file = codec.encode(source, quality)?;
+                let file = codec.coder.encode(source, quality)?;
                 versions.push(self.version(source, codec, &file)?);
             }
         }
         let jpeg = self.jpeg_of_size(source, row.bytes)?;
-        let mut version = self.version(source, self.jpeg, &jpeg)?;
+        let mut version = self.version(source, &self.jpeg, &jpeg)?;
         if jpeg.len() as u64 > row.bytes + row.bytes / 10 {
             version.caption += " (the smallest it can do)";
         }
@@ -140,10 +140,10 @@ impl ViewerPlan<'_> {
     /// The JPEG file whose size is nearest to `bytes`: JPEG sizes grow with quality.
     fn jpeg_of_size(&self, source: &Source, bytes: u64) -> anyhow::Result<Vec<u8>> {
         let (mut low, mut high) = (1_u8, 100_u8);
-        let mut best = self.jpeg.encode(source, f64::from(low))?;
+        let mut best = self.jpeg.coder.encode(source, f64::from(low))?;
         while low < high {
             let middle = (low + high).div_ceil(2);
-            let file = self.jpeg.encode(source, f64::from(middle))?;
+            let file = self.jpeg.coder.encode(source, f64::from(middle))?;
             if file.len() as u64 <= bytes {
                 low = middle
             } else {
@@ -160,10 +160,10 @@ impl ViewerPlan<'_> {
     fn version(
         &self,
         source: &Source,
-        codec: &dyn Codec,
+        codec: &Codec,
         file: &[u8],
     ) -> anyhow::Result<ViewerVersion> {
-        let decoded = codec.decode(file)?;
+        let decoded = codec.coder.decode(file)?;
         let rate = file.len() as f64 * 8.0 / decoded.pixels() as f64;
         let views = (view(source.image())?, view(&decoded)?);
         let short_side = decoded.width.min(decoded.height) as usize;
@@ -177,7 +177,7 @@ impl ViewerPlan<'_> {
             caption += &format!(", {} {value}", metric.name());
         }
         Ok(ViewerVersion {
-            codec: codec.name().to_owned(),
+            codec: codec.name.clone(),
             caption,
             source: data_uri(&self.cropped(&decoded)?)?,
         })

@@ -12,11 +12,11 @@ use report::Report;
 
 use super::damage::report_damage;
 use super::messages::{Complaint, GlobalOptions};
-use super::models::Models;
+use super::models::{ModelOption, Models};
 use super::options::{Resources, StageClock};
 use super::{stdio, text};
 use crate::bitstream::Container;
-use crate::codec::{self, DecodeOptions, Model, model_id};
+use crate::codec::{self, Model, model_id};
 use crate::network::Side;
 
 /// Arguments of `aec info`.
@@ -48,11 +48,11 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    let models = match &args.model {
-        Some(path) => Some(Models::new(path.as_deref(), global)?),
-        None if args.verify => Some(Models::new(None, global)?),
-        None => None,
+    let option = ModelOption {
+        model: args.model.clone().flatten(),
     };
+    let needs_models = args.model.is_some() || args.verify;
+    let models = needs_models.then(|| option.for_files(global)).transpose()?;
     if let (Some(_), Some(models)) = (&args.model, &models) {
         let description = describe_model(&*models.first()?);
         print(&if args.json {
@@ -107,16 +107,9 @@ fn describe_model(model: &Model) -> Vec<(String, String)> {
 }
 
 fn model_text(lines: &[(String, String)]) -> String {
-    let width = lines
-        .iter()
-        .map(|(key, _)| key.chars().count())
-        .max()
-        .unwrap_or(0);
-    let lines: Vec<String> = lines
-        .iter()
-        .map(|(key, value)| format!("{key:width$}  {value}"))
-        .collect();
-    lines.join("\n")
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let line = |(key, value): &(String, String)| format!("{key:width$}  {value}");
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn model_json(lines: &[(String, String)]) -> String {
@@ -161,10 +154,7 @@ fn show_file(
 /// Decodes all latents, which checks every checksum on the way; names every tile that is damaged.
 fn verify(bytes: &[u8], model: &Model, args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let mut clock = StageClock::start(global);
-    let options = DecodeOptions {
-        limits: args.resources.limits(),
-        ..DecodeOptions::default()
-    };
+    let options = args.resources.decoding();
     let damage = args
         .resources
         .install(|| Ok(codec::verify(bytes, model, &options)?))?;

@@ -4,38 +4,26 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::bitstream::{Container, Section};
+use crate::bitstream::{Container, Header};
 use crate::cli::text;
 use crate::depth::Depth;
 use crate::error::Result;
 use crate::format::VERSION;
-use crate::orientation::{Orientation, swaps_sides};
+use crate::orientation::{Orientation, upright};
 
 /// The facts about one file. Its sections are read again for every list of them: a file can have millions.
 pub(super) struct Report<'a> {
     name: String,
     file: &'a [u8],
-    width: u32,
-    height: u32,
-    is_gray: bool,
-    alpha_bits: Option<u32>,
-    orientation: Orientation,
-    quality: f64,
-    tile_size: u32,
+    header: Header,
     /// Bytes by kind of section, in the order of the file; they add up to the file.
     shares: Vec<(&'static str, u64)>,
-    model_id: String,
     /// Name of the model, where it is at hand.
     pub(super) model_name: Option<String>,
     /// Whether the sections are listed one by one.
     pub(super) lists_sections: bool,
     /// Whether the file was decoded and all checksums matched.
     pub(super) is_verified: bool,
-}
-
-/// The sections of a file that was parsed.
-fn sections(file: &[u8]) -> Result<impl Iterator<Item = Result<Section<'_>>>> {
-    Container::sections(file)
 }
 
 /// Bytes by kind of section, in the order of the file.
@@ -47,7 +35,7 @@ fn shares(file: &[u8]) -> Result<Vec<(&'static str, u64)>> {
         Some((_, sum)) => *sum += bytes,
         None => shares.push((kind, bytes)),
     };
-    for section in sections(file)? {
+    for section in Container::sections(file)? {
         let section = section?;
         add(kind, (section.offset - start) as u64);
         (kind, start) = (kind_of(section.tag), section.offset);
@@ -77,19 +65,11 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of [`Container::sections`]; none when `container` was parsed from `file`.
     pub(super) fn new(name: &str, file: &'a [u8], container: &Container) -> Result<Self> {
-        let header = &container.header;
         Ok(Self {
             name: name.into(),
             file,
-            width: header.width,
-            height: header.height,
-            is_gray: header.is_gray,
-            alpha_bits: header.alpha.map(Depth::bits),
-            orientation: header.orientation,
-            quality: header.quality.percent(),
-            tile_size: header.tile_size,
+            header: container.header,
             shares: shares(file)?,
-            model_id: header.model.to_string(),
             model_name: None,
             lists_sections: false,
             is_verified: false,
@@ -101,16 +81,17 @@ impl<'a> Report<'a> {
     }
 
     fn pixels(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
+        u64::from(self.header.width) * u64::from(self.header.height)
     }
 
-    /// Width and height as the picture is seen: upright.
+    /// Width and height as the picture is seen.
     fn upright_size(&self) -> (u32, u32) {
-        if swaps_sides(self.orientation) {
-            (self.height, self.width)
-        } else {
-            (self.width, self.height)
-        }
+        let header = &self.header;
+        upright(header.orientation, (header.width, header.height))
+    }
+
+    fn alpha_bits(&self) -> Option<u32> {
+        self.header.alpha.map(Depth::bits)
     }
 
     /// Prints two lines, and a table of sections if asked for.
@@ -118,28 +99,30 @@ impl<'a> Report<'a> {
     /// # Errors
     /// When `out` cannot be written.
     pub(super) fn write_text(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        let color = if self.is_gray { "gray" } else { "RGB" };
+        let header = &self.header;
+        let color = if header.is_gray { "gray" } else { "RGB" };
         let alpha = self
-            .alpha_bits
+            .alpha_bits()
             .map_or(String::new(), |bits| format!(" with {bits}-bit alpha"));
         let model = match &self.model_name {
-            Some(name) => format!("{} ({})", text::printable(name), self.model_id),
-            None => self.model_id.clone(),
+            Some(name) => format!("{} ({})", text::printable(name), header.model),
+            None => header.model.to_string(),
         };
         let (width, height) = self.upright_size();
-        let orientation = if self.orientation == Orientation::NoTransforms {
+        let orientation = if header.orientation == Orientation::NoTransforms {
             String::new()
         } else {
-            let (width, height) = (self.width, self.height);
             format!(
-                "stored as {width}x{height} with orientation {}, ",
-                self.orientation.to_exif()
+                "stored as {}x{} with orientation {}, ",
+                header.width,
+                header.height,
+                header.orientation.to_exif()
             )
         };
         writeln!(
             out,
             "{}: AEC {VERSION}, {width}x{height}, {color} 8-bit{alpha}, quality {}, {orientation}tiles of {}, model {model}",
-            self.name, self.quality, self.tile_size
+            self.name, header.quality, header.tile_size
         )?;
         let shares: Vec<String> = self
             .shares
@@ -158,7 +141,7 @@ impl<'a> Report<'a> {
         }
         if self.lists_sections {
             writeln!(out, "  tag       offset     payload  crc-32")?;
-            for section in sections(self.file)? {
+            for section in Container::sections(self.file)? {
                 let section = section?;
                 writeln!(
                     out,
@@ -178,6 +161,7 @@ impl<'a> Report<'a> {
     /// # Errors
     /// When `out` cannot be written.
     pub(super) fn write_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let header = &self.header;
         let (width, height) = self.upright_size();
         let object = json!({
             "file": self.name,
@@ -186,12 +170,12 @@ impl<'a> Report<'a> {
             "rate_bpp": self.bytes() as f64 * 8.0 / self.pixels() as f64,
             "width": width,
             "height": height,
-            "gray": self.is_gray,
-            "alpha_bits": self.alpha_bits,
-            "orientation": self.orientation.to_exif(),
-            "quality": self.quality,
-            "tile_size": self.tile_size,
-            "model_id": self.model_id,
+            "gray": header.is_gray,
+            "alpha_bits": self.alpha_bits(),
+            "orientation": header.orientation.to_exif(),
+            "quality": header.quality.percent(),
+            "tile_size": header.tile_size,
+            "model_id": header.model.to_string(),
             "verified": self.is_verified,
         })
         .to_string();
@@ -200,7 +184,7 @@ impl<'a> Report<'a> {
         }
         // The list is the last member of the object, added piece by piece.
         write!(out, "{},\"sections\":[", object.trim_end_matches('}'))?;
-        for (i, section) in sections(self.file)?.enumerate() {
+        for (i, section) in Container::sections(self.file)?.enumerate() {
             let section = section?;
             let object = json!({
                 "tag": section.name().trim_end(),

@@ -4,7 +4,6 @@ use crate::cli::metric::{BACKGROUND, view};
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
 use crate::format::LATENT_STRIDE;
-use crate::limits::Limits;
 use crate::metrics::psnr;
 use crate::orientation::{Orientation, inverse};
 use crate::picture::{CHANNELS, Image};
@@ -55,14 +54,10 @@ impl Exhibit {
         file: &[u8],
         model: &Model,
         original: Option<&Image>,
-        limits: &Limits,
+        options: &DecodeOptions,
     ) -> Result<Self> {
-        let options = DecodeOptions {
-            limits: *limits,
-            ..DecodeOptions::default()
-        };
-        let usage = codec::bit_usage(file, model, &options, &NoProgress)?;
-        let upright = codec::decode(file, model, &options, &NoProgress)?;
+        let usage = codec::bit_usage(file, model, options, &NoProgress)?;
+        let upright = codec::decode(file, model, options, &NoProgress)?;
         let orientation = usage.header.orientation;
         let decoded = as_stored(upright, orientation)?;
         let compare = |original: &Image| {

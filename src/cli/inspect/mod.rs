@@ -141,10 +141,10 @@ fn exhibits(args: &Args, global: &GlobalOptions) -> anyhow::Result<Vec<Exhibit>>
         let named = encode(args, &image)?;
         (Some(image), named)
     };
-    let models = args.model.for_files(global)?;
+    let (models, options) = (args.model.for_files(global)?, args.resources.decoding());
     let look = |(name, file): (String, Vec<u8>)| {
         let model = models.of_file(&file)?;
-        Exhibit::new(name.clone(), &file, &model, original.as_ref(), &limits)
+        Exhibit::new(name.clone(), &file, &model, original.as_ref(), &options)
             .with_context(|| format!("cannot inspect '{name}'"))
     };
     named.into_iter().map(look).collect()

@@ -8,7 +8,7 @@ use image::codecs::jpeg::JpegEncoder;
 
 use super::exhibit::Exhibit;
 use super::{maps, page, report};
-use crate::cli::output::{Existing, Output};
+use crate::cli::output::{Existing, Output, write_file};
 use crate::cli::sheet::sheet;
 use crate::cli::text;
 use crate::error::Error;
@@ -93,8 +93,4 @@ fn jpeg(image: &Image) -> crate::error::Result<Vec<u8>> {
 fn write_png(path: &Path, image: &Image) -> anyhow::Result<()> {
     Output::prepare(path, Existing::Replace)?
         .commit(|out| io::write(image, io::OutputFormat::Png, out))
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    Output::prepare(path, Existing::Replace)?.commit(|out| Ok(out.write_all(bytes)?))
 }

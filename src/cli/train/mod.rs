@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::messages::GlobalOptions;
 use super::options::Device;
-use super::output::{Existing, Output, RESUME_OR_OVERWRITE, check_folder};
+use super::output::{RESUME_OR_OVERWRITE, check_folder, write_file};
 use super::{interrupt, text};
 use crate::atomic;
 use crate::codec::Model;
@@ -189,8 +189,7 @@ fn draw(
         ("reconstructions.png", picture),
     ];
     for (name, bytes) in files {
-        Output::prepare(&out.join(name), Existing::Replace)?
-            .commit(|out| Ok(out.write_all(&bytes)?))?;
+        write_file(&out.join(name), &bytes)?;
     }
     global.detail(|| format!("pictures of the run in {}", text::quoted(out)));
     Ok(())

@@ -26,6 +26,7 @@ use super::samples::to_image;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::orientation::Orientation;
+pub use png::is_own as is_own_png;
 
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,12 +100,6 @@ fn unknown(bytes: &[u8]) -> Error {
 #[must_use]
 pub fn is_picture(bytes: &[u8]) -> bool {
     detect(bytes).is_some()
-}
-
-/// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`] wrote: it says so.
-#[must_use]
-pub fn is_own_png(start: &[u8]) -> bool {
-    png::is_own(start)
 }
 
 /// Whether the file was compressed with loss (JPEG, lossy WebP), so that coding it again

@@ -73,72 +73,61 @@ pub(super) fn is_lossy(bytes: &[u8]) -> bool {
 }
 
 /// Reads samples and metadata.
+///
+/// # Errors
+/// [`Unsupported`](crate::Error::Unsupported) for animations, [`Image`](crate::Error::Image) when the file is damaged,
+/// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
 pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
-    let parts = Parts::read(bytes, found)?;
-    refuse_animation(parts.is_animated)?;
+    let picture = picture(bytes, found)?;
+    decode(ImageFormat::WebP, &picture, found.limits)
+}
+
+/// A file with the chunks of the picture alone; what the others hold goes into `found`.
+fn picture(bytes: &[u8], found: &mut Findings) -> Result<Vec<u8>> {
+    let (mut is_animated, mut is_complete) = (false, true);
+    let (mut canvas, mut alpha, mut frame) = (None, None, None);
+    for chunk in chunks(bytes) {
+        if let Some((width, height)) = frame_size(&chunk) {
+            found.limits.check_pixels(width, height)?;
+        }
+        is_complete &= chunk.is_complete;
+        let payload = chunk.payload;
+        match &chunk.tag {
+            b"VP8X" => {
+                is_animated |= payload.first().is_some_and(|f| f & FLAG_ANIMATION != 0);
+                canvas = payload.get(4..10);
+            }
+            b"ANMF" => is_animated = true,
+            b"ICCP" => found.add_icc(payload.to_vec())?,
+            b"EXIF" => found.add_exif(payload)?,
+            b"XMP " => found.add_xmp(payload)?,
+            b"ALPH" if alpha.is_none() && frame.is_none() => alpha = Some(payload),
+            b"VP8 " | b"VP8L" if frame.is_none() => frame = Some(chunk),
+            _ => {}
+        }
+    }
+    refuse_animation(is_animated)?;
     // The decoder asks for a chunk's memory before it looks whether the bytes are there.
-    if !parts.is_complete {
+    let Some(frame) = frame.filter(|_| is_complete) else {
         return Err(truncated(ImageFormat::WebP));
-    }
-    decode(ImageFormat::WebP, &parts.picture, found.limits)
+    };
+    Ok(alone(&frame, alpha.zip(canvas)))
 }
 
-/// What a file says before its samples are decoded.
-struct Parts {
-    is_animated: bool,
-    /// Whether every chunk lies within the file.
-    is_complete: bool,
-    /// A file with the chunks of the picture alone: decoders refuse what flags announce and chunks lack.
-    picture: Vec<u8>,
-}
-
-impl Parts {
-    /// Takes a file apart.
-    ///
-    /// # Errors
-    /// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
-    fn read(bytes: &[u8], found: &mut Findings) -> Result<Self> {
-        let (mut is_animated, mut is_complete) = (false, true);
-        let (mut canvas, mut alpha, mut frame) = (None, None, None);
-        for chunk in chunks(bytes) {
-            if let Some((width, height)) = frame_size(&chunk) {
-                found.limits.check_pixels(width, height)?;
-            }
-            is_complete &= chunk.is_complete;
-            let payload = chunk.payload;
-            match &chunk.tag {
-                b"VP8X" => {
-                    is_animated |= payload.first().is_some_and(|f| f & FLAG_ANIMATION != 0);
-                    canvas = payload.get(4..10);
-                }
-                b"ANMF" => is_animated = true,
-                b"ICCP" => found.add_icc(payload.to_vec())?,
-                b"EXIF" => found.add_exif(payload)?,
-                b"XMP " => found.add_xmp(payload)?,
-                b"ALPH" if alpha.is_none() && frame.is_none() => alpha = Some(payload),
-                b"VP8 " | b"VP8L" if frame.is_none() => frame = Some(chunk),
-                _ => {}
-            }
-        }
-        let mut body = b"WEBP".to_vec();
-        is_complete &= frame.is_some();
-        if let Some(frame) = frame {
-            // Lossless frames have their alpha in them.
-            if let (Some(alpha), Some(canvas), b"VP8 ") = (alpha, canvas, &frame.tag) {
-                let header = [&[FLAG_ALPHA, 0, 0, 0], canvas].concat();
-                add_chunk(&mut body, b"VP8X", &header);
-                add_chunk(&mut body, b"ALPH", alpha);
-            }
-            add_chunk(&mut body, &frame.tag, frame.payload);
-        }
-        let mut picture = Vec::new();
-        add_chunk(&mut picture, b"RIFF", &body);
-        Ok(Self {
-            is_animated,
-            is_complete,
-            picture,
-        })
+/// A file of a frame, the alpha and the sides of a lossy one with it: decoders refuse what flags announce and chunks
+/// lack.
+fn alone(frame: &Chunk, alpha_and_canvas: Option<(&[u8], &[u8])>) -> Vec<u8> {
+    let mut body = b"WEBP".to_vec();
+    // Lossless frames have their alpha in them.
+    if let (Some((alpha, canvas)), b"VP8 ") = (alpha_and_canvas, &frame.tag) {
+        let header = [&[FLAG_ALPHA, 0, 0, 0], canvas].concat();
+        add_chunk(&mut body, b"VP8X", &header);
+        add_chunk(&mut body, b"ALPH", alpha);
     }
+    add_chunk(&mut body, &frame.tag, frame.payload);
+    let mut picture = Vec::new();
+    add_chunk(&mut picture, b"RIFF", &body);
+    picture
 }
 
 /// Appends a chunk. Its payload is part of a file that states its length in 32 bits.
@@ -187,17 +176,18 @@ mod tests {
     fn only_the_picture_is_left() {
         let limits = Limits::default();
         let mut found = Findings::new(&limits);
-        let mut read = |bytes: &[u8]| Parts::read(bytes, &mut found).unwrap();
+        let mut read = |bytes: &[u8]| picture(bytes, &mut found);
         let whole = file(&[
             (b"VP8X", b"\x2c\0\0\0\x01\0\0\x02\0\0"),
             (b"VP8L", LOSSLESS),
             (b"XMP ", b"x"),
         ]);
-        let parts = read(&[&whole[..], b"VP8X\xff\xff\xff\xff"].concat());
-        assert!(parts.is_complete && !parts.is_animated);
-        assert_eq!(parts.picture, file(&[(b"VP8L", LOSSLESS)]));
-        assert!(!read(&whole[..whole.len() - 2]).is_complete);
-        assert!(!read(&file(&[(b"VP8X", b"ab")])).is_complete);
+        let alone = read(&[&whole[..], b"VP8X\xff\xff\xff\xff"].concat()).unwrap();
+        assert_eq!(alone, file(&[(b"VP8L", LOSSLESS)]));
+        for cut in [&whole[..whole.len() - 2], &file(&[(b"VP8X", b"ab")])] {
+            let error = read(cut).unwrap_err().to_string();
+            assert!(error.contains("ends too early"), "{error}");
+        }
         assert_eq!(found.xmp.as_deref(), Some(&b"x"[..]));
     }
 }

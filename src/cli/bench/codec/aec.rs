@@ -2,71 +2,49 @@
 
 use std::sync::Arc;
 
-use super::{Codec, Source};
+use super::{Codec, Coder, Source};
 use crate::bitstream::Quality;
 use crate::codec::Model;
 use crate::codec::{self, DecodeOptions, EncodeOptions, NoProgress, model_id};
 use crate::picture::Image;
 
 /// aec with one model, effort and tune.
-pub(in super::super) struct AecCodec {
+struct AecCoder {
+    model: Arc<Model>,
+    options: EncodeOptions,
+}
+
+/// aec with one model, effort and tune; `name` tells it from others in tables.
+pub(in super::super) fn aec(
     name: String,
     model: Arc<Model>,
     options: EncodeOptions,
     qualities: Vec<f64>,
-    encoder: String,
-}
-
-impl AecCodec {
-    /// `name` tells it from others in tables.
-    pub(in super::super) fn new(
-        name: String,
-        model: Arc<Model>,
-        options: EncodeOptions,
-        qualities: Vec<f64>,
-    ) -> Self {
-        let encoder = format!(
-            "aec {}, model {} {}, effort {}, tune {}",
-            env!("CARGO_PKG_VERSION"),
-            model.name(),
-            model_id(&model),
-            options.effort,
-            options.tune
-        );
-        Self {
-            name,
-            model,
-            options,
-            qualities,
-            encoder,
-        }
+) -> Codec {
+    let encoder = format!(
+        "aec {}, model {} {}, effort {}, tune {}",
+        env!("CARGO_PKG_VERSION"),
+        model.name(),
+        model_id(&model),
+        options.effort,
+        options.tune
+    );
+    Codec {
+        name,
+        encoder,
+        qualities,
+        coder: Box::new(AecCoder { model, options }),
     }
 }
 
-impl Codec for AecCodec {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn encoder(&self) -> &str {
-        &self.encoder
-    }
-
-    fn qualities(&self) -> &[f64] {
-        &self.qualities
-    }
-
+impl Coder for AecCoder {
     fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>> {
         let options = EncodeOptions {
             quality: Quality::from_percent(quality)?,
             ..self.options
         };
-        Ok(codec::encode(
-            source.image(),
-            &self.model,
-            &options,
-            &NoProgress,
-        )?)
+        let image = source.image();
+        Ok(codec::encode(image, &self.model, &options, &NoProgress)?)
     }
 
     fn decode(&self, file: &[u8]) -> anyhow::Result<Image> {

@@ -4,9 +4,9 @@ use std::io::Cursor;
 
 use anyhow::Context;
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder};
+use image::{DynamicImage, ExtendedColorType};
 
-use super::{Codec, Source};
+use super::{Codec, Coder, Source};
 use crate::picture::Image;
 
 /// Qualities that span the useful range.
@@ -15,46 +15,31 @@ const QUALITIES: [f64; 13] = [
 ];
 
 /// The `image` crate's encoder and decoder.
-pub(in super::super) struct JpegCodec;
+struct JpegCoder;
 
-impl Codec for JpegCodec {
-    fn name(&self) -> &'static str {
-        "jpeg"
+/// JPEG by the `image` crate.
+pub(in super::super) fn jpeg() -> Codec {
+    Codec {
+        name: "jpeg".into(),
+        encoder: "image crate 0.25, JPEG 4:4:4, standard Huffman tables".into(),
+        qualities: QUALITIES.into(),
+        coder: Box::new(JpegCoder),
     }
+}
 
-    fn encoder(&self) -> &'static str {
-        "image crate 0.25, JPEG 4:4:4, standard Huffman tables"
-    }
-
-    fn qualities(&self) -> &[f64] {
-        &QUALITIES
-    }
-
+impl Coder for JpegCoder {
     fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>> {
         let picture = source.image();
+        let (samples, color) = if picture.is_gray {
+            (&picture.to_gray(), ExtendedColorType::L8)
+        } else {
+            (&picture.rgb, ExtendedColorType::Rgb8)
+        };
         let mut file = Vec::new();
         // Qualities are whole numbers from 1 to 100.
-        let encoder =
-            JpegEncoder::new_with_quality(&mut file, quality.round().clamp(1.0, 100.0) as u8);
-        let (width, height) = (picture.width, picture.height);
-        let result = if picture.is_gray {
-            encode_samples(
-                encoder,
-                &picture.to_gray(),
-                width,
-                height,
-                ExtendedColorType::L8,
-            )
-        } else {
-            encode_samples(
-                encoder,
-                &picture.rgb,
-                width,
-                height,
-                ExtendedColorType::Rgb8,
-            )
-        };
-        result.context("the JPEG encoder failed")?;
+        JpegEncoder::new_with_quality(&mut file, quality.round().clamp(1.0, 100.0) as u8)
+            .encode(samples, picture.width, picture.height, color)
+            .context("the JPEG encoder failed")?;
         Ok(file)
     }
 
@@ -63,25 +48,10 @@ impl Codec for JpegCodec {
     }
 }
 
-fn encode_samples(
-    mut encoder: JpegEncoder<&mut Vec<u8>>,
-    samples: &[u8],
-    width: u32,
-    height: u32,
-    color: ExtendedColorType,
-) -> image::ImageResult<()> {
-    encoder.encode(samples, width, height, color)
-}
-
 /// Decodes any JPEG with the `image` crate.
 pub(super) fn decode_jpeg(file: &[u8]) -> anyhow::Result<Image> {
-    let decoder = JpegDecoder::new(Cursor::new(file)).context("the JPEG decoder failed")?;
-    let is_gray = decoder.color_type() == ColorType::L8;
-    let picture = DynamicImage::from_decoder(decoder)
-        .context("the JPEG decoder failed")?
-        .into_rgb8();
-    let (width, height) = picture.dimensions();
-    let mut picture = Image::new(width, height, picture.into_raw())?;
-    picture.is_gray = is_gray;
-    Ok(picture)
+    let picture = JpegDecoder::new(Cursor::new(file)).and_then(DynamicImage::from_decoder);
+    Ok(Image::try_from(
+        picture.context("the JPEG decoder failed")?,
+    )?)
 }

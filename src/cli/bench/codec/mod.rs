@@ -11,21 +11,26 @@ use std::sync::OnceLock;
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
-pub(super) use aec::AecCodec;
-pub(super) use jpeg::JpegCodec;
+pub(super) use aec::aec;
+pub(super) use jpeg::jpeg;
 pub(super) use tool::installed_tools;
 
 use crate::cli::metric::BACKGROUND;
 use crate::picture::{Image, io};
 
 /// A codec with its settings fixed, all but the quality.
-pub(super) trait Codec: Sync {
+pub(super) struct Codec {
     /// Short name for tables and the command line.
-    fn name(&self) -> &str;
+    pub(super) name: String,
     /// What exactly runs: program, version and settings.
-    fn encoder(&self) -> &str;
+    pub(super) encoder: String,
     /// The qualities to run, in the codec's own unit.
-    fn qualities(&self) -> &[f64];
+    pub(super) qualities: Vec<f64>,
+    pub(super) coder: Box<dyn Coder>,
+}
+
+/// What a codec does.
+pub(super) trait Coder: Sync {
     /// The bytes of a whole file.
     fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>>;
     /// The picture in such a file.

@@ -8,22 +8,19 @@ use anyhow::{Context, bail};
 use which::which;
 
 use super::jpeg::decode_jpeg;
-use super::{Codec, Source};
+use super::{Codec, Coder, Source};
 use crate::limits::Limits;
 use crate::picture::{Image, io};
 
 /// What is known about a codec's tools.
 struct Recipe {
     name: &'static str,
-    encoder: &'static str,
-    /// The decoder program; without one the file is read as a JPEG.
-    decoder: Option<&'static str>,
     /// Asks the encoder for its version.
     version: &'static str,
-    /// Encoder arguments; `{q}`, `{in}` and `{out}` are replaced.
-    encode: &'static [&'static str],
-    /// Decoder arguments.
-    decode: &'static [&'static str],
+    /// The encoder's command line; `{q}`, `{in}` and `{out}` are replaced.
+    encode: &'static str,
+    /// The decoder's command line; without one the file is read as a JPEG.
+    decode: Option<&'static str>,
     /// Kind of the encoded file, as its extension.
     extension: &'static str,
     /// Whether the encoder reads PPM; else PNG.
@@ -35,11 +32,9 @@ struct Recipe {
 const RECIPES: [Recipe; 4] = [
     Recipe {
         name: "webp",
-        encoder: "cwebp",
-        decoder: Some("dwebp"),
         version: "-version",
-        encode: &["-quiet", "-m", "6", "-q", "{q}", "{in}", "-o", "{out}"],
-        decode: &["-quiet", "{in}", "-o", "{out}"],
+        encode: "cwebp -quiet -m 6 -q {q} {in} -o {out}",
+        decode: Some("dwebp -quiet {in} -o {out}"),
         extension: "webp",
         takes_ppm: false,
         qualities: &[
@@ -48,26 +43,9 @@ const RECIPES: [Recipe; 4] = [
     },
     Recipe {
         name: "avif",
-        encoder: "avifenc",
-        decoder: Some("avifdec"),
         version: "--version",
-        encode: &[
-            "-s",
-            "6",
-            "-y",
-            "444",
-            "--min",
-            "0",
-            "--max",
-            "63",
-            "-a",
-            "end-usage=q",
-            "-a",
-            "cq-level={q}",
-            "{in}",
-            "{out}",
-        ],
-        decode: &["{in}", "{out}"],
+        encode: "avifenc -s 6 -y 444 --min 0 --max 63 -a end-usage=q -a cq-level={q} {in} {out}",
+        decode: Some("avifdec {in} {out}"),
         extension: "avif",
         takes_ppm: false,
         // cq-level: a smaller number is a better picture.
@@ -75,30 +53,18 @@ const RECIPES: [Recipe; 4] = [
     },
     Recipe {
         name: "jxl",
-        encoder: "cjxl",
-        decoder: Some("djxl"),
         version: "--version",
-        encode: &["--quiet", "-e", "7", "-q", "{q}", "{in}", "{out}"],
-        decode: &["--quiet", "{in}", "{out}"],
+        encode: "cjxl --quiet -e 7 -q {q} {in} {out}",
+        decode: Some("djxl --quiet {in} {out}"),
         extension: "jxl",
         takes_ppm: false,
         qualities: &[10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 96.0],
     },
     Recipe {
         name: "mozjpeg",
-        encoder: "cjpeg",
-        decoder: None,
         version: "-version",
-        encode: &[
-            "-optimize",
-            "-progressive",
-            "-quality",
-            "{q}",
-            "-outfile",
-            "{out}",
-            "{in}",
-        ],
-        decode: &[],
+        encode: "cjpeg -optimize -progressive -quality {q} -outfile {out} {in}",
+        decode: None,
         extension: "jpg",
         takes_ppm: true,
         qualities: &[
@@ -107,78 +73,75 @@ const RECIPES: [Recipe; 4] = [
     },
 ];
 
-/// A codec whose programs were found.
-struct ToolCodec {
-    recipe: &'static Recipe,
+/// A program that was found, and its arguments.
+struct Tool {
     name: &'static str,
-    description: String,
-    encoder: PathBuf,
-    decoder: Option<PathBuf>,
+    path: PathBuf,
+    arguments: Vec<&'static str>,
 }
 
-/// The codecs whose programs are on the PATH, and a line for each that is not.
-pub(in super::super) fn installed_tools() -> (Vec<Box<dyn Codec>>, Vec<String>) {
-    let mut codecs: Vec<Box<dyn Codec>> = Vec::new();
-    let mut missing = Vec::new();
+/// A codec whose programs were found.
+struct ToolCoder {
+    recipe: &'static Recipe,
+    encoder: Tool,
+    decoder: Option<Tool>,
+}
+
+/// The codecs whose programs are on the PATH, and of each other its name and the program that is not.
+pub(in super::super) fn installed_tools() -> (Vec<Codec>, Vec<(&'static str, &'static str)>) {
+    let (mut codecs, mut missing) = (Vec::new(), Vec::new());
     for recipe in &RECIPES {
-        match ToolCodec::find(recipe) {
-            Ok(codec) => codecs.push(Box::new(codec)),
-            Err(program) => {
-                missing.push(format!("{}: '{program}' is not on the PATH", recipe.name))
-            }
+        match recipe.find() {
+            Ok(codec) => codecs.push(codec),
+            Err(program) => missing.push((recipe.name, program)),
         }
     }
     (codecs, missing)
 }
 
-impl ToolCodec {
-    /// Looks for the programs of a recipe; fails with the name of a missing one.
-    fn find(recipe: &'static Recipe) -> Result<Self, &'static str> {
-        let encoder = which(recipe.encoder).map_err(|_| recipe.encoder)?;
-        let decoder = recipe
-            .decoder
-            .map(|name| which(name).map_err(|_| name))
-            .transpose()?;
-        let version = version_line(&encoder, recipe.version);
+impl Recipe {
+    /// Looks for the programs; fails with the name of a missing one.
+    fn find(&'static self) -> Result<Codec, &'static str> {
+        let encoder = Tool::find(self.encode)?;
+        let decoder = self.decode.map(Tool::find).transpose()?;
+        let version = version_line(&encoder.path, self.version);
         // `cjpeg` is also the name of libjpeg's and libjpeg-turbo's program.
         let is_mozjpeg = version.to_lowercase().contains("mozjpeg");
-        let name = if recipe.name == "mozjpeg" && !is_mozjpeg {
+        let name = if self.name == "mozjpeg" && !is_mozjpeg {
             "libjpeg"
         } else {
-            recipe.name
+            self.name
         };
-        let is_setting = |argument: &&&str| {
-            !["{in}", "{out}", "-o", "-outfile", "-quiet", "--quiet"].contains(*argument)
+        let is_setting = |argument: &&str| {
+            !["{in}", "{out}", "-o", "-outfile", "-quiet", "--quiet"].contains(argument)
         };
-        let settings: Vec<&str> = recipe.encode.iter().filter(is_setting).copied().collect();
-        let description = format!(
-            "{}: {}",
-            titled(recipe.encoder, &version),
-            settings.join(" ")
-        );
-        Ok(Self {
-            recipe,
-            name,
-            description,
-            encoder,
-            decoder,
+        let settings: Vec<&str> = encoder
+            .arguments
+            .iter()
+            .copied()
+            .filter(is_setting)
+            .collect();
+        Ok(Codec {
+            name: name.into(),
+            encoder: format!("{}: {}", titled(encoder.name, &version), settings.join(" ")),
+            qualities: self.qualities.into(),
+            coder: Box::new(ToolCoder {
+                recipe: self,
+                encoder,
+                decoder,
+            }),
         })
     }
 }
 
-impl Codec for ToolCodec {
-    fn name(&self) -> &str {
-        self.name
+impl ToolCoder {
+    /// Where an encoded file stands in a folder.
+    fn coded(&self, folder: &Path) -> PathBuf {
+        folder.join("coded").with_extension(self.recipe.extension)
     }
+}
 
-    fn encoder(&self) -> &str {
-        &self.description
-    }
-
-    fn qualities(&self) -> &[f64] {
-        self.recipe.qualities
-    }
-
+impl Coder for ToolCoder {
     fn encode(&self, source: &Source, quality: f64) -> anyhow::Result<Vec<u8>> {
         let input = if self.recipe.takes_ppm {
             source.ppm()?
@@ -186,11 +149,8 @@ impl Codec for ToolCodec {
             source.png()?
         };
         let folder = tempfile::tempdir()?;
-        let output = folder
-            .path()
-            .join("coded")
-            .with_extension(self.recipe.extension);
-        run(&self.encoder, self.recipe.encode, input, &output, quality)?;
+        let output = self.coded(folder.path());
+        self.encoder.run(input, &output, quality)?;
         Ok(fs::read(output)?)
     }
 
@@ -199,53 +159,53 @@ impl Codec for ToolCodec {
             return decode_jpeg(file);
         };
         let folder = tempfile::tempdir()?;
-        let input = folder
-            .path()
-            .join("coded")
-            .with_extension(self.recipe.extension);
+        let input = self.coded(folder.path());
         let output = folder.path().join("decoded.png");
         fs::write(&input, file)?;
-        run(decoder, self.recipe.decode, &input, &output, 0.0)?;
-        Ok(io::read(
-            &fs::read(output)?,
-            &Limits {
-                max_pixels: u64::MAX,
-                ..Limits::default()
-            },
-        )?)
+        decoder.run(&input, &output, 0.0)?;
+        let limits = Limits {
+            max_pixels: u64::MAX,
+            ..Limits::default()
+        };
+        Ok(io::read(&fs::read(output)?, &limits)?)
     }
 }
 
-/// Runs a program with the placeholders of its arguments filled in.
-fn run(
-    program: &Path,
-    arguments: &[&str],
-    input: &Path,
-    output: &Path,
-    quality: f64,
-) -> anyhow::Result<()> {
-    let mut command = Command::new(program);
-    for argument in arguments {
-        match *argument {
-            "{in}" => command.arg(input),
-            "{out}" => command.arg(output),
-            other => command.arg(other.replace("{q}", &quality.to_string())),
-        };
+impl Tool {
+    /// Looks for the program of a command line; fails with its name.
+    fn find(command: &'static str) -> Result<Self, &'static str> {
+        let mut words = command.split(' ');
+        let name = words.next().unwrap_or_default();
+        Ok(Self {
+            name,
+            path: which(name).map_err(|_| name)?,
+            arguments: words.collect(),
+        })
     }
-    let result = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run '{}'", program.display()))?;
-    if !result.status.success() {
-        let text = String::from_utf8_lossy(&result.stderr);
-        let last = text
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("no message");
-        bail!("'{}' failed: {}", program.display(), last.trim());
+
+    /// Runs the program with the placeholders of its arguments filled in.
+    fn run(&self, input: &Path, output: &Path, quality: f64) -> anyhow::Result<()> {
+        let program = self.path.display();
+        let mut command = Command::new(&self.path);
+        for argument in &self.arguments {
+            match *argument {
+                "{in}" => command.arg(input),
+                "{out}" => command.arg(output),
+                other => command.arg(other.replace("{q}", &quality.to_string())),
+            };
+        }
+        let result = command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run '{program}'"))?;
+        if !result.status.success() {
+            let text = String::from_utf8_lossy(&result.stderr);
+            let mut lines = text.lines().rev().map(str::trim);
+            let last = lines.find(|line| !line.is_empty()).unwrap_or("no message");
+            bail!("'{program}' failed: {last}");
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A program with its version: "cjxl v0.7.0", "cwebp (1.2.4)", "cjpeg (mozjpeg version 4.1.1)".

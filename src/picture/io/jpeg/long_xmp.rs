@@ -81,10 +81,7 @@ impl<'a> LongXmp<'a> {
             }
             whole.extend(part.data);
         }
-        let found: String = Md5::digest(&whole)
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
+        let found = format!("{:X}", Md5::digest(&whole));
         let is_whole = whole.len() == self.parts.first()?.length as usize;
         let is_intact = is_whole && found.as_bytes().eq_ignore_ascii_case(digest);
         String::from_utf8(whole).ok().filter(|_| is_intact)

@@ -11,8 +11,10 @@ const SOFTWARE: &[u8] = b"\0\0\0\x0ctEXtSoftware\0aec\x90\xb8\x3b\x50";
 /// The content of that chunk.
 pub(super) const SOFTWARE_TEXT: &[u8] = b"Software\0aec";
 
-/// Whether a file that starts with these bytes is a PNG that [`write`](super::write()) wrote.
-pub(in crate::picture::io) fn is_own(start: &[u8]) -> bool {
+/// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`](crate::picture::io::write())
+/// wrote: it says so.
+#[must_use]
+pub fn is_own(start: &[u8]) -> bool {
     start
         .get(HEADER_BYTES..)
         .is_some_and(|rest| rest.starts_with(SOFTWARE))
