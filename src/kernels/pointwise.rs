@@ -115,17 +115,7 @@ impl PackedPointwise {
 /// # Panics
 /// When the lengths do not agree.
 pub fn pointwise(x: &[f32], weights: &PackedPointwise, residual: Option<&[f32]>, out: &mut [f32]) {
-    pointwise_on(dispatch::active(), x, weights, residual, out);
-}
-
-/// [`pointwise`] on a given path.
-pub(super) fn pointwise_on(
-    path: KernelPath,
-    x: &[f32],
-    weights: &PackedPointwise,
-    residual: Option<&[f32]>,
-    out: &mut [f32],
-) {
+    let path = dispatch::active();
     let pixels = out.len() / weights.outputs;
     let share = pixels.div_ceil(rayon::current_num_threads());
     let chunk = share.next_multiple_of(CHUNK_STEP).clamp(CHUNK_STEP, CHUNK);

@@ -16,8 +16,7 @@ use crate::train::network::Network;
 use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
 use crate::train::ops::tape::{Made, record, through_candle};
 use crate::train::ops::train::{
-    add, chosen_symbols, rate, round_straight_through, scale_channels, scale_index, squared_error,
-    subtract,
+    add, chosen_symbols, rate, round_straight_through, scale_channels, squared_error, subtract,
 };
 
 /// What one pass over a batch gives.
@@ -99,7 +98,7 @@ fn code_hyper_latent(
 ) -> Result<(Tensor, Tensor)> {
     let z = scale_channels(&network.hyper_analysis.forward(latent)?, &gains.hyper_gain)?;
     let rounded = round_straight_through(&z)?;
-    let scale = scale_index(&z.zeros_like()?, &gains.hyper_scale)?;
+    let scale = scale_channels(&z.ones_like()?, &gains.hyper_scale)?;
     let symbols = match batch.quantization {
         Quantization::Noise { seed, first } => {
             add(&z, &noise::like(&z, seed.wrapping_add(1), first)?)?

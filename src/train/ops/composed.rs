@@ -1,5 +1,6 @@
 //! The trainable layers as matrix products and elementwise operations, forward and
-//! backward: how they run on a GPU, where the CPU has one fused kernel for each.
+//! backward, and the optimizer's iterations: how they run on a GPU, where the CPU has one
+//! fused kernel for each.
 //!
 //! Everything is written with tensors, so the tests hold it against those kernels on the CPU.
 
@@ -10,20 +11,10 @@ use super::elementwise::{
     depthwise_parameter_gradient, sum_rows,
 };
 use super::tape::{Made, record};
-use crate::train::kernels::{BlockLayout, Precision};
-
-/// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
-#[derive(Debug, Clone, Copy)]
-pub struct TrainPointwise {
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Precision of the products.
-    pub precision: Precision,
-    /// Whether the input needs a gradient (the picture does not).
-    pub input_gradient: bool,
-}
+use super::train::TrainPointwise;
+use crate::train::kernels::{BlockLayout, PointwiseLayer, Precision};
+#[cfg(any(feature = "cuda", test))]
+use crate::train::kernels::{POLYNOMIAL, STEPS};
 
 /// `a b` in a precision: on a GPU TF32 operands, or binary32 throughout.
 pub fn product(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -59,7 +50,9 @@ fn pixels(x: &Tensor) -> Result<Tensor> {
 /// When an operation fails.
 pub fn pointwise(x: &Tensor, params: &Tensor, op: TrainPointwise) -> Result<Tensor> {
     let (b, h, w, inputs) = x.dims4()?;
-    let (outputs, precision) = (op.outputs, op.precision);
+    let PointwiseLayer {
+        outputs, precision, ..
+    } = op.layer;
     let rows = pixels(x)?;
     let weight = Parts(params).matrix(0..outputs * inputs, inputs)?;
     let bias = Parts(params).vector(outputs * inputs..params.elem_count())?;
@@ -188,6 +181,24 @@ pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// [`orthogonalize`](crate::train::kernels::orthogonalize) of a stack of matrices
+/// `[count, rows, columns]`, `rows <= columns`: many small products are better done at once.
+///
+/// # Errors
+/// When an operation fails.
+#[cfg(any(feature = "cuda", test))]
+pub fn orthogonalize_stack(x: &Tensor) -> Result<Tensor> {
+    let [a, b, c] = POLYNOMIAL.map(f64::from);
+    let squares = x.sqr()?.sum_keepdim((1, 2))?;
+    let mut x = x.broadcast_div(&(squares.sqrt()? + 1e-30)?)?;
+    for _ in 0..STEPS {
+        let gram = product(FAST, &x, &x.t()?)?;
+        let polynomial = ((product(FAST, &gram, &gram)? * c)? + (gram * b)?)?;
+        x = ((&x * a)? + product(FAST, &polynomial, &x)?)?;
+    }
+    Ok(x)
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Var};
@@ -195,6 +206,7 @@ mod tests {
     use super::super::tape::recorded;
     use super::super::train;
     use super::*;
+    use crate::train::kernels::{Engine, orthogonalize};
 
     /// Numbers in -1..1.
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -253,9 +265,11 @@ mod tests {
         let x = tensor((2, 5, 7, k), 1)?;
         let params = Tensor::new(numbers(n * k + n, 2), &Device::Cpu)?;
         let op = TrainPointwise {
-            inputs: k,
-            outputs: n,
-            precision: Precision::Bf16,
+            layer: PointwiseLayer {
+                inputs: k,
+                outputs: n,
+                precision: Precision::Bf16,
+            },
             input_gradient: true,
         };
         assert_same(
@@ -271,5 +285,23 @@ mod tests {
         let params = numbers(crate::train::kernels::block_param_len(c), 4);
         let params = (Tensor::new(params, &Device::Cpu)? * 0.3)?;
         assert_same(run(&x, &params, block)?, run(&x, &params, train::block)?)
+    }
+    #[test]
+    fn a_stack_comes_out_like_its_matrices() -> Result<()> {
+        let (count, rows, columns) = (3, 24, 40);
+        let values = numbers(count * rows * columns, 5);
+        let stack = Tensor::from_slice(&values, (count, rows, columns), &Device::Cpu)?;
+        let stack = orthogonalize_stack(&stack)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        let one = rows * columns;
+        for (mut want, found) in values.chunks(one).map(<[_]>::to_vec).zip(stack.chunks(one)) {
+            orthogonalize(Engine::best(), &mut want, rows, columns);
+            for (want, found) in want.iter().zip(found) {
+                // The other rounds operands to bf16.
+                assert!((want - found).abs() < 0.02, "{want} {found}");
+            }
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{Result, Shape, Tensor, bail};
 
 use super::call::Call;
 use super::tape::Made;
-use crate::train::cuda::{Channels, Kernel, Parts, Size, Strips};
+use crate::train::cuda::{Kernel, Parts, Size, Strips};
 
 /// Parts of a row that are added up side by side.
 const PARTS: usize = 64;
@@ -27,21 +27,9 @@ pub(super) fn size(shape: &Shape) -> Result<Size> {
     })
 }
 
-/// The sizes of an operation with a number per sample and channel.
-fn per_channel(shape: &Shape) -> Result<Channels> {
-    let (_, h, w, channels) = shape.dims4()?;
-    let sample = h * w * channels;
-    Ok(Channels { sample, channels })
-}
-
 /// `x * g[sample, channel]`, of `x` of the given shape.
 pub(super) fn scale_channels(x: &Shape) -> Result<Call> {
-    Ok(Call::new(Kernel::ScaleChannels(per_channel(x)?), x))
-}
-
-/// `8 x + o[sample, channel]`, of `x` of the given shape.
-pub(super) fn scale_index(x: &Shape) -> Result<Call> {
-    Ok(Call::new(Kernel::ScaleIndex(per_channel(x)?), x))
+    Ok(Call::new(Kernel::ScaleChannels(size(x)?), x))
 }
 
 /// Sizes and shape of sums over strips of `strip` rows of `a` (`[.., columns]`).
@@ -54,13 +42,6 @@ fn strips(a: &Shape, columns: usize, strip: usize) -> (Strips, Shape) {
         strip,
     };
     (strips, shape)
-}
-
-/// `sums[sample, channel]` over pixels of `a`.
-pub(super) fn sum_channels(a: &Tensor) -> Result<Tensor> {
-    let (_, h, w, c) = a.dims4()?;
-    let (sizes, shape) = strips(a.shape(), c, h * w);
-    Call::new(Kernel::ColumnSums(sizes), shape).run([a])
 }
 
 /// `sums[sample, channel]` over pixels of `a * x`.
@@ -124,12 +105,6 @@ pub(super) fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
 pub(super) fn affine(a: &Tensor, factor: i8) -> Result<Tensor> {
     let factor = Tensor::full(f32::from(factor), 1, a.device())?;
     scale_samples(a, &factor)
-}
-
-/// Gradient of the sums of squared differences: `2 g[sample] (a - b)`.
-pub(super) fn squared_error_gradient(a: &Tensor, b: &Tensor, g: &Tensor) -> Result<Tensor> {
-    let sample = a.elem_count() / g.elem_count().max(1);
-    Call::new(Kernel::SquaredErrorGradient(sample), a.shape()).run([a, b, g])
 }
 
 /// `act(x + bias)`, of `x` `[pixels, channels]`.
