@@ -113,7 +113,14 @@ fn add_sums(sums: &mut [[f64; 2]; MAPS], other: &[[f64; 2]; MAPS]) {
     }
 }
 
-impl PlanePair<'_> {
+impl<'a> PlanePair<'a> {
+    /// The samples of both planes in some columns of a row.
+    #[inline(always)]
+    fn samples(&self, row: usize, columns: &Range<usize>) -> [&'a [f32]; 2] {
+        let start = row * self.width;
+        [self.a, self.b].map(|plane| &plane[start + columns.start..start + columns.end])
+    }
+
     fn height(&self) -> usize {
         assert_eq!(self.a.len(), self.b.len(), "similarity: lengths");
         assert!(
@@ -247,8 +254,7 @@ fn moments(pair: &PlanePair<'_>, tile: &Tile, scratch: &mut Scratch) {
             }
             continue;
         };
-        let row = y * width + start..y * width + end;
-        let (a, b) = (&pair.a[row.clone()], &pair.b[row]);
+        let [a, b] = pair.samples(y, &(start..end));
         let [of_a, of_b, squares, cross] = &mut *padded;
         of_a[inside.clone()].copy_from_slice(a);
         of_b[inside.clone()].copy_from_slice(b);
@@ -310,17 +316,12 @@ fn windowed_slopes(tile: &Tile, known: &Tile, scratch: &mut Scratch) {
 fn tile_sums(pair: &PlanePair<'_>, tile: &Tile, scratch: &mut Scratch) -> [[f64; 2]; MAPS] {
     moments(pair, tile, scratch);
     let columns = tile.columns.len();
-    let [mean_a, mean_b, squares, cross] = &scratch.moments;
+    let all = &scratch.moments;
     let mut lanes = [[[0.0f64; LANES]; 2]; MAPS];
     for (row, y) in tile.rows.clone().enumerate() {
-        let plane = y * pair.width + tile.columns.start;
-        let (a, b) = (
-            &pair.a[plane..plane + columns],
-            &pair.b[plane..plane + columns],
-        );
+        let [a, b] = pair.samples(y, &tile.columns);
         let known = row * columns..(row + 1) * columns;
-        let (mean_a, mean_b) = (&mean_a[known.clone()], &mean_b[known.clone()]);
-        let (squares, cross) = (&squares[known.clone()], &cross[known]);
+        let [mean_a, mean_b, squares, cross] = all.each_ref().map(|all| &all[known.clone()]);
         for left in (0..columns).step_by(LANES) {
             let count = LANES.min(columns - left);
             let mut values = [[0.0f32; LANES]; MAPS];
@@ -363,17 +364,11 @@ fn tile_gradient(
     slopes_of_moments(pair, &known, slopes, scratch);
     windowed_slopes(tile, &known, scratch);
     let columns = tile.columns.len();
-    let [of_mean, of_squares, of_cross] = &scratch.sums;
+    let all = &scratch.sums;
     for (row, y) in tile.rows.clone().enumerate() {
-        let plane = y * width + tile.columns.start;
-        let (a, b) = (
-            &pair.a[plane..plane + columns],
-            &pair.b[plane..plane + columns],
-        );
+        let [a, b] = pair.samples(y, &tile.columns);
         let windowed = row * columns..(row + 1) * columns;
-        let of_mean = &of_mean[windowed.clone()];
-        let of_squares = &of_squares[windowed.clone()];
-        let of_cross = &of_cross[windowed];
+        let [of_mean, of_squares, of_cross] = all.each_ref().map(|all| &all[windowed.clone()]);
         let direct =
             (y - known.rows.start) * known.columns.len() + tile.columns.start - known.columns.start;
         let direct = &scratch.moments[3][direct..direct + columns];
@@ -394,16 +389,11 @@ fn slopes_of_moments(
     scratch: &mut Scratch,
 ) {
     let columns = tile.columns.len();
-    let [first, second, third, fourth] = &mut scratch.moments;
     for (row, y) in tile.rows.clone().enumerate() {
-        let plane = y * pair.width + tile.columns.start;
-        let (a, b) = (
-            &pair.a[plane..plane + columns],
-            &pair.b[plane..plane + columns],
-        );
+        let [a, b] = pair.samples(y, &tile.columns);
         let known = row * columns..(row + 1) * columns;
-        let (first, second) = (&mut first[known.clone()], &mut second[known.clone()]);
-        let (third, fourth) = (&mut third[known.clone()], &mut fourth[known]);
+        let all = scratch.moments.each_mut();
+        let [first, second, third, fourth] = all.map(|all| &mut all[known.clone()]);
         for x in 0..columns {
             let moments = [first[x], second[x], third[x], fourth[x]];
             let position = Position::new(moments, a[x], b[x]);

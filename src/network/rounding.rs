@@ -10,7 +10,7 @@ use super::config::{LayerKind, LayerSpec, ModelConfig};
 use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers, wide_sums_fit};
 use super::signals::{BLOCK_SIGNALS, Signal};
 use super::weights::Weights;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::EXPONENTS;
 use crate::kernels::integer::sums_fit;
 
@@ -53,13 +53,7 @@ impl IntegerWeights {
             tables: weights.tables.clone(),
         };
         for layer in weights.config.layers() {
-            let values = weights
-                .layers
-                .get(&layer.path)
-                .map_or(&[][..], Vec::as_slice);
-            if values.len() != layer.kind.len() {
-                return Err(Error::Weights(format!("{} has another size", layer.path)));
-            }
+            let values = weights.layer(&layer)?;
             let integers = match layer.kind {
                 LayerKind::Table { .. } => IntegerLayer::Table(values.to_vec()),
                 _ => IntegerLayer::Convolutions(rounded.round_layer(&layer, values)),
@@ -97,7 +91,7 @@ impl IntegerWeights {
             Some(IntegerLayer::Table(values)) => values.clone(),
             Some(IntegerLayer::Convolutions(list)) => {
                 let scales = self.input_scales(layer);
-                let mut flat = Vec::with_capacity(layer.kind.len());
+                let mut flat = Vec::with_capacity(layer.kind.parameters());
                 for (index, (convolution, scales)) in list.iter().zip(scales).enumerate() {
                     flat.extend(convolution.real_weight(&scales, is_depthwise(layer, index)));
                     flat.extend_from_slice(&convolution.bias);

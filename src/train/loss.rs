@@ -157,12 +157,12 @@ fn bits_per_squared_step(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<
     let per_sample: Vec<f32> = (batch.lambdas.iter())
         .map(|lambda| bits_per_squared_sample(*lambda))
         .collect();
-    let per_sample = Tensor::from_vec(per_sample, (batch.len(), 1), device)?;
+    let per_sample = Tensor::from_vec(per_sample, (batch.samples(), 1), device)?;
     let norms = Tensor::new(norms, device)?;
     let steps = gains
         .latent_inverse_gain
         .detach()
-        .reshape((batch.len(), ()))?;
+        .reshape((batch.samples(), ()))?;
     steps
         .sqr()?
         .broadcast_mul(&norms)?

@@ -42,7 +42,7 @@ impl Parameters {
                 }
                 _ => stored.to_vec(),
             };
-            let var = Var::from_vec(trained, layer.kind.len(), device)?;
+            let var = Var::from_vec(trained, layer.kind.parameters(), device)?;
             variables.insert(layer.path, var);
         }
         let from = Loader {

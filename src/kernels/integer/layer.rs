@@ -113,16 +113,11 @@ pub enum Output<'a> {
 impl<'a> Output<'a> {
     /// Number of values.
     #[inline(always)]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Integer(values, _) => values.len(),
             Self::Real(values) => values.len(),
         }
-    }
-
-    /// Whether there are no values.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Steps per unit: what values are multiplied by before they are stored.

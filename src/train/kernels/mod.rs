@@ -36,7 +36,7 @@ pub use orthogonal::orthogonalize;
 pub use orthogonal::{POLYNOMIAL, STEPS};
 pub use pack::Precision;
 pub use pointwise::PointwiseLayer;
-pub use rate::{Scales, chosen_symbols, rate_bits, rate_gradients};
+pub use rate::{chosen_symbols, rate_bits, rate_gradients};
 pub use scratch::unwritten;
 pub use update::{Descent, descend, momentum, square_sum};
 

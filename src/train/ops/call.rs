@@ -27,6 +27,11 @@ impl Call {
         Self { kernel, shape }
     }
 
+    /// What a kernel makes of tensors, of the shape of the first.
+    pub fn like<const N: usize>(kernel: Kernel, tensors: [&Tensor; N]) -> Result<Tensor> {
+        Self::new(kernel, tensors[0].shape()).run(tensors)
+    }
+
     fn cpu<const N: usize>(self, inputs: [(&CpuStorage, &Layout); N]) -> Result<Made> {
         let mut slices = [&[][..]; N];
         for (slice, (storage, layout)) in slices.iter_mut().zip(inputs) {

@@ -6,12 +6,11 @@
 
 use candle_core::{Result, Shape, Tensor};
 
-use super::elementwise::{
-    add_bias, bias_activate, bias_activate_gradient, depthwise, depthwise_input_gradient,
-    depthwise_parameter_gradient, sum_rows,
-};
+use super::call::Call;
+use super::elementwise::{depthwise_parameter_gradient, size, sum_rows};
 use super::tape::{Made, record};
 use super::train::TrainPointwise;
+use crate::train::cuda::{Kernel, Size};
 use crate::train::kernels::{BlockLayout, PointwiseLayer, Precision};
 #[cfg(any(feature = "cuda", test))]
 use crate::train::kernels::{POLYNOMIAL, STEPS};
@@ -56,7 +55,8 @@ pub fn pointwise(x: &Tensor, params: &Tensor, op: TrainPointwise) -> Result<Tens
     let rows = pixels(x)?;
     let weight = Parts(params).matrix(0..outputs * inputs, inputs)?;
     let bias = Parts(params).vector(outputs * inputs..params.elem_count())?;
-    let output = add_bias(&product(precision, &rows, &weight.t()?)?, &bias, None)?;
+    let output = product(precision, &rows, &weight.t()?)?;
+    let output = Call::like(Kernel::AddBias(outputs), [&output, &bias])?;
     let output = Made::copy_of(&output.reshape((b, h, w, outputs))?)?;
     record([x, params], output, move |grad| {
         let grad = pixels(&grad)?;
@@ -83,6 +83,8 @@ struct Block {
     b4: Tensor,
     /// `[b, h, w, c]`
     shape: Shape,
+    /// `[h, w, c]`
+    size: Size,
 }
 
 /// Inner tensors of a block, rows of pixels.
@@ -120,19 +122,24 @@ impl Block {
             w4: parts.matrix(layout.w4, 2 * c)?,
             b4: parts.vector(layout.b4)?,
             shape: shape.clone(),
+            size: size(shape)?,
         })
     }
 
     fn forward(&self, x: Tensor) -> Result<(Tensor, Inner)> {
         let expanded = product(FAST, &x, &self.w1.t()?)?;
-        let hidden = bias_activate(&expanded, &self.b1)?.reshape(&self.shape)?;
-        let spatial = pixels(&depthwise(&hidden, &self.depthwise)?)?;
-        let narrowed = product(FAST, &spatial, &self.w2.t()?)?;
-        let middle = add_bias(&narrowed, &self.b2, Some(&x))?;
+        let (c, size) = (self.size.channels, self.size);
+        let hidden = Call::like(Kernel::BiasActivate(c), [&expanded, &self.b1])?;
+        let hidden = hidden.reshape(&self.shape)?;
+        let spatial = Call::like(Kernel::Depthwise(size), [&hidden, &self.depthwise])?;
+        let spatial = pixels(&spatial)?;
+        let add = Kernel::AddBiasAndResidual(c);
+        let middle = product(FAST, &spatial, &self.w2.t()?)?;
+        let middle = Call::like(add, [&middle, &self.b2, &x])?;
         let widened = product(FAST, &middle, &self.w3.t()?)?;
-        let wide = bias_activate(&widened, &self.b3)?;
-        let narrowed = product(FAST, &wide, &self.w4.t()?)?;
-        let y = add_bias(&narrowed, &self.b4, Some(&middle))?;
+        let wide = Call::like(Kernel::BiasActivate(2 * c), [&widened, &self.b3])?;
+        let y = product(FAST, &wide, &self.w4.t()?)?;
+        let y = Call::like(add, [&y, &self.b4, &middle])?;
         let inner = Inner {
             x,
             expanded,
@@ -149,16 +156,20 @@ impl Block {
     fn backward(&self, inner: &Inner, gy: &Tensor) -> Result<(Tensor, Tensor)> {
         let of_weights =
             |grad: &Tensor, input: &Tensor| product(FAST, &grad.t()?, input)?.flatten_all();
+        let (c, size) = (self.size.channels, self.size);
         let (gw4, gb4) = (of_weights(gy, &inner.wide)?, sum_rows(gy)?);
         let grad = product(FAST, gy, &self.w4)?;
-        let grad = bias_activate_gradient(&inner.widened, &self.b3, &grad)?;
+        let activation = Kernel::BiasActivateGradient(2 * c);
+        let grad = Call::like(activation, [&inner.widened, &self.b3, &grad])?;
         let (gw3, gb3) = (of_weights(&grad, &inner.middle)?, sum_rows(&grad)?);
         let middle = (gy + product(FAST, &grad, &self.w3)?)?;
         let (gw2, gb2) = (of_weights(&middle, &inner.spatial)?, sum_rows(&middle)?);
         let spatial = product(FAST, &middle, &self.w2)?.reshape(&self.shape)?;
         let of_depthwise = depthwise_parameter_gradient(&inner.hidden, &spatial)?;
-        let grad = pixels(&depthwise_input_gradient(&spatial, &self.depthwise)?)?;
-        let grad = bias_activate_gradient(&inner.expanded, &self.b1, &grad)?;
+        let turned = Kernel::DepthwiseTurned(size);
+        let grad = pixels(&Call::like(turned, [&spatial, &self.depthwise])?)?;
+        let activation = Kernel::BiasActivateGradient(c);
+        let grad = Call::like(activation, [&inner.expanded, &self.b1, &grad])?;
         let (gw1, gb1) = (of_weights(&grad, &inner.x)?, sum_rows(&grad)?);
         let gx = (middle + product(FAST, &grad, &self.w1)?)?;
         // In the order of the block's layout; the depthwise bias follows its taps.

@@ -98,7 +98,7 @@ pub fn square_sums(a: &Tensor) -> Result<Tensor> {
 /// `a * g[sample]`.
 pub(super) fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
     let sample = a.elem_count() / g.elem_count().max(1);
-    Call::new(Kernel::ScaleSamples(sample), a.shape()).run([a, g])
+    Call::like(Kernel::ScaleSamples(sample), [a, g])
 }
 
 /// `factor * a`.
@@ -107,38 +107,7 @@ pub(super) fn affine(a: &Tensor, factor: i8) -> Result<Tensor> {
     scale_samples(a, &factor)
 }
 
-/// `act(x + bias)`, of `x` `[pixels, channels]`.
-pub(super) fn bias_activate(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::BiasActivate(bias.elem_count()), x.shape()).run([x, bias])
-}
-
-/// Gradient of [`bias_activate`] with respect to `x`: `g act'(x + bias)`.
-pub(super) fn bias_activate_gradient(x: &Tensor, bias: &Tensor, g: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::BiasActivateGradient(bias.elem_count()), x.shape()).run([x, bias, g])
-}
-
-/// `x + bias` of each channel, and `+ residual`.
-pub(super) fn add_bias(x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-    let channels = bias.elem_count();
-    match residual {
-        Some(residual) => {
-            Call::new(Kernel::AddBiasAndResidual(channels), x.shape()).run([x, bias, residual])
-        }
-        None => Call::new(Kernel::AddBias(channels), x.shape()).run([x, bias]),
-    }
-}
-
-/// Depthwise 3x3 convolution with `params` `dw [9, c] | bias [c]`.
-pub(super) fn depthwise(x: &Tensor, params: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::Depthwise(size(x.shape())?), x.shape()).run([x, params])
-}
-
-/// Gradient of the input of [`depthwise`] from that of its output.
-pub(super) fn depthwise_input_gradient(g: &Tensor, params: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::DepthwiseTurned(size(g.shape())?), g.shape()).run([g, params])
-}
-
-/// Gradient of the parameters of [`depthwise`] from its input and the gradient of its output.
+/// Gradient of the parameters of a depthwise convolution from its input and the gradient of its output.
 pub(super) fn depthwise_parameter_gradient(x: &Tensor, g: &Tensor) -> Result<Tensor> {
     let size = size(x.shape())?;
     let all_rows = x.dim(0)? * size.height;

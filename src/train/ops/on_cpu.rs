@@ -1,36 +1,24 @@
 //! The elementwise operations of training and the sums of their gradients on the CPU: what the kernels of `train.cu`
-//! do on a GPU, but for those of the layers.
+//! do on a GPU, but for those that only a GPU is asked for.
 
 use candle_core::Result;
 #[cfg(not(test))]
 use candle_core::bail;
 use rayon::prelude::*;
 
-use crate::format::{CONTEXT_STEPS, SCALE_LEVELS, SIGMA_MIN};
+use crate::format::CONTEXT_STEPS;
 use crate::kernels::{depth_to_space, space_to_depth};
 use crate::network::context::{StepMask, channel_group};
-use crate::train::LOG_STEP;
 use crate::train::cuda::{Kernel, Parts, Size, Step, Strips};
-use crate::train::kernels::{Scales, chosen_symbols, rate_bits, rate_gradients};
+use crate::train::kernels::{chosen_symbols, rate_bits, rate_gradients};
 
 /// Values per parallel task: large enough to amortize the hand-over.
 const TASK: usize = 1 << 14;
 
-/// The scales of the rate term: bits of a symbol under a zero-mean Gaussian integrated over one quantization step, the
-/// continuous form of the integer tables.
-///
-/// A scale index s stands for the table floor(s), whose scale is `SIGMA_MIN * exp(LOG_STEP * floor(s))`; in training
-/// the scale follows s smoothly, half an index lower so that both agree on average.
-const SCALES: Scales = Scales {
-    log_step: LOG_STEP as f32,
-    inverse_least: (1.0 / SIGMA_MIN) as f32,
-    last: SCALE_LEVELS as f32 - 0.001,
-};
-
 /// Computes what `kernel` makes of the inputs, which have the sizes that belong to it.
 ///
 /// # Errors
-/// When it is a part of a layer: on the CPU layers are fused (`train::kernels`).
+/// When only a GPU is asked for it: parts of layers, which on the CPU are fused (`train::kernels`), and the optimizer's.
 pub fn run(kernel: Kernel, inputs: &[&[f32]], y: &mut [f32]) -> Result<()> {
     let (a, b, c) = (
         inputs[0],
@@ -64,16 +52,26 @@ pub fn run(kernel: Kernel, inputs: &[&[f32]], y: &mut [f32]) -> Result<()> {
         Kernel::ScaleStep(step) => coded_channels(a, b, step, y, |a, b| a * b),
         Kernel::IndexStep(step) => coded_channels(a, b, step, y, |a, b| 8.0 * a + b),
         Kernel::StepProducts(step) => step_products(a, b, step, y),
-        Kernel::Rate => rate_bits(SCALES, a, b, y),
-        Kernel::RateChoices => chosen_symbols(SCALES, a, b, c, y),
+        Kernel::Rate => rate_bits(a, b, y),
+        Kernel::RateChoices => chosen_symbols(a, b, c, y),
         Kernel::RateGradients => {
             let (of_residuals, of_indices) = y.split_at_mut(y.len() / 2);
-            rate_gradients(SCALES, a, b, of_residuals, of_indices);
+            rate_gradients(a, b, of_residuals, of_indices);
         }
-        #[cfg(test)]
-        part => tests::layer_part(part, [a, b, c], y),
-        #[cfg(not(test))]
-        part => bail!("{part:?} is for GPUs"),
+        Kernel::BiasActivate(_)
+        | Kernel::BiasActivateGradient(_)
+        | Kernel::AddBias(_)
+        | Kernel::AddBiasAndResidual(_)
+        | Kernel::Depthwise(_)
+        | Kernel::DepthwiseTurned(_)
+        | Kernel::DepthwiseGradients { .. }
+        | Kernel::ColumnSums(_)
+        | Kernel::RowSquares(_) => {
+            #[cfg(not(test))]
+            bail!("{kernel:?} is computed on GPUs alone");
+            #[cfg(test)]
+            tests::as_on_a_gpu(kernel, [a, b, c], y);
+        }
     }
     Ok(())
 }
@@ -244,8 +242,8 @@ mod tests {
     use super::*;
     use crate::train::cuda::emulation::emulator;
 
-    /// What a part of a layer makes, as a GPU computes it.
-    pub(super) fn layer_part(kernel: Kernel, [a, b, c]: [&[f32]; 3], y: &mut [f32]) {
+    /// What a kernel makes that only a GPU is asked for.
+    pub(super) fn as_on_a_gpu(kernel: Kernel, [a, b, c]: [&[f32]; 3], y: &mut [f32]) {
         match kernel {
             Kernel::BiasActivate(_) => of_pairs(&biased(a, b), a, y, |x, _| x * gate(x)),
             Kernel::BiasActivateGradient(_) => of_pairs(&biased(a, b), c, y, |x, c| c * slope(x)),
@@ -263,7 +261,7 @@ mod tests {
             } => depthwise_gradients(a, b, size, all_rows, strip, y),
             Kernel::ColumnSums(sizes) => column_products(a, &vec![1.0; a.len()], sizes, y),
             Kernel::RowSquares(sizes) => row_sums(a, sizes, y, |v| v * v),
-            other => unreachable!("{other:?} is no part of a layer"),
+            other => unreachable!("{other:?} is computed on the CPU"),
         }
     }
 
@@ -353,7 +351,7 @@ mod tests {
         let Some(emulator) = emulator() else { return };
         let agree = |kernel: Kernel, inputs: &[&[f32]], outputs: usize| {
             let mut want = vec![f32::NAN; outputs];
-            run(kernel, inputs, &mut want).expect("it has a part of every layer");
+            run(kernel, inputs, &mut want).expect("tests compute all of them");
             let found = emulator.run(kernel, inputs, outputs);
             let largest = (want.iter()).fold(1e-3, |largest: f32, v| largest.max(v.abs()));
             for (i, (found, want)) in found.iter().zip(&want).enumerate() {

@@ -153,7 +153,7 @@ pub fn rate(residual: &Tensor, scale: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When an operation fails.
 pub fn chosen_symbols(residual: &Tensor, scale: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::RateChoices, residual.shape()).run([residual, scale, weight])
+    Call::like(Kernel::RateChoices, [residual, scale, weight])
 }
 
 /// Sum of squared differences of each sample: `(x̂ [b, ...], x [b, ...]) -> [b]`;
@@ -166,7 +166,7 @@ pub fn squared_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tenso
     let made = elementwise::sample_sums(errors, [reconstruction, original])?;
     let (a, t) = (reconstruction.clone(), original.clone());
     record([reconstruction], made, move |grad| {
-        let difference = Call::new(Kernel::Subtract, a.shape()).run([&a, &t])?;
+        let difference = Call::like(Kernel::Subtract, [&a, &t])?;
         let slopes = elementwise::affine(&grad, 2)?;
         Ok([Some(elementwise::scale_samples(&difference, &slopes)?)])
     })
