@@ -217,7 +217,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             output: format.extension(),
             keeps_extension: args.batch.keep_extension,
         },
-        pixels,
+        size,
         writes: Kind::Picture,
         overwrite: args.overwrite,
         limits: args.resources.limits(),
@@ -284,7 +284,7 @@ impl Args {
             limits.check_coded_pixels(header.width, header.height)?;
         }
         if self.region.is_none() {
-            memory::check(pixels(bytes), Work::Pass, &limits)?;
+            memory::check(size(bytes), Work::Pass, &limits)?;
         }
         Ok(())
     }
@@ -324,11 +324,11 @@ fn refuse_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyho
     Err(Complaint::failure(message, "").into())
 }
 
-/// Number of pixels, padding included, that the file's header announces; 0 when it cannot be told.
-fn pixels(bytes: &[u8]) -> u64 {
-    Header::read(&mut Reader::new(bytes)).map_or(0, |header| {
+/// Width and height, padding included, that the file's header announces; 0 both when it cannot be told.
+fn size(bytes: &[u8]) -> (u32, u32) {
+    Header::read(&mut Reader::new(bytes)).map_or((0, 0), |header| {
         let grid = header.tile_grid();
-        u64::from(grid.width) * u64::from(grid.height)
+        (grid.width, grid.height)
     })
 }
 

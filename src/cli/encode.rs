@@ -92,7 +92,7 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
-    memory::check(io::pixels(&bytes), args.work(), &limits)
+    memory::check(io::size(&bytes), args.work(), &limits)
         .with_context(|| format!("cannot encode {}", stdio::input_name(&args.input)))?;
     let image = args.read_image(&args.input, &bytes, global)?;
     if io::is_lossy_source(&bytes) {
@@ -148,7 +148,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             output: "aec",
             keeps_extension: args.batch.keep_extension,
         },
-        pixels: io::pixels,
+        size: io::size,
         writes: Kind::Encoded,
         overwrite: args.overwrite,
         limits,

@@ -11,6 +11,8 @@ const LARGEST_TILE: u64 = 1 << 24;
 const BYTES_PER_TILE_PIXEL: u64 = 44;
 /// Bytes for each other pixel: samples, latents, and what is written.
 const BYTES_PER_PIXEL: u64 = 14;
+/// Bytes for each column: rows of activations of all layers.
+const BYTES_PER_COLUMN: u64 = 4_500;
 
 /// What the encoder's search takes besides, and for each of the pixels that are searched side by side.
 const SEARCH_BASE: u64 = 140_000_000;
@@ -18,6 +20,8 @@ const SEARCHED_AT_ONCE: u64 = 1 << 22;
 const BYTES_PER_SEARCHED_PIXEL: u64 = 140;
 /// Bytes of the search for each other pixel: what was decoded, gradients, latents of two rounds.
 const BYTES_PER_KEPT_PIXEL: u64 = 16;
+/// Bytes of the search for each column: rows of activations that the gradients need again, of every band in work.
+const SEARCH_BYTES_PER_COLUMN: u64 = 36_000;
 
 /// What is done with a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,20 +43,24 @@ impl Work {
     }
 }
 
-/// Bytes that coding a picture takes at most, about (README: Limits).
-fn needed(pixels: u64, work: Work) -> u64 {
+/// Bytes that coding a picture of this width and height takes at most, about (README: Library).
+fn needed((width, height): (u32, u32), work: Work) -> u64 {
+    let (width, height) = (u64::from(width), u64::from(height));
+    let pixels = width * height;
     let bytes = |at_once: u64, base: u64, for_each: u64, for_others: u64| {
         let in_work = pixels.min(at_once);
         base.saturating_add(in_work * for_each)
             .saturating_add((pixels - in_work).saturating_mul(for_others))
     };
-    let pass = bytes(LARGEST_TILE, BASE, BYTES_PER_TILE_PIXEL, BYTES_PER_PIXEL);
+    let pass = bytes(LARGEST_TILE, BASE, BYTES_PER_TILE_PIXEL, BYTES_PER_PIXEL)
+        .saturating_add(width * BYTES_PER_COLUMN);
     let search = bytes(
         SEARCHED_AT_ONCE,
         SEARCH_BASE,
         BYTES_PER_SEARCHED_PIXEL,
         BYTES_PER_KEPT_PIXEL,
-    );
+    )
+    .saturating_add(width * SEARCH_BYTES_PER_COLUMN);
     match work {
         Work::Pass => pass,
         Work::Search => pass.saturating_add(search),
@@ -63,8 +71,9 @@ fn needed(pixels: u64, work: Work) -> u64 {
 ///
 /// # Errors
 /// When the system says so; not where it says nothing.
-pub(super) fn check(pixels: u64, work: Work, limits: &Limits) -> Result<(), Complaint> {
-    let needed = needed(pixels, work);
+pub(super) fn check(size: (u32, u32), work: Work, limits: &Limits) -> Result<(), Complaint> {
+    let needed = needed(size, work);
+    let pixels = u64::from(size.0) * u64::from(size.1);
     match available() {
         Some(left) if left < needed && pixels <= limits.max_pixels => Err(Complaint::failure(
             format!(
@@ -130,20 +139,30 @@ mod tests {
             ..Limits::default()
         };
         assert!(
-            check(1, Work::Pass, &limits).is_ok()
-                && check(u64::MAX, Work::Search, &Limits::default()).is_ok()
+            check((1, 1), Work::Pass, &limits).is_ok()
+                && check((u32::MAX, u32::MAX), Work::Search, &Limits::default()).is_ok()
         );
-        assert!(check(u64::MAX, Work::Pass, &limits).is_err());
+        assert!(check((u32::MAX, u32::MAX), Work::Pass, &limits).is_err());
     }
 
     #[test]
     fn what_was_measured_is_covered() {
-        // Megapixels, and megabytes at efforts 1 and 3 or 4 (the larger of both tunes).
-        let measured = [(0.2, 73, 241), (4.1, 203, 883), (24.0, 380, 1355)];
-        for (megapixels, pass, search) in measured {
-            let pixels = (megapixels * 1e6) as u64;
-            assert!(needed(pixels, Work::Pass) >= pass * 1_024_000);
-            assert!(needed(pixels, Work::Search) >= search * 1_024_000);
+        // Width and height, and kilobytes at efforts 1 and 4 (the larger of both tunes).
+        let measured = [
+            ((512, 384), 73_000, 241_000),
+            ((2560, 1600), 203_000, 883_000),
+            ((6000, 4000), 380_000, 1_355_000),
+            ((65_535, 64), 380_000, 2_830_000),
+        ];
+        for (size, pass, search) in measured {
+            for (work, measured) in [(Work::Pass, pass), (Work::Search, search)] {
+                let (needed, measured) = (needed(size, work), measured * 1024);
+                // Not less, and not so much more that a picture is refused for no reason.
+                assert!(
+                    (measured..measured * 4).contains(&needed),
+                    "{size:?} {work:?} {needed}"
+                );
+            }
         }
     }
 }

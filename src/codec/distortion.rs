@@ -180,6 +180,7 @@ impl<'a> Distortion<'a> {
                 self.quality.synthesis_gradient(quantized, known, emit)?;
             }
         }
+        visual.forget_gradient();
         Ok(sum)
     }
 

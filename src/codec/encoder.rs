@@ -199,8 +199,8 @@ impl<'a> PictureEncoder<'a> {
         let (place, size) = ((y, x), (height, width));
         let tile = latent.crop(y, x, height, width);
         let hyper = quality.hyper_analysis(&tile)?;
-        let hyper = scaled(&hyper, &quality.hyper_gain);
-        let targets = scaled(&tile, &targets(quality));
+        let hyper = scaled(hyper, &quality.hyper_gain);
+        let targets = scaled(tile, &targets(quality));
         let curvature = curvature.of_tile(place, size);
         let mut recorder = Recorder::new(tables, &curvature, hyper, targets);
         let coded = code_tile(quality, height, width, &mut recorder)?;
@@ -322,9 +322,10 @@ fn keep(grid: &Mutex<Grid>, tile: &Grid, place: (usize, usize)) {
 }
 
 /// The values of a grid times a factor by channel.
-fn scaled(grid: &Grid, factors: &[f32]) -> Vec<f32> {
-    let pairs = grid.values.iter().zip(factors.iter().cycle());
-    pairs.map(|(value, factor)| value * factor).collect()
+fn scaled(mut grid: Grid, factors: &[f32]) -> Vec<f32> {
+    let pairs = grid.values.iter_mut().zip(factors.iter().cycle());
+    pairs.for_each(|(value, factor)| *value *= factor);
+    grid.values
 }
 
 /// What of a picture's metadata goes into its file.

@@ -93,8 +93,7 @@ impl<'a> VisualDistortion<'a> {
             squared: (1.0 - VISUAL_SHARE) as f32,
             visual: (VISUAL_SHARE * squared_error_of_visual(original.len())) as f32,
         };
-        let mut gradient = std::mem::take(&mut self.gradient);
-        gradient.resize(original.len(), bf16::ZERO);
+        let mut gradient = vec![bf16::ZERO; original.len()];
         // Of the mixture's gradient and of that of plain squared error: the sums of squares at each latent.
         let mut energies = vec![[0.0f32; 2]; weights.values.len()];
         comparison.gradient(&mut |rows, of_visual| {
@@ -133,6 +132,11 @@ impl<'a> VisualDistortion<'a> {
         let squared = squared as f64 / (255.0 * 255.0);
         let visual = squared_error_of_visual(samples) * error;
         f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
+    }
+
+    /// Frees the gradient: two bytes for each sample, which coding has a better use for.
+    pub fn forget_gradient(&mut self) {
+        self.gradient = Vec::new();
     }
 
     /// Writes the gradient in bits with respect to rows of patches; zeros beyond the picture's edges.

@@ -64,8 +64,8 @@ pub(super) struct Batch<'a> {
     pub label: &'static str,
     /// What is read and written.
     pub kinds: FileKinds,
-    /// Pixels of an input, told by its bytes without decoding it; 0 if they do not say.
-    pub pixels: fn(&[u8]) -> u64,
+    /// Width and height of an input, told by its bytes without decoding it; 0 if they do not say.
+    pub size: fn(&[u8]) -> (u32, u32),
     /// What is written, and so may be replaced.
     pub writes: Kind,
     pub overwrite: OverwriteOptions,
@@ -154,13 +154,13 @@ impl Batch<'_> {
         }
         output::check_existing(&task.output, self.overwrite.existing(self.writes))?;
         let bytes = stdio::read_input(&task.input, &self.limits)?;
-        let pixels = (self.pixels)(&bytes);
-        let mut place = gate.enter(pixels);
-        if memory::check(pixels, self.work, &self.limits).is_err() {
+        let size = (self.size)(&bytes);
+        let mut place = gate.enter(u64::from(size.0) * u64::from(size.1));
+        if memory::check(size, self.work, &self.limits).is_err() {
             // What the others take now may be enough for it later.
             drop(place);
             place = gate.enter(u64::MAX);
-            memory::check(pixels, self.work, &self.limits)
+            memory::check(size, self.work, &self.limits)
                 .with_context(|| format!("cannot work on {}", stdio::input_name(&task.input)))?;
         }
         let _place = place;

@@ -106,6 +106,8 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    #[cfg(feature = "mimalloc")]
+    crate::kernels::memory::keep_freed_memory();
     let threads = args.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

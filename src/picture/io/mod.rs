@@ -118,9 +118,9 @@ pub fn is_lossy_source(bytes: &[u8]) -> bool {
     }
 }
 
-/// Number of pixels that the file's header announces, without decoding anything; 0 when it cannot be told.
+/// Width and height that the file's header announces, without decoding anything; 0 both when it cannot be told.
 #[must_use]
-pub fn pixels(bytes: &[u8]) -> u64 {
+pub fn size(bytes: &[u8]) -> (u32, u32) {
     let size = match detect(bytes) {
         Some(ImageFormat::Jpeg) => jpeg::size(bytes),
         Some(ImageFormat::WebP) => webp::size(bytes),
@@ -130,7 +130,14 @@ pub fn pixels(bytes: &[u8]) -> u64 {
         }
         None => None,
     };
-    size.map_or(0, |(width, height)| u64::from(width) * u64::from(height))
+    size.unwrap_or_default()
+}
+
+/// Number of pixels that the file's header announces, as [`size`].
+#[must_use]
+pub fn pixels(bytes: &[u8]) -> u64 {
+    let (width, height) = size(bytes);
+    u64::from(width) * u64::from(height)
 }
 
 /// What of a picture is lost when it is written in a format.
