@@ -60,15 +60,13 @@ fn scale() -> Scale {
 }
 
 fn integer_layer(inputs: usize, outputs: usize) -> integer::Pointwise {
-    let weights = integer::PackedPointwise::new(inputs, outputs, &weights(inputs * outputs));
-    let weights = weights.expect("small sums");
-    integer::Pointwise::new(weights, rescale(inputs, outputs)).expect("the sizes agree")
+    let (weights, rescale) = (weights(inputs * outputs), rescale(inputs, outputs));
+    integer::Pointwise::new(inputs, &weights, rescale).expect("small sums")
 }
 
 fn integer_depthwise(channels: usize) -> integer::Depthwise {
-    let weights = integer::PackedDepthwise::new(channels, &weights(9 * channels));
-    let weights = weights.expect("the sizes agree");
-    integer::Depthwise::new(weights, rescale(9, channels)).expect("the sizes agree")
+    let taps = weights(9 * channels);
+    integer::Depthwise::new(&taps, rescale(9, channels)).expect("the sizes agree")
 }
 
 fn integer_block(channels: usize) -> integer::Block {
@@ -104,7 +102,7 @@ fn print_shares() {
             (2 * pixels * channels * channels) as u64
         });
         let of_block = best(|| {
-            integer::block(&x, height, width, &block, &mut out);
+            integer::block(&x, (height, width), 0..height, &block, None, &mut out);
             block_operations(height, width, channels)
         });
         let share = |speed: f64| 100.0 * speed / peak;
@@ -188,7 +186,8 @@ fn bench_block(criterion: &mut Criterion) {
             let name = format!("{channels}x{height}x{width}");
             group.bench_function(BenchmarkId::new("block", &name), |bencher| {
                 bencher.iter(|| {
-                    integer::block(black_box(&x), height, width, &weights, &mut out);
+                    let (x, size) = (black_box(&x), (height, width));
+                    integer::block(x, size, 0..height, &weights, None, &mut out);
                 });
             });
         }
@@ -207,7 +206,7 @@ fn bench_depthwise(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("depthwise", channels), |bencher| {
             bencher.iter(|| {
                 let (x, out) = (black_box(&x), &mut out);
-                integer::depthwise3x3(x, height, width, &layer, out, scale());
+                integer::depthwise3x3(x, (height, width), &layer, out, scale());
             });
         });
     }

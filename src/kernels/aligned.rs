@@ -18,25 +18,9 @@ impl Number for f32 {}
 impl Number for i16 {}
 impl Number for i8 {}
 
-/// Memory in whole cache lines that grows on demand and is never given back.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Lines(Vec<Line>);
-
-impl Lines {
-    /// `len` numbers, whatever they are.
-    pub(crate) fn at_least<T: Number>(&mut self, len: usize) -> &mut [T] {
-        let lines = (len * size_of::<T>()).div_ceil(LINE);
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0; LINE]));
-        }
-        // SAFETY: the lines hold that many numbers, all initialized, for which any bits are valid.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
-    }
-}
-
 /// Numbers in memory aligned to 64 bytes; zero when made.
 #[derive(Debug, Clone)]
-pub(super) struct AlignedBuffer<T: Number = f32> {
+pub(crate) struct AlignedBuffer<T: Number = f32> {
     lines: Vec<Line>,
     len: usize,
     numbers: PhantomData<T>,
@@ -66,6 +50,14 @@ impl<T: Number> AlignedBuffer<T> {
         self.lines
             .resize(len.div_ceil(Self::COUNT), Line([0; LINE]));
         self.len = len;
+    }
+
+    /// The first `len` values, whatever they are, of a buffer that grows on demand.
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [T] {
+        if self.len < len {
+            self.resize(len);
+        }
+        &mut self.values_mut()[..len]
     }
 
     /// The values.

@@ -18,8 +18,7 @@ use rayon::prelude::*;
 
 use super::aligned::AlignedBuffer;
 use super::depthwise::{PackedDepthwise, RowsOf, depthwise_rows};
-use super::dispatch::{self, Kernel};
-use super::lanes::Lanes;
+use super::dispatch::{self, KernelPath, on_path};
 use super::pointwise::{PackedPointwise, pointwise_chunk};
 
 /// Most pixels per task: what lies between two layers stays in the second-level cache.
@@ -45,28 +44,16 @@ impl PackedBlock {
     pub fn channels(&self) -> usize {
         self.dw.channels()
     }
-}
 
-/// The weights that a block's gradient is computed with.
-#[derive(Debug, Clone)]
-pub struct TransposedBlock {
-    w1: PackedPointwise,
-    dw: PackedDepthwise,
-    w2: PackedPointwise,
-    w3: PackedPointwise,
-    w4: PackedPointwise,
-}
-
-impl TransposedBlock {
-    /// Transposes the weights of `block`.
+    /// The weights that the block's gradient is computed with: transposed and turned, without biases.
     #[must_use]
-    pub fn new(block: &PackedBlock) -> Self {
+    pub fn transposed(&self) -> Self {
         Self {
-            w1: block.w1.transposed(),
-            dw: block.dw.turned(),
-            w2: block.w2.transposed(),
-            w3: block.w3.transposed(),
-            w4: block.w4.transposed(),
+            w1: self.w1.transposed(),
+            dw: self.dw.turned(),
+            w2: self.w2.transposed(),
+            w3: self.w3.transposed(),
+            w4: self.w4.transposed(),
         }
     }
 }
@@ -86,13 +73,7 @@ pub fn block_first_layer(x: &[f32], block: &PackedBlock, before: &mut [f32], aft
         .zip(after.par_chunks_mut(piece))
         .for_each(|((x, before), after)| {
             pointwise_chunk(path, x, &block.w1, None, before);
-            dispatch::run(
-                path,
-                Activated {
-                    x: before,
-                    out: after,
-                },
-            );
+            activate_all(path, before, after);
         });
 }
 
@@ -135,13 +116,7 @@ pub fn block_other_layers(
                             depthwise_rows(path, first, &block.dw, row..row + 1, columns, u);
                             pointwise_chunk(path, u, &block.w2, Some(x), middle);
                             pointwise_chunk(path, middle, &block.w3, None, hidden);
-                            dispatch::run(
-                                path,
-                                Activated {
-                                    x: hidden,
-                                    out: activated,
-                                },
-                            );
+                            activate_all(path, hidden, activated);
                             pointwise_chunk(path, activated, &block.w4, Some(middle), y);
                         },
                     );
@@ -158,12 +133,12 @@ pub fn block_other_layers(
 pub fn block_gradient_pointwise(
     gy: &[f32],
     hidden: &[f32],
-    block: &TransposedBlock,
+    transposed: &PackedBlock,
     middle: &mut [f32],
     inner: &mut [f32],
 ) {
     let path = dispatch::active();
-    let (channels, wide) = (block.dw.channels(), block.w4.outputs());
+    let (channels, wide) = (transposed.channels(), transposed.w4.outputs());
     assert_eq!(hidden.len(), gy.len() / channels * wide, "block: hidden");
     assert_eq!(middle.len(), gy.len(), "block: gradient");
     assert_eq!(inner.len(), gy.len(), "block: gradient");
@@ -173,16 +148,10 @@ pub fn block_gradient_pointwise(
         .zip(inner.par_chunks_mut(CHUNK * channels))
         .for_each(|(((gy, hidden), middle), inner)| {
             with_scratch([hidden.len(), 0, 0], |[gradient, ..]| {
-                pointwise_chunk(path, gy, &block.w4, None, gradient);
-                dispatch::run(
-                    path,
-                    TimesSlope {
-                        x: hidden,
-                        out: gradient,
-                    },
-                );
-                pointwise_chunk(path, gradient, &block.w3, Some(gy), middle);
-                pointwise_chunk(path, middle, &block.w2, None, inner);
+                pointwise_chunk(path, gy, &transposed.w4, None, gradient);
+                multiply_by_slope(path, hidden, gradient);
+                pointwise_chunk(path, gradient, &transposed.w3, Some(gy), middle);
+                pointwise_chunk(path, middle, &transposed.w2, None, inner);
             });
         });
 }
@@ -197,12 +166,12 @@ pub fn block_gradient_spatial(
     inner: RowsOf<'_>,
     before: &[f32],
     middle: &[f32],
-    block: &TransposedBlock,
+    transposed: &PackedBlock,
     rows: Range<usize>,
     gx: &mut [f32],
 ) {
     let path = dispatch::active();
-    let channels = block.dw.channels();
+    let channels = transposed.channels();
     let stride = inner.width * channels;
     assert_eq!(gx.len(), rows.len() * stride, "block: gradient");
     assert_eq!(before.len(), gx.len(), "block: gradient");
@@ -222,9 +191,9 @@ pub fn block_gradient_spatial(
                     let left = index * CHUNK;
                     let columns = left..left + gx.len() / channels;
                     with_scratch([gx.len(), 0, 0], |[u, ..]| {
-                        depthwise_rows(path, inner, &block.dw, row..row + 1, columns, u);
-                        dispatch::run(path, TimesSlope { x: before, out: u });
-                        pointwise_chunk(path, u, &block.w1, Some(middle), gx);
+                        depthwise_rows(path, inner, &transposed.dw, row..row + 1, columns, u);
+                        multiply_by_slope(path, before, u);
+                        pointwise_chunk(path, u, &transposed.w1, Some(middle), gx);
                     });
                 });
         });
@@ -246,37 +215,21 @@ fn with_scratch(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3])) {
 }
 
 /// `out = activate(x)`.
-struct Activated<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Kernel for Activated<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        for (out, x) in self.out.iter_mut().zip(self.x) {
+fn activate_all(path: KernelPath, x: &[f32], out: &mut [f32]) {
+    on_path!(path, <'a> { x: &'a [f32], out: &'a mut [f32] } => {
+        for (out, x) in out.iter_mut().zip(x) {
             *out = activate(*x);
         }
-    }
+    });
 }
 
 /// `out *= slope(x)`.
-struct TimesSlope<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Kernel for TimesSlope<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        for (out, x) in self.out.iter_mut().zip(self.x) {
+fn multiply_by_slope(path: KernelPath, x: &[f32], out: &mut [f32]) {
+    on_path!(path, <'a> { x: &'a [f32], out: &'a mut [f32] } => {
+        for (out, x) in out.iter_mut().zip(x) {
             *out *= slope(*x);
         }
-    }
+    });
 }
 
 /// The activation `x * min(max(fma(x, 0.25, 0.5), 0), 1)`.
@@ -314,10 +267,8 @@ mod tests {
         let x: Vec<f32> = (0..1000).map(|i| i as f32 / 150.0 - 3.3).collect();
         let of = |path| {
             let mut out = vec![0.0; x.len()];
-            let (x, out_mut) = (&x[..], &mut out[..]);
-            dispatch::run(path, Activated { x, out: out_mut });
-            let (x, out_mut) = (x, &mut out[..]);
-            dispatch::run(path, TimesSlope { x, out: out_mut });
+            activate_all(path, &x, &mut out);
+            multiply_by_slope(path, &x, &mut out);
             out.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
         };
         let plain = of(dispatch::KernelPath::Portable);

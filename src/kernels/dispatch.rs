@@ -172,6 +172,31 @@ pub(super) trait Kernel {
     unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) -> Self::Output;
 }
 
+/// Runs a loop, compiled for the instruction set of a path, over the variables that it names with their types: a
+/// [`Kernel`] where it is used, which a closure cannot be, as the compiler is not made to inline it.
+macro_rules! on_path {
+    (@output) => { () };
+    (@output $output:ty) => { $output };
+    ($path:expr, <$a:lifetime> { $($name:ident: $kind:ty),+ } $(-> $output:ty)? => $body:block) => {{
+        struct Loop<$a> {
+            $($name: $kind),+
+        }
+        impl<$a> $crate::kernels::dispatch::Kernel for Loop<$a> {
+            type Output = on_path!(@output $($output)?);
+
+            #[inline(always)]
+            unsafe fn run<V: $crate::kernels::lanes::Lanes, const ROWS: usize, const VECTORS: usize>(
+                self,
+            ) -> Self::Output {
+                let Self { $($name),+ } = self;
+                $body
+            }
+        }
+        $crate::kernels::dispatch::run($path, Loop { $($name),+ })
+    }};
+}
+pub(super) use on_path;
+
 /// Runs `kernel` on `path`, or on the portable path when this CPU lacks `path`.
 pub(super) fn run<K: Kernel>(path: KernelPath, kernel: K) -> K::Output {
     match path {

@@ -32,10 +32,6 @@ pub(super) trait Lanes: Copy {
     /// `to` must be writable for `COUNT` values.
     unsafe fn store(self, to: *mut f32);
 
-    /// Hints that the cache line at `address` will be read soon.
-    #[inline(always)]
-    fn prefetch(_address: *const f32) {}
-
     /// `self * factor + addend`, rounded once.
     fn fused(self, factor: Self, addend: Self) -> Self;
 
@@ -154,12 +150,6 @@ mod x86 {
                     // SAFETY: writable (contract); a value exists, so the
                     // CPU has the instruction.
                     unsafe { $storeu(to, self.0) }
-                }
-
-                #[inline(always)]
-                fn prefetch(address: *const f32) {
-                    // SAFETY: a hint, which may name any address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
                 }
 
                 #[inline(always)]

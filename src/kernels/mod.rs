@@ -25,7 +25,6 @@ pub(crate) mod opponent;
 pub mod pixels;
 pub mod pointwise;
 pub mod rearrange;
-pub(crate) mod rounding;
 pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;

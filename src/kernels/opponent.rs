@@ -7,8 +7,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::dispatch::{self, Kernel};
-use super::lanes::Lanes;
+use super::dispatch::{self, on_path};
 
 /// Pixels that are computed at once.
 const CHUNK: usize = 1 << 12;
@@ -35,13 +34,9 @@ pub fn light_planes(rgb: &[f32]) -> Planes {
         let mut plane: Vec<f32> = rgb.chunks_exact(3).map(|pixel| pixel[channel]).collect();
         let path = dispatch::active();
         (plane.par_chunks_mut(CHUNK)).for_each(|values| {
-            dispatch::run(
-                path,
-                Light {
-                    values,
-                    slopes: None,
-                },
-            )
+            on_path!(path, <'a> { values: &'a mut [f32] } => {
+                values.iter_mut().for_each(|value| *value = light(*value).0);
+            });
         });
         plane
     })
@@ -114,17 +109,14 @@ pub fn light_gradient(rgb: &[f32], of_light: &Planes, gradient: &mut [f32]) {
         pixels
             .zip(of_light.par_chunks(CHUNK))
             .for_each(|((gradient, rgb), of_light)| {
-                let mut values: Vec<f32> =
-                    rgb.chunks_exact(3).map(|pixel| pixel[channel]).collect();
+                let values: Vec<f32> = rgb.chunks_exact(3).map(|pixel| pixel[channel]).collect();
                 let mut slopes = of_light.to_vec();
-                let (values, slopes_of) = (&mut values[..], Some(&mut slopes[..]));
-                dispatch::run(
-                    path,
-                    Light {
-                        values,
-                        slopes: slopes_of,
-                    },
-                );
+                let (values, of_light) = (&values[..], &mut slopes[..]);
+                on_path!(path, <'a> { values: &'a [f32], of_light: &'a mut [f32] } => {
+                    for (slope, value) in of_light.iter_mut().zip(values) {
+                        *slope *= light(*value).1;
+                    }
+                });
                 for (to, slope) in gradient.chunks_exact_mut(3).zip(slopes) {
                     to[channel] = slope;
                 }
@@ -136,8 +128,16 @@ pub fn light_gradient(rgb: &[f32], of_light: &Planes, gradient: &mut [f32]) {
 /// blue against brightness (B).
 pub fn opponent_planes(light: &Planes) -> Planes {
     let mut planes = light.clone();
-    each_chunk(&mut planes, |path, _, values| {
-        dispatch::run(path, Opponent(values))
+    each_chunk(&mut planes, |path, _, [red, green, blue]| {
+        on_path!(path, <'a> { red: &'a mut [f32], green: &'a mut [f32], blue: &'a mut [f32] } => {
+            for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+                let [long, middle, short] = [0, 1, 2].map(|of| receptor(of, *red, *green, *blue));
+                let bright = brightness(long, middle);
+                *red = 7.0 * ((long - BIAS_ROOT) - (middle - BIAS_ROOT)) + 0.42;
+                *green = bright + 0.01;
+                *blue = (short - BIAS_ROOT) - bright + 0.55;
+            }
+        });
     });
     planes
 }
@@ -148,7 +148,14 @@ pub fn brightness_plane(light: &Planes) -> Vec<f32> {
     let path = dispatch::active();
     (plane.par_chunks_mut(CHUNK).enumerate()).for_each(|(at, plane)| {
         let light = part_of(light, at, plane.len());
-        dispatch::run(path, Brightness { light, plane });
+        on_path!(path, <'a> { light: [&'a [f32]; 3], plane: &'a mut [f32] } => {
+            let [red, green, blue] = light;
+            let light = red.iter().zip(green).zip(blue);
+            for (plane, ((red, green), blue)) in plane.iter_mut().zip(light) {
+                let [long, middle] = [0, 1].map(|of| receptor(of, *red, *green, *blue));
+                *plane = brightness(long, middle) + 0.01;
+            }
+        });
     });
     plane
 }
@@ -166,7 +173,20 @@ pub fn opponent_gradient(light: &mut Planes, of_planes: &Planes) {
     );
     each_chunk(light, |path, at, light| {
         let slopes = part_of(of_planes, at, light[0].len());
-        dispatch::run(path, OpponentSlopes { light, slopes });
+        on_path!(path, <'a> { light: [&'a mut [f32]; 3], slopes: [&'a [f32]; 3] } => {
+            let ([red, green, blue], [x, y, b]) = (light, slopes);
+            let slopes = x.iter().zip(y).zip(b);
+            for (((red, green), blue), ((x, y), b)) in red.iter_mut().zip(green).zip(blue).zip(slopes) {
+                let bright = 0.5 * (y - b);
+                let of_roots = [bright + 7.0 * x, bright - 7.0 * x, *b];
+                let of = |i: usize| slope_of(of_roots[i], receptor(i, *red, *green, *blue));
+                let (long, middle, short) = (of(0), of(1), of(2));
+                let mix = |i: usize| {
+                    ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle + ABSORBANCE[2][i] * short
+                };
+                (*red, *green, *blue) = (mix(0), mix(1), mix(2));
+            }
+        });
     });
 }
 
@@ -178,7 +198,15 @@ pub fn brightness_gradient(light: &mut Planes, of_brightness: &[f32]) {
     assert_eq!(light[0].len(), of_brightness.len(), "opponent: lengths");
     each_chunk(light, |path, at, light| {
         let slopes = &of_brightness[at * CHUNK..][..light[0].len()];
-        dispatch::run(path, BrightnessSlopes { light, slopes });
+        on_path!(path, <'a> { light: [&'a mut [f32]; 3], slopes: &'a [f32] } => {
+            let [red, green, blue] = light;
+            for (((red, green), blue), y) in red.iter_mut().zip(green).zip(blue).zip(slopes) {
+                let of = |i: usize| slope_of(0.5 * y, receptor(i, *red, *green, *blue));
+                let (long, middle) = (of(0), of(1));
+                let mix = |i: usize| ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle;
+                (*red, *green, *blue) = (mix(0), mix(1), mix(2));
+            }
+        });
     });
 }
 
@@ -200,121 +228,10 @@ fn each_chunk(
     (chunks.enumerate()).for_each(|(at, ((a, b), c))| function(path, at, [a, b, c]));
 }
 
-/// Samples become light; where slopes are given, these are multiplied by the light's slope instead.
-struct Light<'a> {
-    values: &'a mut [f32],
-    slopes: Option<&'a mut [f32]>,
-}
-
-impl Kernel for Light<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        match self.slopes {
-            None => self
-                .values
-                .iter_mut()
-                .for_each(|value| *value = light(*value).0),
-            Some(slopes) => {
-                for (slope, value) in slopes.iter_mut().zip(&*self.values) {
-                    *slope *= light(*value).1;
-                }
-            }
-        }
-    }
-}
-
-/// Planes of light become opponent planes.
-struct Opponent<'a>([&'a mut [f32]; 3]);
-
-impl Kernel for Opponent<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        let [red, green, blue] = self.0;
-        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
-            let [long, middle, short] = [0, 1, 2].map(|of| receptor(of, *red, *green, *blue));
-            let bright = brightness(long, middle);
-            *red = 7.0 * ((long - BIAS_ROOT) - (middle - BIAS_ROOT)) + 0.42;
-            *green = bright + 0.01;
-            *blue = (short - BIAS_ROOT) - bright + 0.55;
-        }
-    }
-}
-
-/// Planes of light make the plane of brightness.
-struct Brightness<'a> {
-    light: [&'a [f32]; 3],
-    plane: &'a mut [f32],
-}
-
-impl Kernel for Brightness<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        let [red, green, blue] = self.light;
-        let light = red.iter().zip(green).zip(blue);
-        for (plane, ((red, green), blue)) in self.plane.iter_mut().zip(light) {
-            let [long, middle] = [0, 1].map(|of| receptor(of, *red, *green, *blue));
-            *plane = brightness(long, middle) + 0.01;
-        }
-    }
-}
-
 /// Brightness, of the cube roots of what the receptors of long and middle waves take in.
 #[inline(always)]
 fn brightness(long: f32, middle: f32) -> f32 {
     0.5 * ((long - BIAS_ROOT) + (middle - BIAS_ROOT))
-}
-
-/// Planes of light become the gradient with respect to them, from that with respect to the opponent planes.
-struct OpponentSlopes<'a> {
-    light: [&'a mut [f32]; 3],
-    slopes: [&'a [f32]; 3],
-}
-
-impl Kernel for OpponentSlopes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        let ([red, green, blue], [x, y, b]) = (self.light, self.slopes);
-        let slopes = x.iter().zip(y).zip(b);
-        for (((red, green), blue), ((x, y), b)) in red.iter_mut().zip(green).zip(blue).zip(slopes) {
-            let bright = 0.5 * (y - b);
-            let of_roots = [bright + 7.0 * x, bright - 7.0 * x, *b];
-            let of = |i: usize| slope_of(of_roots[i], receptor(i, *red, *green, *blue));
-            let (long, middle, short) = (of(0), of(1), of(2));
-            let mix = |i: usize| {
-                ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle + ABSORBANCE[2][i] * short
-            };
-            (*red, *green, *blue) = (mix(0), mix(1), mix(2));
-        }
-    }
-}
-
-/// The same from the gradient with respect to brightness alone.
-struct BrightnessSlopes<'a> {
-    light: [&'a mut [f32]; 3],
-    slopes: &'a [f32],
-}
-
-impl Kernel for BrightnessSlopes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        let [red, green, blue] = self.light;
-        for (((red, green), blue), y) in red.iter_mut().zip(green).zip(blue).zip(self.slopes) {
-            let of = |i: usize| slope_of(0.5 * y, receptor(i, *red, *green, *blue));
-            let (long, middle) = (of(0), of(1));
-            let mix = |i: usize| ABSORBANCE[0][i] * long + ABSORBANCE[1][i] * middle;
-            (*red, *green, *blue) = (mix(0), mix(1), mix(2));
-        }
-    }
 }
 
 /// From the slope with respect to a cube root, and that root, the slope with respect to what it is of.
@@ -379,6 +296,7 @@ fn fifth_root(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::tests::same_everywhere;
 
     #[test]
     fn roots_are_roots() {
@@ -412,33 +330,14 @@ mod tests {
         let rgb: Vec<f32> = (0..3 * pixels)
             .map(|i| (i * i % 1009) as f32 / 900.0 - 0.55)
             .collect();
-        let all = |path: dispatch::KernelPath| {
-            let (mut values, mut slopes) = (rgb.clone(), rgb.clone());
-            for slopes in [None, Some(&mut slopes[..])] {
-                let values = &mut values[..];
-                dispatch::run(path, Light { values, slopes });
-            }
-            let mut planes = [values.clone(), values];
-            let [to_planes, to_slopes] = &mut planes;
-            let (red, rest) = to_planes.split_at_mut(pixels);
-            let (green, blue) = rest.split_at_mut(pixels);
-            dispatch::run(path, Opponent([red, green, blue]));
-            let (red, rest) = to_slopes.split_at_mut(pixels);
-            let (green, blue) = rest.split_at_mut(pixels);
-            let light = [red, green, blue];
-            let slopes_of = [0, 1, 2].map(|plane| &rgb[plane * pixels..(plane + 1) * pixels]);
-            dispatch::run(
-                path,
-                OpponentSlopes {
-                    light,
-                    slopes: slopes_of,
-                },
-            );
-            (planes, slopes)
-        };
-        for path in dispatch::available() {
-            assert!(all(path) == all(dispatch::KernelPath::Portable), "{path}");
-        }
+        same_everywhere(|| {
+            let light = light_planes(&rgb);
+            let planes = opponent_planes(&light);
+            let (mut slopes, mut gradient) = (light.clone(), rgb.clone());
+            opponent_gradient(&mut slopes, &planes);
+            light_gradient(&rgb, &slopes, &mut gradient);
+            (light, planes, slopes, gradient)
+        });
     }
 
     #[test]

@@ -19,9 +19,6 @@ const PANEL: usize = 32;
 /// panel after another passes over them.
 const CHUNK: usize = 96;
 
-/// Values per cache line.
-const CACHE_LINE: usize = 16;
-
 /// Pixels per parallel task are a multiple of this.
 const CHUNK_STEP: usize = 12;
 
@@ -115,17 +112,7 @@ impl PackedPointwise {
 /// # Panics
 /// When the lengths do not agree.
 pub fn pointwise(x: &[f32], weights: &PackedPointwise, residual: Option<&[f32]>, out: &mut [f32]) {
-    pointwise_on(dispatch::active(), x, weights, residual, out);
-}
-
-/// [`pointwise`] on a given path.
-pub(super) fn pointwise_on(
-    path: KernelPath,
-    x: &[f32],
-    weights: &PackedPointwise,
-    residual: Option<&[f32]>,
-    out: &mut [f32],
-) {
+    let path = dispatch::active();
     let pixels = out.len() / weights.outputs;
     let share = pixels.div_ceil(rayon::current_num_threads());
     let chunk = share.next_multiple_of(CHUNK_STEP).clamp(CHUNK_STEP, CHUNK);
@@ -134,16 +121,9 @@ pub(super) fn pointwise_on(
     rows.for_each(|(index, out)| {
         let first = index * chunk;
         let last = first + out.len() / weights.outputs;
-        let (x, ahead) = x[first * weights.inputs..].split_at((last - first) * weights.inputs);
+        let x = &x[first * weights.inputs..last * weights.inputs];
         let residual = residual.map(|r| &r[first * weights.outputs..last * weights.outputs]);
-        let chunk = Chunk {
-            x,
-            ahead,
-            weights,
-            residual,
-            out,
-        };
-        dispatch::run(path, chunk);
+        pointwise_chunk(path, x, weights, residual, out);
     });
 }
 
@@ -156,25 +136,18 @@ pub(super) fn pointwise_chunk(
     out: &mut [f32],
 ) {
     weights.check(x, residual, out);
-    let ahead = &[];
-    dispatch::run(
-        path,
-        Chunk {
-            x,
-            ahead,
-            weights,
-            residual,
-            out,
-        },
-    );
+    let chunk = Chunk {
+        x,
+        weights,
+        residual,
+        out,
+    };
+    dispatch::run(path, chunk);
 }
 
 /// A pointwise convolution of some pixels; lengths agree (checked above).
 struct Chunk<'a> {
     x: &'a [f32],
-    /// What comes after `x` and will be needed next: fetched into the cache
-    /// while this chunk is computed.
-    ahead: &'a [f32],
     weights: &'a PackedPointwise,
     residual: Option<&'a [f32]>,
     out: &'a mut [f32],
@@ -186,15 +159,12 @@ impl Kernel for Chunk<'_> {
     #[inline(always)]
     unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(mut self) {
         let pixels = self.out.len() / self.weights.outputs;
-        let columns = self.weights.outputs.div_ceil(VECTORS * V::COUNT);
-        let share = (ROWS * self.weights.inputs).div_ceil(columns);
         for column in (0..self.weights.outputs).step_by(VECTORS * V::COUNT) {
             let mut pixel = 0;
             // SAFETY: `pixel + rows <= pixels` in each call, and the CPU has
             // the instruction set of `V` (contract).
             unsafe {
                 while pixel + ROWS <= pixels {
-                    self.fetch_ahead::<V>(share);
                     self.block::<V, ROWS, VECTORS>(pixel, column);
                     pixel += ROWS;
                 }
@@ -212,16 +182,6 @@ impl Kernel for Chunk<'_> {
 }
 
 impl Chunk<'_> {
-    /// Fetches the next `count` values of what comes after this chunk.
-    #[inline(always)]
-    fn fetch_ahead<V: Lanes>(&mut self, count: usize) {
-        let (now, later) = self.ahead.split_at(count.min(self.ahead.len()));
-        now.iter()
-            .step_by(CACHE_LINE)
-            .for_each(|value| V::prefetch(value));
-        self.ahead = later;
-    }
-
     /// Computes `VECTORS` vectors of outputs from `column` on, for `ROWS`
     /// pixels from `pixel` on.
     ///

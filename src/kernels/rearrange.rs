@@ -19,9 +19,6 @@ pub fn space_to_depth<T: Copy + Send + Sync>(
     out: &mut [T],
 ) {
     let (cell_row, band) = check(x.len(), out.len(), height, width, channels, s);
-    if band == 0 {
-        return;
-    }
     let bands = x.par_chunks_exact(band).zip(out.par_chunks_exact_mut(band));
     bands.for_each(|(x, out)| {
         for (at, piece) in x.chunks_exact(cell_row).enumerate() {
@@ -45,9 +42,6 @@ pub fn depth_to_space<T: Copy + Send + Sync>(
     out: &mut [T],
 ) {
     let (cell_row, band) = check(x.len(), out.len(), height, width, channels, s);
-    if band == 0 {
-        return;
-    }
     let bands = x.par_chunks_exact(band).zip(out.par_chunks_exact_mut(band));
     bands.for_each(|(x, out)| {
         for (at, piece) in out.chunks_exact_mut(cell_row).enumerate() {
@@ -57,7 +51,7 @@ pub fn depth_to_space<T: Copy + Send + Sync>(
 }
 
 /// Checks the arguments; returns the number of values in one row of a cell of
-/// `s` by `s` pixels, and in a row of cells.
+/// `s` by `s` pixels, and in a row of cells, or ones where there are none.
 fn check(
     x: usize,
     out: usize,
@@ -76,10 +70,10 @@ fn check(
         "rearrange: input length"
     );
     assert_eq!(out, x, "rearrange: output length");
-    if x == 0 {
-        return (0, 0);
+    match x {
+        0 => (1, 1),
+        _ => (s * channels, s * width * channels),
     }
-    (s * channels, s * width * channels)
 }
 
 /// A row of cells is rows of pixels, each one piece (a cell's row) per cell:

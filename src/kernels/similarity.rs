@@ -10,8 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::dispatch::{self, Kernel};
-use super::lanes::Lanes;
+use super::dispatch::{self, on_path};
 
 /// Taps of the window to each side of the middle one.
 pub const REACH: usize = 5;
@@ -64,14 +63,12 @@ pub fn map_sums(pair: &PlanePair<'_>, rows: Range<usize>) -> [[f64; 2]; MAPS] {
     let by_strip = strips.map_init(Scratch::default, |scratch, top| {
         let mut sums = [[0.0; 2]; MAPS];
         for tile in tiles(top..(top + TILE.0).min(rows.end), pair.width) {
-            let of_tile = dispatch::run(
-                path,
-                TileSums {
-                    pair,
-                    tile,
-                    scratch,
-                },
-            );
+            let scratch = &mut *scratch;
+            let of_tile = on_path!(path, <'a> {
+                pair: &'a PlanePair<'a>, tile: Tile, scratch: &'a mut Scratch
+            } -> [[f64; 2]; MAPS] => {
+                tile_sums(pair, &tile, scratch)
+            });
             add_sums(&mut sums, &of_tile);
         }
         sums
@@ -97,14 +94,13 @@ pub fn map_gradient(pair: &PlanePair<'_>, slopes: &[[f32; 2]; MAPS]) -> Vec<f32>
     strips.for_each_init(Scratch::default, |scratch, (strip, out)| {
         let top = strip * TILE.0;
         for tile in tiles(top..(top + TILE.0).min(height), pair.width) {
-            let kernel = TileGradient {
-                pair,
-                tile,
-                slopes,
-                scratch,
-                out,
-            };
-            dispatch::run(path, kernel);
+            let (scratch, out) = (&mut *scratch, &mut *out);
+            on_path!(path, <'a> {
+                pair: &'a PlanePair<'a>, tile: Tile, slopes: &'a [[f32; 2]; MAPS], scratch: &'a mut Scratch,
+                out: &'a mut [f32]
+            } => {
+                tile_gradient(pair, &tile, slopes, scratch, out);
+            });
         }
     });
     gradient
@@ -117,7 +113,14 @@ fn add_sums(sums: &mut [[f64; 2]; MAPS], other: &[[f64; 2]; MAPS]) {
     }
 }
 
-impl PlanePair<'_> {
+impl<'a> PlanePair<'a> {
+    /// The samples of both planes in some columns of a row.
+    #[inline(always)]
+    fn samples(&self, row: usize, columns: &Range<usize>) -> [&'a [f32]; 2] {
+        let start = row * self.width;
+        [self.a, self.b].map(|plane| &plane[start + columns.start..start + columns.end])
+    }
+
     fn height(&self) -> usize {
         assert_eq!(self.a.len(), self.b.len(), "similarity: lengths");
         assert!(
@@ -251,8 +254,7 @@ fn moments(pair: &PlanePair<'_>, tile: &Tile, scratch: &mut Scratch) {
             }
             continue;
         };
-        let row = y * width + start..y * width + end;
-        let (a, b) = (&pair.a[row.clone()], &pair.b[row]);
+        let [a, b] = pair.samples(y, &(start..end));
         let [of_a, of_b, squares, cross] = &mut *padded;
         of_a[inside.clone()].copy_from_slice(a);
         of_b[inside.clone()].copy_from_slice(b);
@@ -310,98 +312,69 @@ fn windowed_slopes(tile: &Tile, known: &Tile, scratch: &mut Scratch) {
 }
 
 /// The sums of one tile.
-struct TileSums<'a> {
-    pair: &'a PlanePair<'a>,
-    tile: Tile,
-    scratch: &'a mut Scratch,
-}
-
-impl Kernel for TileSums<'_> {
-    type Output = [[f64; 2]; MAPS];
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) -> Self::Output {
-        moments(self.pair, &self.tile, self.scratch);
-        let columns = self.tile.columns.len();
-        let [mean_a, mean_b, squares, cross] = &self.scratch.moments;
-        let mut lanes = [[[0.0f64; LANES]; 2]; MAPS];
-        for (row, y) in self.tile.rows.clone().enumerate() {
-            let plane = y * self.pair.width + self.tile.columns.start;
-            let (a, b) = (
-                &self.pair.a[plane..plane + columns],
-                &self.pair.b[plane..plane + columns],
-            );
-            let known = row * columns..(row + 1) * columns;
-            let (mean_a, mean_b) = (&mean_a[known.clone()], &mean_b[known.clone()]);
-            let (squares, cross) = (&squares[known.clone()], &cross[known]);
-            for left in (0..columns).step_by(LANES) {
-                let count = LANES.min(columns - left);
-                let mut values = [[0.0f32; LANES]; MAPS];
-                for lane in 0..count {
-                    let at = left + lane;
-                    let moments = [mean_a[at], mean_b[at], squares[at], cross[at]];
-                    let position = Position::new(moments, a[at], b[at]);
-                    values[0][lane] = position.dissimilarity().0;
-                    if self.pair.has_edges {
-                        let change = position.edge_change();
-                        values[1][lane] = change.max(0.0);
-                        values[2][lane] = (-change).max(0.0);
-                    }
+#[inline(always)]
+fn tile_sums(pair: &PlanePair<'_>, tile: &Tile, scratch: &mut Scratch) -> [[f64; 2]; MAPS] {
+    moments(pair, tile, scratch);
+    let columns = tile.columns.len();
+    let all = &scratch.moments;
+    let mut lanes = [[[0.0f64; LANES]; 2]; MAPS];
+    for (row, y) in tile.rows.clone().enumerate() {
+        let [a, b] = pair.samples(y, &tile.columns);
+        let known = row * columns..(row + 1) * columns;
+        let [mean_a, mean_b, squares, cross] = all.each_ref().map(|all| &all[known.clone()]);
+        for left in (0..columns).step_by(LANES) {
+            let count = LANES.min(columns - left);
+            let mut values = [[0.0f32; LANES]; MAPS];
+            for lane in 0..count {
+                let at = left + lane;
+                let moments = [mean_a[at], mean_b[at], squares[at], cross[at]];
+                let position = Position::new(moments, a[at], b[at]);
+                values[0][lane] = position.dissimilarity().0;
+                if pair.has_edges {
+                    let change = position.edge_change();
+                    values[1][lane] = change.max(0.0);
+                    values[2][lane] = (-change).max(0.0);
                 }
-                for (lanes, values) in lanes.iter_mut().zip(values) {
-                    for lane in 0..LANES {
-                        let value = f64::from(values[lane]);
-                        let square = value * value;
-                        lanes[0][lane] += value;
-                        lanes[1][lane] += square * square;
-                    }
+            }
+            for (lanes, values) in lanes.iter_mut().zip(values) {
+                for lane in 0..LANES {
+                    let value = f64::from(values[lane]);
+                    let square = value * value;
+                    lanes[0][lane] += value;
+                    lanes[1][lane] += square * square;
                 }
             }
         }
-        lanes.map(|map| map.map(|lanes| lanes.iter().sum()))
     }
+    lanes.map(|map| map.map(|lanes| lanes.iter().sum()))
 }
 
 /// The gradient of one tile; `out` are all columns of its rows.
-struct TileGradient<'a> {
-    pair: &'a PlanePair<'a>,
-    tile: Tile,
-    slopes: &'a [[f32; 2]; MAPS],
-    scratch: &'a mut Scratch,
-    out: &'a mut [f32],
-}
-
-impl Kernel for TileGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) {
-        let (pair, tile) = (self.pair, &self.tile);
-        let width = pair.width;
-        let known = tile.grown(pair.a.len() / width, width);
-        moments(pair, &known, self.scratch);
-        slopes_of_moments(pair, &known, self.slopes, self.scratch);
-        windowed_slopes(tile, &known, self.scratch);
-        let columns = tile.columns.len();
-        let [of_mean, of_squares, of_cross] = &self.scratch.sums;
-        for (row, y) in tile.rows.clone().enumerate() {
-            let plane = y * width + tile.columns.start;
-            let (a, b) = (
-                &pair.a[plane..plane + columns],
-                &pair.b[plane..plane + columns],
-            );
-            let windowed = row * columns..(row + 1) * columns;
-            let of_mean = &of_mean[windowed.clone()];
-            let of_squares = &of_squares[windowed.clone()];
-            let of_cross = &of_cross[windowed];
-            let direct = (y - known.rows.start) * known.columns.len() + tile.columns.start
-                - known.columns.start;
-            let direct = &self.scratch.moments[3][direct..direct + columns];
-            let out = &mut self.out[row * width + tile.columns.start..][..columns];
-            for x in 0..columns {
-                out[x] =
-                    ((direct[x] + of_mean[x]) + 2.0 * b[x] * of_squares[x]) + a[x] * of_cross[x];
-            }
+#[inline(always)]
+fn tile_gradient(
+    pair: &PlanePair<'_>,
+    tile: &Tile,
+    slopes: &[[f32; 2]; MAPS],
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
+    let width = pair.width;
+    let known = tile.grown(pair.a.len() / width, width);
+    moments(pair, &known, scratch);
+    slopes_of_moments(pair, &known, slopes, scratch);
+    windowed_slopes(tile, &known, scratch);
+    let columns = tile.columns.len();
+    let all = &scratch.sums;
+    for (row, y) in tile.rows.clone().enumerate() {
+        let [a, b] = pair.samples(y, &tile.columns);
+        let windowed = row * columns..(row + 1) * columns;
+        let [of_mean, of_squares, of_cross] = all.each_ref().map(|all| &all[windowed.clone()]);
+        let direct =
+            (y - known.rows.start) * known.columns.len() + tile.columns.start - known.columns.start;
+        let direct = &scratch.moments[3][direct..direct + columns];
+        let out = &mut out[row * width + tile.columns.start..][..columns];
+        for x in 0..columns {
+            out[x] = ((direct[x] + of_mean[x]) + 2.0 * b[x] * of_squares[x]) + a[x] * of_cross[x];
         }
     }
 }
@@ -416,16 +389,11 @@ fn slopes_of_moments(
     scratch: &mut Scratch,
 ) {
     let columns = tile.columns.len();
-    let [first, second, third, fourth] = &mut scratch.moments;
     for (row, y) in tile.rows.clone().enumerate() {
-        let plane = y * pair.width + tile.columns.start;
-        let (a, b) = (
-            &pair.a[plane..plane + columns],
-            &pair.b[plane..plane + columns],
-        );
+        let [a, b] = pair.samples(y, &tile.columns);
         let known = row * columns..(row + 1) * columns;
-        let (first, second) = (&mut first[known.clone()], &mut second[known.clone()]);
-        let (third, fourth) = (&mut third[known.clone()], &mut fourth[known]);
+        let all = scratch.moments.each_mut();
+        let [first, second, third, fourth] = all.map(|all| &mut all[known.clone()]);
         for x in 0..columns {
             let moments = [first[x], second[x], third[x], fourth[x]];
             let position = Position::new(moments, a[x], b[x]);
@@ -524,6 +492,7 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::tests::same_everywhere;
 
     fn plane(length: usize, seed: usize) -> Vec<f32> {
         let value = |i: usize| ((i * i * seed + i) % 1009) as f32 / 1009.0;
@@ -588,37 +557,6 @@ mod tests {
             has_edges: true,
         };
         let slopes = [[0.5, 2.0], [1.0, 0.3], [0.7, 0.1]];
-        let on = |path: dispatch::KernelPath| {
-            let mut scratch = Scratch::default();
-            let tile = Tile {
-                rows: 20..80,
-                columns: 30..200,
-            };
-            let mut out = vec![0.0; 60 * width];
-            let sums = TileSums {
-                pair: &pair,
-                tile: tile.clone(),
-                scratch: &mut scratch,
-            };
-            let sums = dispatch::run(path, sums);
-            let gradient = TileGradient {
-                pair: &pair,
-                tile,
-                slopes: &slopes,
-                scratch: &mut scratch,
-                out: &mut out,
-            };
-            dispatch::run(path, gradient);
-            (sums, out)
-        };
-        for path in dispatch::available() {
-            assert!(on(path) == on(dispatch::KernelPath::Portable), "{path}");
-        }
-        let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            let pool = pool.expect("threads can be started");
-            pool.install(|| (map_sums(&pair, 0..height), map_gradient(&pair, &slopes)))
-        };
-        assert!(with(1) == with(5));
+        same_everywhere(|| (map_sums(&pair, 0..height), map_gradient(&pair, &slopes)));
     }
 }

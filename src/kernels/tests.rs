@@ -3,9 +3,9 @@
 use super::block::{activate, block_first_layer, block_other_layers};
 use super::depthwise::{RowsOf, depthwise_rows};
 use super::dispatch::{self, KernelPath};
-use super::pixels::{patches_to_pixels_on, pixels_to_patches_on};
-use super::pointwise::pointwise_on;
 use super::*;
+use crate::sync::lock;
+use std::sync::Mutex;
 
 /// Xorshift64: repeatable values without a dependency.
 pub(super) struct Random(pub(super) u64);
@@ -94,17 +94,35 @@ fn plain_depthwise(x: &[f32], height: usize, width: usize, taps: &[f32], bias: &
     out
 }
 
-/// Runs `test` on every path with one and with several threads.
+/// Runs `test` with every path in use, with one and with several threads. Others that run meanwhile get the same bits.
 pub(super) fn everywhere(test: impl Fn(KernelPath) + Sync) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = lock(&ONE_AT_A_TIME);
+    let usual = dispatch::active();
     for threads in [1, 5] {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
         for path in dispatch::available() {
+            dispatch::force(path).expect("it is available");
             pool.install(|| test(path));
         }
     }
+    dispatch::force(usual).expect("it was in use");
+}
+
+/// Whether `make` makes the same on every path, with one and with several threads.
+pub(super) fn same_everywhere<T: PartialEq + Send>(make: impl Fn() -> T + Sync) {
+    let first = Mutex::new(None);
+    everywhere(|path| {
+        let made = make();
+        let mut first = lock(&first);
+        match &*first {
+            None => *first = Some(made),
+            Some(first) => assert!(made == *first, "{path}"),
+        }
+    });
 }
 
 #[test]
@@ -163,7 +181,7 @@ fn pointwise_equals_plain_loop() {
             let plain = layer.apply(&x, residual);
             everywhere(|path| {
                 let mut out = vec![f32::NAN; pixels * outputs];
-                pointwise_on(path, &x, &packed, residual, &mut out);
+                pointwise(&x, &packed, residual, &mut out);
                 assert_eq!(
                     bits(&out),
                     bits(&plain),
@@ -320,9 +338,9 @@ fn every_byte_survives_patches() {
     space_to_depth(&values, height, width, 3, 8, &mut plain);
     everywhere(|path| {
         let (mut patches, mut back) = (vec![f32::NAN; rgb.len()], vec![0; rgb.len()]);
-        pixels_to_patches_on(path, &rgb, height, width, &mut patches);
+        pixels_to_patches(&rgb, height, width, &mut patches);
         assert_eq!(bits(&patches), bits(&plain), "{path}");
-        patches_to_pixels_on(path, &patches, height, width, &mut back);
+        patches_to_pixels(&patches, height, width, &mut back);
         assert_eq!(back, rgb, "{path}");
     });
 }
@@ -343,7 +361,7 @@ fn bytes_are_rounded_half_up_and_clamped() {
     ]);
     everywhere(|path| {
         let mut rgb = vec![1; 192];
-        patches_to_pixels_on(path, &values, 8, 8, &mut rgb);
+        patches_to_pixels(&values, 8, 8, &mut rgb);
         assert_eq!(rgb[..9], [0, 255, 0, 255, 128, 255, 0, 1, 0], "{path}");
     });
 }

@@ -313,7 +313,10 @@ impl ModelConfig {
     /// Number of parameters that are trained.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.layers().iter().map(|layer| layer.kind.len()).sum()
+        self.layers()
+            .iter()
+            .map(|layer| layer.kind.parameters())
+            .sum()
     }
 }
 
@@ -420,7 +423,7 @@ impl LayerKind {
 
     /// Number of parameters.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn parameters(&self) -> usize {
         self.lengths().sum()
     }
 
@@ -431,7 +434,7 @@ impl LayerKind {
     }
 
     /// The values of each of the [`parts`](Self::parts), of as many as the layer has.
-    pub(super) fn split<'a>(&self, mut flat: &'a [f32]) -> Vec<&'a [f32]> {
+    pub(crate) fn split<'a>(&self, mut flat: &'a [f32]) -> Vec<&'a [f32]> {
         let next = |length| flat.split_off(..length).unwrap_or_default();
         self.lengths().map(next).collect()
     }
@@ -444,12 +447,6 @@ impl LayerKind {
             Self::Block { channels } => channels,
             Self::Table { .. } => 0,
         }
-    }
-
-    /// Always false: every layer has parameters.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Multiply-accumulates per position of the layer's own grid.
@@ -506,7 +503,7 @@ mod tests {
         let block = LayerKind::Block { channels: 10 };
         assert_eq!(block.macs_per_position(), 100 + 90 + 100 + 200 + 200);
         assert_eq!(
-            block.len(),
+            block.parameters(),
             100 + 10 + 90 + 10 + 100 + 10 + 200 + 20 + 200 + 10
         );
     }

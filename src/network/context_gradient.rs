@@ -13,8 +13,7 @@ use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise};
 use crate::format::CONTEXT_STEPS;
 use crate::kernels::block::{
-    TransposedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
-    block_other_layers,
+    block_first_layer, block_gradient_pointwise, block_gradient_spatial, block_other_layers,
 };
 use crate::kernels::depthwise::RowsOf;
 use crate::kernels::integer::Scale;
@@ -40,7 +39,7 @@ struct Step {
     to_latents: PackedPointwise,
     state: Option<[PackedPointwise; 2]>,
     block: PackedBlock,
-    block_back: TransposedBlock,
+    block_back: PackedBlock,
     /// Means and scales of the channels that are coded at each phase of the 2 x 2 pattern.
     heads: [[PackedPointwise; 2]; PHASES],
 }
@@ -153,7 +152,7 @@ impl Step {
             conv_in: real_pointwise(weights, &path("conv_in")),
             to_latents: PackedPointwise::new(m, f, &of_latents, &vec![0.0; f]).transposed(),
             state: (config.has_state(step)).then(|| both(real_pointwise(weights, &path("state")))),
-            block_back: TransposedBlock::new(&block),
+            block_back: block.transposed(),
             block,
             heads,
         }

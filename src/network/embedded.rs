@@ -31,6 +31,7 @@ pub(crate) const BASE: usize = 0;
 pub(crate) const BASE_SSIM: usize = 1;
 
 /// The one of this name.
+#[cfg(feature = "cli")]
 pub(crate) fn named(name: &str) -> Option<&'static Embedded> {
     ALL.iter().find(|model| model.name == name)
 }

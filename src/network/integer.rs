@@ -16,7 +16,8 @@ use super::file::{
 };
 use super::signals::Signal;
 use crate::error::{Error, Result};
-use crate::format::{EXPONENTS, MAX_REAL, MAX_WEIGHT_SUM, MAX_WIDE, PATCH_EXPONENT};
+use crate::format::{EXPONENTS, MAX_REAL, MAX_WIDE, PATCH_EXPONENT};
+use crate::kernels::integer::{split_wide, sums_fit};
 
 /// The integers of a matrix or of taps.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,11 +210,10 @@ impl Integers {
     }
 }
 
-/// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most [`MAX_WIDE`].
-#[must_use]
-pub fn split_wide(weight: i16) -> (i8, i8) {
-    let low = weight as i8;
-    (((i32::from(weight) - i32::from(low)) >> 8) as i8, low)
+/// Whether no sum of products with weights of 16 bits of an output can overflow.
+pub(super) fn wide_sums_fit(row: &[i16]) -> bool {
+    let (high, low): (Vec<i8>, Vec<i8>) = row.iter().map(|w| split_wide(*w)).unzip();
+    sums_fit(&high) && sums_fit(&low)
 }
 
 fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<IntegerLayer> {
@@ -241,29 +241,16 @@ fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<IntegerLayer> {
 fn read_integers(part: &Part, view: &TensorView) -> Result<Integers> {
     let inputs = part.shape.last().copied().unwrap_or(1);
     let is_taps = part.name.ends_with("depthwise.weight");
-    let is_valid;
-    let integers = if part.dtype == Dtype::I16 {
+    let (integers, is_valid) = if part.dtype == Dtype::I16 {
         let pairs = view.data().as_chunks::<2>().0;
         let values: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
-        is_valid = values.chunks(inputs).all(|row| {
-            let halves = row.iter().map(|weight| split_wide(*weight));
-            let (high, low) = halves.fold((0u32, 0u32), |(high, low), (h, l)| {
-                (
-                    high + u32::from(h.unsigned_abs()),
-                    low + u32::from(l.unsigned_abs()),
-                )
-            });
-            let fits = high <= MAX_WEIGHT_SUM && low <= MAX_WEIGHT_SUM;
-            fits && row.iter().all(|weight| *weight <= MAX_WIDE)
-        });
-        Integers::Wide(values)
+        let fits = |row: &[i16]| row.iter().all(|w| *w <= MAX_WIDE) && wide_sums_fit(row);
+        let is_valid = values.chunks(inputs).all(fits);
+        (Integers::Wide(values), is_valid)
     } else {
         let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
-        is_valid = values.chunks(inputs).all(|row| {
-            let sum = |row: &[i8]| row.iter().map(|w| u32::from(w.unsigned_abs())).sum::<u32>();
-            is_taps || sum(row) <= MAX_WEIGHT_SUM
-        });
-        Integers::Narrow(values)
+        let is_valid = is_taps || values.chunks(inputs).all(sums_fit);
+        (Integers::Narrow(values), is_valid)
     };
     if !is_valid {
         let name = &part.name;

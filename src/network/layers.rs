@@ -8,10 +8,8 @@ use super::ranges::{Meter, Ranges};
 use super::signals::{BLOCK_SIGNALS, Signal};
 use crate::error::{Error, Result};
 use crate::kernels::integer::{
-    self as kernels, Depthwise, PackedDepthwise, PackedPointwise, Rescale, Residual, Scale,
-    block_rows, depthwise3x3, quantize,
+    self as kernels, Depthwise, Rescale, Residual, Scale, Watch, block, quantize, scale_integers,
 };
-use crate::kernels::rounding::scale_integers;
 
 /// What layers are made from.
 #[derive(Clone, Copy)]
@@ -73,14 +71,11 @@ fn broken(path: &str) -> Error {
 /// The kernel's form of a convolution.
 fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwise> {
     let outputs = convolution.bias.len().max(1);
-    let weights = match &convolution.weight {
-        Integers::Narrow(values) => PackedPointwise::new(values.len() / outputs, outputs, values),
-        Integers::Wide(values) => PackedPointwise::wide(values.len() / outputs, outputs, values),
-    };
     let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
-    let layer = weights
-        .zip(rescale)
-        .and_then(|(w, r)| kernels::Pointwise::new(w, r));
+    let layer = rescale.and_then(|rescale| match &convolution.weight {
+        Integers::Narrow(w) => kernels::Pointwise::new(w.len() / outputs, w, rescale),
+        Integers::Wide(w) => kernels::Pointwise::wide(w.len() / outputs, w, rescale),
+    });
     layer.ok_or_else(|| broken(path))
 }
 
@@ -88,9 +83,8 @@ fn pack_depthwise(path: &str, convolution: &IntegerConvolution) -> Result<Depthw
     let Integers::Narrow(taps) = &convolution.weight else {
         return Err(broken(path));
     };
-    let taps = PackedDepthwise::new(convolution.bias.len(), taps);
     let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
-    let layer = taps.zip(rescale).and_then(|(t, r)| Depthwise::new(t, r));
+    let layer = rescale.and_then(|rescale| Depthwise::new(taps, rescale));
     layer.ok_or_else(|| broken(path))
 }
 
@@ -181,12 +175,9 @@ impl Pointwise {
     /// `gain.len()` channels have it at each.
     pub fn with_gain(&self, gain: &[f32]) -> Self {
         let gain: Vec<f32> = gain.iter().copied().cycle().take(self.outputs()).collect();
-        let rescale = self.layer.rescale().with_gain(&gain);
-        let weights = self.layer.weights().clone();
-        let layer = rescale.and_then(|rescale| kernels::Pointwise::new(weights, rescale));
         Self {
             // Both are at most 65535 (IntegerWeights::from_bytes), so their product is valid.
-            layer: layer.unwrap_or_else(|| self.layer.clone()),
+            layer: (self.layer.with_gain(&gain)).unwrap_or_else(|| self.layer.clone()),
             output: self.output.clone(),
         }
     }
@@ -299,70 +290,12 @@ impl Block {
         self.layers.channels()
     }
 
-    /// Some `rows` of the block of `x`, which are `height` rows of `width` positions and hold
-    /// the rows above and below `rows` as far as the picture has them.
-    pub fn rows(
-        &self,
-        x: &[i16],
-        (height, width): (usize, usize),
-        rows: Range<usize>,
-        out: &mut [i16],
-    ) {
-        if self.meters[0].is_on() {
-            self.by_layers(x, (height, width), rows, out);
-        } else {
-            block_rows(x, height, width, rows, &self.layers, out);
-        }
-    }
-
-    /// The same layer by layer, watched by the meters.
-    fn by_layers(
-        &self,
-        x: &[i16],
-        (height, width): (usize, usize),
-        rows: Range<usize>,
-        out: &mut [i16],
-    ) {
-        let (layers, stride) = (&self.layers, width * self.channels());
-        let run =
-            |layer, x: &[i16], added: Option<Residual>, meter: usize, scale, out: &mut [i16]| {
-                let to = kernels::Output::Integer(out, scale);
-                kernels::pointwise(x, layer, added.is_none(), added, to);
-                self.meters[meter].see(out);
-            };
-        let added = |values, scale| Some(Residual { values, scale });
-        let of_rows = rows.start * stride..rows.end * stride;
-        let mut first = vec![0; x.len()];
-        run(&layers.w1, x, None, 0, layers.first, &mut first);
-        let mut spatial = vec![0; x.len()];
-        depthwise3x3(
-            &first,
-            height,
-            width,
-            &layers.dw,
-            &mut spatial,
-            layers.depthwise,
-        );
-        let (x, spatial) = (&x[of_rows.clone()], &spatial[of_rows]);
-        self.meters[1].see(spatial);
-        let (mut middle, mut wide) = (vec![0; x.len()], vec![0; 2 * x.len()]);
-        run(
-            &layers.w2,
-            spatial,
-            added(x, layers.input),
-            2,
-            layers.middle,
-            &mut middle,
-        );
-        run(&layers.w3, &middle, None, 3, layers.hidden, &mut wide);
-        run(
-            &layers.w4,
-            &wide,
-            added(&middle, layers.middle),
-            4,
-            layers.output,
-            out,
-        );
+    /// Some `rows` of the block of `x`, which is of `size` (height, width) and holds the rows
+    /// above and below `rows` as far as the picture has them.
+    pub fn rows(&self, x: &[i16], size: (usize, usize), rows: Range<usize>, out: &mut [i16]) {
+        let see = |tensor: usize, values: &[i16]| self.meters[tensor].see(values);
+        let watch = self.meters[0].is_on().then_some(&see as &Watch<'_>);
+        block(x, size, rows, &self.layers, watch, out);
     }
 
     /// The block of a whole picture of `size` (height, width).

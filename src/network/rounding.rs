@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 
 use super::config::{LayerKind, LayerSpec, ModelConfig};
-use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers, split_wide};
+use super::integer::{IntegerConvolution, IntegerLayer, IntegerWeights, Integers, wide_sums_fit};
 use super::signals::{BLOCK_SIGNALS, Signal};
 use super::weights::Weights;
-use crate::error::{Error, Result};
-use crate::format::{EXPONENTS, MAX_WEIGHT_SUM};
+use crate::error::Result;
+use crate::format::EXPONENTS;
+use crate::kernels::integer::sums_fit;
 
 /// Largest weight of 8 bits.
 const NARROW: f32 = 127.0;
@@ -52,13 +53,7 @@ impl IntegerWeights {
             tables: weights.tables.clone(),
         };
         for layer in weights.config.layers() {
-            let values = weights
-                .layers
-                .get(&layer.path)
-                .map_or(&[][..], Vec::as_slice);
-            if values.len() != layer.kind.len() {
-                return Err(Error::Weights(format!("{} has another size", layer.path)));
-            }
+            let values = weights.layer(&layer)?;
             let integers = match layer.kind {
                 LayerKind::Table { .. } => IntegerLayer::Table(values.to_vec()),
                 _ => IntegerLayer::Convolutions(rounded.round_layer(&layer, values)),
@@ -96,7 +91,7 @@ impl IntegerWeights {
             Some(IntegerLayer::Table(values)) => values.clone(),
             Some(IntegerLayer::Convolutions(list)) => {
                 let scales = self.input_scales(layer);
-                let mut flat = Vec::with_capacity(layer.kind.len());
+                let mut flat = Vec::with_capacity(layer.kind.parameters());
                 for (index, (convolution, scales)) in list.iter().zip(scales).enumerate() {
                     flat.extend(convolution.real_weight(&scales, is_depthwise(layer, index)));
                     flat.extend_from_slice(&convolution.bias);
@@ -147,7 +142,8 @@ fn is_depthwise(layer: &LayerSpec, index: usize) -> bool {
 
 fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> IntegerConvolution {
     let mut multiplier = Vec::with_capacity(bias.len());
-    let (mut narrow, mut both) = (Vec::new(), Vec::new());
+    let mut weights = Vec::with_capacity(weight.len());
+    let narrow = |row: &[i16]| -> Vec<i8> { row.iter().map(|w| *w as i8).collect() };
     for row in weight.chunks(scales.len()) {
         let scaled: Vec<f32> = row.iter().zip(scales).map(|(w, scale)| w * scale).collect();
         let largest = scaled.iter().fold(0f32, |largest, w| largest.max(w.abs()));
@@ -161,39 +157,25 @@ fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> Int
                 }
             };
             let rounded: Vec<i16> = scaled.iter().map(|w| round(w) as i16).collect();
-            if sums_fit(&rounded, wide) {
+            let fits = match wide {
+                true => wide_sums_fit(&rounded),
+                false => sums_fit(&narrow(&rounded)),
+            };
+            if fits {
                 break rounded;
             }
             step *= 1.02;
         };
         multiplier.push(step);
-        if wide {
-            both.extend(rounded);
-        } else {
-            narrow.extend(rounded.into_iter().map(|w| w as i8));
-        }
+        weights.extend(rounded);
     }
     IntegerConvolution {
-        weight: if wide {
-            Integers::Wide(both)
-        } else {
-            Integers::Narrow(narrow)
+        weight: match wide {
+            true => Integers::Wide(weights),
+            false => Integers::Narrow(narrow(&weights)),
         },
         multiplier,
         bias: bias.to_vec(),
-    }
-}
-
-/// Whether no sum of the products with these weights can overflow.
-fn sums_fit(row: &[i16], wide: bool) -> bool {
-    let sum = |part: &dyn Fn(i16) -> u16| row.iter().map(|w| u32::from(part(*w))).sum::<u32>();
-    if wide {
-        let halves: [&dyn Fn(i16) -> u16; 2] = [&|w| split_wide(w).0.unsigned_abs().into(), &|w| {
-            split_wide(w).1.unsigned_abs().into()
-        }];
-        halves.into_iter().all(|half| sum(half) <= MAX_WEIGHT_SUM)
-    } else {
-        sum(&i16::unsigned_abs) <= MAX_WEIGHT_SUM
     }
 }
 

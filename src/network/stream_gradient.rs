@@ -8,8 +8,8 @@
 
 use super::stream::Rows;
 use crate::kernels::block::{
-    PackedBlock, TransposedBlock, block_first_layer, block_gradient_pointwise,
-    block_gradient_spatial, block_other_layers,
+    PackedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
+    block_other_layers,
 };
 use crate::kernels::depthwise::RowsOf;
 
@@ -29,7 +29,8 @@ pub(super) struct BlockGradientStream<'a> {
 /// One block, and the rows of it that are still needed.
 struct OneBlock<'a> {
     forward: &'a PackedBlock,
-    backward: &'a TransposedBlock,
+    /// The same transposed.
+    backward: &'a PackedBlock,
     /// The block's input.
     input: Rows<f32>,
     /// Its first layer before the activation: kept for the gradient.
@@ -47,10 +48,10 @@ struct OneBlock<'a> {
 }
 
 impl<'a> BlockGradientStream<'a> {
-    /// Blocks of `channels` channels on a picture of `height` x `width` positions, which compute `at_once` rows at
-    /// most in a step.
+    /// Blocks of `channels` channels, and the same transposed, on a picture of `height` x `width` positions; a step
+    /// computes `at_once` rows at most.
     pub fn new(
-        blocks: impl Iterator<Item = (&'a PackedBlock, &'a TransposedBlock)>,
+        blocks: impl Iterator<Item = (&'a PackedBlock, &'a PackedBlock)>,
         channels: usize,
         (height, width): (usize, usize),
         at_once: usize,

@@ -15,7 +15,6 @@ use super::real_layers::{real_block, real_pointwise, scale_channels};
 use super::stream::{Rows, Sink, bands, space};
 use super::stream_gradient::BlockGradientStream;
 use crate::format::{PATCH8, PATCH16};
-use crate::kernels::block::TransposedBlock;
 use crate::kernels::{self, PackedBlock, PackedPointwise, pointwise};
 
 /// Turns rows of decoded patches `[rows, 2w, 192]` into the gradient of a distortion with
@@ -24,16 +23,16 @@ pub type PatchGradient<'a> = dyn FnMut(Range<usize>, &[f32], &mut [f32]) -> crat
 
 /// The synthesis transform's weights in binary32, and the same transposed.
 pub struct SynthesisGradient {
-    forward: Layers<PackedBlock>,
-    backward: Layers<TransposedBlock>,
+    forward: Layers,
+    backward: Layers,
 }
 
-struct Layers<B> {
+struct Layers {
     linear: PackedPointwise,
     conv_in: PackedPointwise,
-    stage16: Vec<B>,
+    stage16: Vec<PackedBlock>,
     up: PackedPointwise,
-    stage8: Vec<B>,
+    stage8: Vec<PackedBlock>,
     conv_out: PackedPointwise,
 }
 
@@ -54,15 +53,7 @@ impl SynthesisGradient {
             stage8: stage("stage8", config.stage8_blocks),
             conv_out: layer("conv_out"),
         };
-        let turned = |blocks: &[PackedBlock]| blocks.iter().map(TransposedBlock::new).collect();
-        let backward = Layers {
-            linear: forward.linear.transposed(),
-            conv_in: forward.conv_in.transposed(),
-            stage16: turned(&forward.stage16),
-            up: forward.up.transposed(),
-            stage8: turned(&forward.stage8),
-            conv_out: forward.conv_out.transposed(),
-        };
+        let backward = forward.transposed();
         Self { forward, backward }
     }
 
@@ -178,7 +169,19 @@ impl SynthesisGradient {
     }
 }
 
-impl Layers<PackedBlock> {
+impl Layers {
+    fn transposed(&self) -> Self {
+        let all = |blocks: &[PackedBlock]| blocks.iter().map(PackedBlock::transposed).collect();
+        Self {
+            linear: self.linear.transposed(),
+            conv_in: self.conv_in.transposed(),
+            stage16: all(&self.stage16),
+            up: self.up.transposed(),
+            stage8: all(&self.stage8),
+            conv_out: self.conv_out.transposed(),
+        }
+    }
+
     /// From the rows `done` at 1/16 to the input `x` of the stage at 1/8.
     fn raise(
         &self,

@@ -71,6 +71,17 @@ impl Weights {
         }
     }
 
+    /// The flat parameters of a layer of the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when it is missing or of another size.
+    pub(super) fn layer(&self, layer: &LayerSpec) -> Result<&[f32]> {
+        let values = self.layers.get(&layer.path);
+        let right = values.filter(|values| values.len() == layer.kind.parameters());
+        let refused = || Error::Weights(format!("{} has another size", layer.path));
+        right.map(Vec::as_slice).ok_or_else(refused)
+    }
+
     /// The file: safetensors with the configuration in its metadata.
     ///
     /// # Errors
@@ -78,14 +89,8 @@ impl Weights {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut parts = Vec::new();
         for layer in self.config.layers() {
-            let values = self.layers.get(&layer.path).map_or(&[][..], Vec::as_slice);
-            if values.len() != layer.kind.len() {
-                return Err(Error::Weights(format!("{} has another size", layer.path)));
-            }
-            for (part, values) in stored_parts(&layer)
-                .into_iter()
-                .zip(layer.kind.split(values))
-            {
+            let values = layer.kind.split(self.layer(&layer)?).into_iter();
+            for (part, values) in stored_parts(&layer).into_iter().zip(values) {
                 let bytes = stored_bytes(&part, values)?;
                 parts.push((part, bytes));
             }
@@ -146,7 +151,7 @@ fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<Vec<f32>> {
         Ok((part, view))
     });
     let found: Vec<(Part, TensorView)> = found.collect::<Result<_>>()?;
-    let mut flat = Vec::with_capacity(layer.kind.len());
+    let mut flat = Vec::with_capacity(layer.kind.parameters());
     for (part, view) in &found {
         if part.dtype == Dtype::F16 {
             flat.extend(read_halves(&part.name, view)?);

@@ -94,14 +94,8 @@ impl Batch {
 
     /// Number of samples.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn samples(&self) -> usize {
         self.positions.len()
-    }
-
-    /// Whether there are no samples.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.positions.is_empty()
     }
 
     /// Cuts the batch into `parts` (at most one per sample) of nearly equal size.
@@ -109,8 +103,9 @@ impl Batch {
     /// # Errors
     /// When a tensor cannot be cut.
     pub fn split(&self, parts: usize) -> Result<Vec<Self>> {
-        let parts = parts.clamp(1, self.len().max(1));
-        let bounds = (0..parts).map(|i| (i * self.len() / parts, (i + 1) * self.len() / parts));
+        let samples = self.samples();
+        let parts = parts.clamp(1, samples.max(1));
+        let bounds = (0..parts).map(|i| (i * samples / parts, (i + 1) * samples / parts));
         bounds.map(|(start, end)| self.part(start, end)).collect()
     }
 

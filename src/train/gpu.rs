@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use candle_core::cuda::cudarc::driver::CudaView;
-use candle_core::{CudaDevice, DType, Device, Result, Storage, Tensor, Var, bail};
+use candle_core::{CudaDevice, DType, Device, Result, Tensor, Var, bail};
 
-use super::orthogonal::orthogonalize_stack;
 use super::rule::{Gradients, Moments, Part, Report, Rule};
 use crate::train::cuda;
-use crate::train::ops::{call::view, elementwise::square_sums};
+use crate::train::ops::{composed::orthogonalize_stack, elementwise::square_sums};
 
 /// Device state of all layers.
 pub struct State {
@@ -150,8 +148,7 @@ impl State {
             let (Some(var), Some(gradient)) = (variables.get(path), gradients.get(path)) else {
                 bail!("layer {path} has no gradient");
             };
-            let rule = on_gpu(rule(path));
-            let tensors = [
+            let layer = [
                 var.as_tensor(),
                 &layer.first,
                 &layer.second,
@@ -159,20 +156,8 @@ impl State {
                 &layer.directions,
                 gradient,
                 &layer.kinds,
-                &squared_norm,
             ];
-            with_views(tensors, |[p, m, v, a, d, g, k, norm]| {
-                let layer = cuda::Moments {
-                    parameters: p,
-                    first: m,
-                    second: v,
-                    averages: a,
-                    directions: d,
-                    gradients: g,
-                    kinds: k,
-                };
-                cuda::move_moments(&self.device, &layer, &norm, rule)
-            })?;
+            cuda::move_moments(&self.device, layer, &squared_norm, &rule(path))?;
         }
         for stack in &self.stacks {
             self.move_matrices(stack, variables, &squared_norm, rule)?;
@@ -219,55 +204,13 @@ impl State {
             let (Some(var), Some(layer)) = (variables.get(path), self.layers.get(path)) else {
                 bail!("layer {path} has no variable");
             };
+            let of_matrix = |all: &Tensor| all.narrow(0, range.start, range.len());
+            let parameters = of_matrix(&var.as_tensor().detach())?;
+            let state = [&parameters, &of_matrix(&layer.average)?, &direction];
             let rule = rule(path);
-            let on_gpu = cuda::Rule {
-                rate: rule.matrix_rate(stack.rows, stack.columns),
-                ..on_gpu(rule)
-            };
-            let parameters = var
-                .as_tensor()
-                .detach()
-                .narrow(0, range.start, range.len())?;
-            let average = layer.average.narrow(0, range.start, range.len())?;
-            let tensors = [&parameters, &average, &direction, squared_norm];
-            with_views(tensors, |[p, a, d, norm]| {
-                let matrix = cuda::Matrix {
-                    parameters: p,
-                    averages: a,
-                    directions: d,
-                };
-                cuda::move_matrix(&self.device, &matrix, &norm, on_gpu)
-            })?;
+            let rate = rule.matrix_rate(stack.rows, stack.columns);
+            cuda::move_matrix(&self.device, state, squared_norm, rate, &rule)?;
         }
         Ok(())
-    }
-}
-
-fn on_gpu(rule: Rule) -> cuda::Rule {
-    cuda::Rule {
-        clip_norm: rule.clip_norm,
-        rate: rule.rate,
-        decay: rule.decay,
-        corrections: rule.corrections,
-        average: rule.average,
-    }
-}
-
-/// Runs `f` on the memory of contiguous f32 tensors on the GPU.
-fn with_views<const N: usize>(
-    tensors: [&Tensor; N],
-    f: impl FnOnce([CudaView<'_, f32>; N]) -> Result<()>,
-) -> Result<()> {
-    let guards = tensors.map(Tensor::storage_and_layout);
-    let mut views = Vec::with_capacity(N);
-    for (storage, layout) in &guards {
-        match &**storage {
-            Storage::Cuda(storage) => views.push(view((storage, layout))?),
-            _ => bail!("expected a tensor on the GPU"),
-        }
-    }
-    match <[_; N]>::try_from(views) {
-        Ok(views) => f(views),
-        Err(_) => bail!("a view is missing"),
     }
 }

@@ -231,18 +231,16 @@ fn widened(values: &[f32], old: LayerKind, new: LayerKind, widening: Widening) -
     if old == new {
         return values.to_vec();
     }
-    let mut wide = Vec::with_capacity(new.len());
-    let mut start = 0;
-    for ((_, shape), (_, new_shape)) in old.parts().into_iter().zip(new.parts()) {
-        let end = start + shape.iter().product::<usize>();
-        let size = |shape: &[usize]| match *shape {
-            [rows, columns] => (rows, columns),
-            _ => (1, shape.iter().product()),
-        };
-        wide.extend(widening.spread(&values[start..end], size(&shape), size(&new_shape)));
-        start = end;
-    }
-    wide
+    let size = |shape: &[usize]| match *shape {
+        [rows, columns] => (rows, columns),
+        _ => (1, shape.iter().product()),
+    };
+    let parts = old.split(values).into_iter().zip(old.parts());
+    let both = parts.zip(new.parts());
+    both.flat_map(|((values, (_, shape)), (_, new_shape))| {
+        widening.spread(values, size(&shape), size(&new_shape))
+    })
+    .collect()
 }
 
 /// Principal components, with standard deviations, of 16 x 16 patches less what the columns of the matrix

@@ -58,7 +58,7 @@ fn uniform(count: usize, inputs: usize, gain: f32, rng: &mut ChaCha8Rng) -> Vec<
 /// Networks start small: outputs that add to the linear path or to entropy
 /// parameters at a fiftieth, outputs that add to a block's input at 0.3.
 pub(super) fn random_layer(layer: &LayerSpec, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let mut flat = Vec::with_capacity(layer.kind.len());
+    let mut flat = Vec::with_capacity(layer.kind.parameters());
     for (part, shape) in layer.kind.parts() {
         let count = shape.iter().product();
         let inputs = *shape.last().unwrap_or(&1);
@@ -239,7 +239,7 @@ mod tests {
         for layer in ModelConfig::tiny().layers() {
             assert_eq!(
                 random_layer(&layer, &mut rng).len(),
-                layer.kind.len(),
+                layer.kind.parameters(),
                 "{}",
                 layer.path
             );

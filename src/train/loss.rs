@@ -16,8 +16,7 @@ use crate::train::network::Network;
 use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
 use crate::train::ops::tape::{Made, record, through_candle};
 use crate::train::ops::train::{
-    add, chosen_symbols, rate, round_straight_through, scale_channels, scale_index, squared_error,
-    subtract,
+    add, chosen_symbols, rate, round_straight_through, scale_channels, squared_error, subtract,
 };
 
 /// What one pass over a batch gives.
@@ -99,7 +98,7 @@ fn code_hyper_latent(
 ) -> Result<(Tensor, Tensor)> {
     let z = scale_channels(&network.hyper_analysis.forward(latent)?, &gains.hyper_gain)?;
     let rounded = round_straight_through(&z)?;
-    let scale = scale_index(&z.zeros_like()?, &gains.hyper_scale)?;
+    let scale = scale_channels(&z.ones_like()?, &gains.hyper_scale)?;
     let symbols = match batch.quantization {
         Quantization::Noise { seed, first } => {
             add(&z, &noise::like(&z, seed.wrapping_add(1), first)?)?
@@ -158,12 +157,12 @@ fn bits_per_squared_step(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<
     let per_sample: Vec<f32> = (batch.lambdas.iter())
         .map(|lambda| bits_per_squared_sample(*lambda))
         .collect();
-    let per_sample = Tensor::from_vec(per_sample, (batch.len(), 1), device)?;
+    let per_sample = Tensor::from_vec(per_sample, (batch.samples(), 1), device)?;
     let norms = Tensor::new(norms, device)?;
     let steps = gains
         .latent_inverse_gain
         .detach()
-        .reshape((batch.len(), ()))?;
+        .reshape((batch.samples(), ()))?;
     steps
         .sqr()?
         .broadcast_mul(&norms)?

@@ -23,7 +23,6 @@ pub(crate) mod network;
 pub mod noise;
 pub(crate) mod ops;
 pub mod optimizer;
-mod orthogonal;
 pub mod parameters;
 pub mod principal;
 mod rule;

@@ -12,11 +12,10 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Var, bail};
 use rayon::prelude::*;
 
 use super::config::TrainConfig;
-use super::orthogonal::orthogonalize;
 use super::rule::{BETA1, BETA2, Gradients, Moments, Part, Report, Rule, parts};
 use crate::network::config::LayerSpec;
 use crate::sync::lock;
-use crate::train::kernels::{Descent, Engine, descend, momentum, square_sum};
+use crate::train::kernels::{Descent, Engine, descend, momentum, orthogonalize, square_sum};
 use crate::train::ops::with_values;
 
 const EPSILON: f32 = 1e-8;
@@ -209,13 +208,17 @@ impl Rule {
     /// AdamW.
     fn adam(&self, state: Slices<'_>, gradient_scale: f32) {
         let [correction1, correction2] = self.corrections;
-        state.for_each(|p, g, m, v, average| {
+        let moments = state.first.iter_mut().zip(state.second);
+        let gradients = state.gradient.iter().zip(moments);
+        let parameters = state.parameters.iter_mut().zip(state.average);
+        for ((p, average), (g, (m, v))) in parameters.zip(gradients) {
             let g = g * gradient_scale;
             *m = BETA1 * *m + (1.0 - BETA1) * g;
             *v = BETA2 * *v + (1.0 - BETA2) * g * g;
             let step = *m * correction1 / ((*v * correction2).sqrt() + EPSILON);
-            self.step(p, self.rate * step, average);
-        });
+            *p -= self.rate * step + self.decay * *p;
+            *average = self.average * *average + (1.0 - self.average) * *p;
+        }
     }
 
     /// Muon with Nesterov's momentum: all directions of the matrix at one pace.
@@ -230,7 +233,7 @@ impl Rule {
                 ..
             } = state;
             momentum(first, gradient, gradient_scale, MATRIX_BETA, direction);
-            orthogonalize(direction, rows, columns);
+            orthogonalize(Engine::best(), direction, rows, columns);
             let by = Descent {
                 rate: self.matrix_rate(rows, columns),
                 decay: self.decay,
@@ -238,11 +241,6 @@ impl Rule {
             };
             descend(parameters, average, direction, by);
         });
-    }
-
-    fn step(&self, p: &mut f32, step: f32, average: &mut f32) {
-        *p -= step + self.decay * *p;
-        *average = self.average * *average + (1.0 - self.average) * *p;
     }
 }
 
@@ -253,26 +251,6 @@ struct Slices<'a> {
     first: &'a mut [f32],
     second: &'a mut [f32],
     average: &'a mut [f32],
-}
-
-impl Slices<'_> {
-    /// Calls `apply` with parameter, gradient, both moments and average of each parameter. Parallel.
-    fn for_each(self, apply: impl Fn(&mut f32, f32, &mut f32, &mut f32, &mut f32) + Sync) {
-        let moments = self
-            .first
-            .par_chunks_mut(TASK)
-            .zip(self.second.par_chunks_mut(TASK));
-        self.parameters
-            .par_chunks_mut(TASK)
-            .zip(self.gradient.par_chunks(TASK))
-            .zip(moments)
-            .zip(self.average.par_chunks_mut(TASK))
-            .for_each(|(((p, g), (m, v)), a)| {
-                for ((((p, g), m), v), a) in p.iter_mut().zip(g).zip(m).zip(v).zip(a) {
-                    apply(p, *g, m, v, a);
-                }
-            });
-    }
 }
 
 /// The update as a candle in-place operation on the parameters.

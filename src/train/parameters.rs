@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::VarBuilder;
+use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use super::optimizer::Optimizer;
@@ -12,8 +11,7 @@ use crate::error::{Error, Result};
 use crate::network::config::LayerKind;
 use crate::network::worth::patch_norms;
 use crate::network::{ModelConfig, Weights};
-use crate::train::network::FlatTensors;
-use crate::train::network::Network;
+use crate::train::network::{Loader, Network};
 use crate::train::ops::tape::{self, add_in_place};
 
 /// Variables of every layer and the networks that read them.
@@ -44,20 +42,15 @@ impl Parameters {
                 }
                 _ => stored.to_vec(),
             };
-            variables.insert(
-                layer.path,
-                Var::from_vec(trained, layer.kind.len(), device)?,
-            );
+            let var = Var::from_vec(trained, layer.kind.parameters(), device)?;
+            variables.insert(layer.path, var);
         }
-        let tensors: BTreeMap<_, _> = variables
-            .iter()
-            .map(|(path, var)| (path.clone(), var.as_tensor().clone()))
-            .collect();
-        let vb =
-            VarBuilder::from_backend(Box::new(FlatTensors(&tensors)), DType::F32, device.clone());
-        let replica = |_| Ok(Network::new(&weights.config, &vb)?);
+        let from = Loader {
+            config: &weights.config,
+            variables: &variables,
+        };
+        let replica = |_| Ok(Network::new(&from, device)?);
         let replicas = (0..replicas).map(replica).collect::<Result<_>>()?;
-        drop(vb);
         Ok(Self {
             variables,
             replicas,

@@ -84,7 +84,6 @@ pub struct Rule {
 
 impl Rule {
     /// The rule of a layer whose learning rate is `rate`, at the update of this number.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     pub fn new(config: &TrainConfig, rate: f64, updates: u64) -> Self {
         let t = updates.min(1 << 30) as i32;
         // Early averages forget the initial weights quickly.
@@ -102,13 +101,11 @@ impl Rule {
     }
 
     /// Learning rate of a matrix: orthogonal directions are as long as its larger side.
-    #[allow(clippy::cast_precision_loss)]
     pub fn matrix_rate(&self, rows: usize, columns: usize) -> f32 {
         self.rate * self.matrix_scale * (rows.max(columns) as f32).sqrt()
     }
 
     /// Factor that clips gradients of the norm `norm`.
-    #[allow(clippy::cast_possible_truncation)]
     pub fn gradient_scale(&self, norm: f64) -> f32 {
         let clip = f64::from(self.clip_norm);
         (clip / norm.max(clip)) as f32

@@ -284,7 +284,7 @@ impl Run {
             let threads: Vec<_> = replicas
                 .map(|((part, replica), worker)| {
                     scope.spawn(move || {
-                        worker.install(|| part_gradients(replica, part, batch.len()))
+                        worker.install(|| part_gradients(replica, part, batch.samples()))
                     })
                 })
                 .collect();
@@ -485,7 +485,7 @@ struct Passes {
 fn part_gradients(network: &Network, part: &Batch, total: usize) -> Result<Pass> {
     let mut clock = Clock::start();
     let (losses, tape) = recorded(|| rate_distortion(network, part))?;
-    let share = part.len() as f64 / total as f64;
+    let share = part.samples() as f64 / total as f64;
     let forward = clock.lap();
     let store = tape.backward(&losses.loss, share)?;
     let backward = clock.lap();

@@ -15,7 +15,7 @@ use super::rows::Window;
 use super::scale::Scale;
 use super::session::Session;
 use crate::kernels::aligned::AlignedBuffer;
-use crate::kernels::dispatch::{self, KernelPath};
+use crate::kernels::dispatch;
 use crate::kernels::product;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -85,45 +85,28 @@ impl Block {
     }
 }
 
-/// Applies a block to the picture `x` (`[height, width, channels]`) and writes
-/// `out` of the same shape. Parallel over tiles.
+/// Is told of pieces of the tensors that a block makes, which are numbered in the order of
+/// [`Block`]'s scales from `first` on.
+pub type Watch<'a> = dyn Fn(usize, &[i16]) + Sync + 'a;
+
+/// Applies a block to the picture `x` (`[height, width, channels]`) and writes some `rows` of
+/// the result to `out` (`[rows, width, channels]`). Parallel over tiles.
 ///
-/// The result is that of the five layers applied one after another.
+/// The result is that of the five layers applied one after another. A picture can be computed a
+/// few rows at a time: where `x` is a part of it that holds the row above and the row below
+/// `rows`, the result is that of the whole.
 ///
 /// # Panics
-/// When the lengths, or the layers of the block, do not agree.
-pub fn block(x: &[i16], height: usize, width: usize, weights: &Block, out: &mut [i16]) {
-    block_rows(x, height, width, 0..height, weights, out);
-}
-
-/// [`block`] for some `rows` of the result alone: `out` is `[rows, width, channels]`.
-///
-/// A picture can be computed a few rows at a time: where `x` is a part of it that
-/// holds the row above and the row below `rows`, the result is that of the whole.
-///
-/// # Panics
-/// As [`block`], and when `rows` are not rows of `x`.
-pub fn block_rows(
-    x: &[i16],
-    height: usize,
-    width: usize,
-    rows: Range<usize>,
-    weights: &Block,
-    out: &mut [i16],
-) {
-    let size = (height, width);
-    block_rows_on(dispatch::active(), x, size, rows, weights, out);
-}
-
-/// [`block_rows`] on a given path; `size` is height and width.
-pub(super) fn block_rows_on(
-    path: KernelPath,
+/// When the lengths, or the layers of the block, do not agree, or `rows` are not rows of `x`.
+pub fn block(
     x: &[i16],
     (height, width): (usize, usize),
     rows: Range<usize>,
     weights: &Block,
+    watch: Option<&Watch<'_>>,
     out: &mut [i16],
 ) {
+    let path = dispatch::active();
     assert!(weights.is_consistent(), "block: layers do not fit together");
     assert!(rows.end <= height, "block: rows");
     let row = product([width, weights.channels()]);
@@ -141,6 +124,7 @@ pub(super) fn block_rows_on(
         height,
         width,
         weights,
+        watch,
     };
     let tiles = cut(out, rows.start, &picture, rayon::current_num_threads());
     tiles.into_par_iter().with_max_len(1).for_each(|tile| {
@@ -158,6 +142,7 @@ struct Picture<'a> {
     height: usize,
     width: usize,
     weights: &'a Block,
+    watch: Option<&'a Watch<'a>>,
 }
 
 /// A rectangle of the output.
@@ -294,9 +279,10 @@ impl Picture<'_> {
             .values_mut()
             .copy_within(dropped..dropped + kept, 0);
         let pixels = self.gather(&new, columns, &mut scratch.pixels);
-        let out = &mut scratch.first.values_mut()[kept..][..new.len() * row];
-        let out = Output::Integer(out, self.weights.first);
+        let first = &mut scratch.first.values_mut()[kept..][..new.len() * row];
+        let out = Output::Integer(first, self.weights.first);
         pointwise_chunk(session, pixels, &self.weights.w1, true, None, out);
+        self.show(0, first);
         keep.start..end
     }
 
@@ -324,28 +310,34 @@ impl Picture<'_> {
         let middle = scratch.middle.values_mut();
         let hidden = scratch.hidden.values_mut();
         let part = (rows.clone(), columns.clone());
-        depthwise_rows(
-            session,
-            window,
-            &weights.dw,
-            part,
-            depthwise,
-            weights.depthwise,
-        );
+        let scale = weights.depthwise;
+        depthwise_rows(session, window, &weights.dw, part, depthwise, scale);
+        self.show(1, depthwise);
         let x = Residual {
             values: self.gather(rows, columns, &mut scratch.pixels),
             scale: weights.input,
         };
         let out = Output::Integer(middle, weights.middle);
         pointwise_chunk(session, depthwise, &weights.w2, false, Some(x), out);
+        self.show(2, middle);
         let out = Output::Integer(hidden, weights.hidden);
         pointwise_chunk(session, middle, &weights.w3, true, None, out);
+        self.show(3, hidden);
         let x1 = Residual {
             values: middle,
             scale: weights.middle,
         };
-        let out = Output::Integer(scratch.pixels.values_mut(), weights.output);
+        let y = scratch.pixels.values_mut();
+        let out = Output::Integer(y, weights.output);
         pointwise_chunk(session, hidden, &weights.w4, false, Some(x1), out);
+        self.show(4, y);
+    }
+
+    /// Tells who watches of a tensor's values.
+    fn show(&self, tensor: usize, values: &[i16]) {
+        if let Some(watch) = self.watch {
+            watch(tensor, values);
+        }
     }
 
     /// Copies a rectangle of `x` into `to` and returns it: `[rows, columns, C]`.

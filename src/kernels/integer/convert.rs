@@ -1,10 +1,10 @@
-//! Values to integers (spec: Arithmetic).
+//! Values to integers, and gains between integers (spec: Arithmetic).
 
 use super::lanes::{IntegerLanes, to_integer};
 use super::scale::Scale;
 use super::session::Session;
 use super::unit::{Kernel, Unit};
-use crate::kernels::dispatch::{self, KernelPath};
+use crate::kernels::dispatch::{self, on_path};
 use crate::kernels::lanes::Lanes;
 use rayon::prelude::*;
 
@@ -17,13 +17,8 @@ const CHUNK: usize = 1 << 15;
 /// # Panics
 /// When the lengths differ.
 pub fn quantize(x: &[f32], scale: Scale, out: &mut [i16]) {
-    quantize_on(dispatch::active(), x, scale, out);
-}
-
-/// [`quantize`] on a given path.
-pub(super) fn quantize_on(path: KernelPath, x: &[f32], scale: Scale, out: &mut [i16]) {
     assert_eq!(x.len(), out.len(), "quantize: lengths differ");
-    let inverse = scale.inverse();
+    let (path, inverse) = (dispatch::active(), scale.inverse());
     let chunk = |(x, out)| Session::begin(path).run(Quantize { x, inverse, out });
     if x.len() <= CHUNK {
         return chunk((x, out));
@@ -31,6 +26,27 @@ pub(super) fn quantize_on(path: KernelPath, x: &[f32], scale: Scale, out: &mut [
     x.par_chunks(CHUNK)
         .zip(out.par_chunks_mut(CHUNK))
         .for_each(chunk);
+}
+
+/// `x = round(real(x) * factor[channel])` for every position (spec: Channel gain): a product
+/// is rounded once to binary32, then half to even, and saturated. Parallel.
+///
+/// # Panics
+/// When `x` is not whole positions.
+pub fn scale_integers(x: &mut [i16], factor: &[f32]) {
+    let channels = factor.len().max(1);
+    assert!(x.len().is_multiple_of(channels), "gain: lengths differ");
+    let path = dispatch::active();
+    let positions = (CHUNK / channels).max(1);
+    x.par_chunks_mut(positions * channels).for_each(|x| {
+        on_path!(path, <'a> { x: &'a mut [i16], factor: &'a [f32] } => {
+            for x in x.chunks_exact_mut(factor.len()) {
+                for (x, factor) in x.iter_mut().zip(factor) {
+                    *x = to_integer(f32::from(*x) * factor);
+                }
+            }
+        });
+    });
 }
 
 /// The integers of one chunk.

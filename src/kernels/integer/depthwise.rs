@@ -8,43 +8,21 @@ use super::rows::{Rows, Window};
 use super::scale::Scale;
 use super::session::Session;
 use super::unit::{Kernel, Unit};
-use crate::kernels::dispatch::{self, KernelPath};
-use crate::kernels::product;
-use rayon::prelude::*;
+use crate::kernels::dispatch;
 use std::ops::Range;
 
 /// A depthwise 3x3 convolution of the picture `x` (`[height, width, channels]`)
-/// into `out` of the same shape, in steps of `scale`. Parallel over rows.
+/// into `out` of the same shape, in steps of `scale`. On this thread.
 ///
 /// # Panics
 /// When the lengths do not agree.
 pub fn depthwise3x3(
-    x: &[i16],
-    height: usize,
-    width: usize,
-    layer: &Depthwise,
-    out: &mut [i16],
-    scale: Scale,
-) {
-    depthwise_on(dispatch::active(), x, (height, width), layer, out, scale);
-}
-
-/// [`depthwise3x3`] on a given path; `size` is height and width.
-pub(super) fn depthwise_on(
-    path: KernelPath,
     x: &[i16],
     (height, width): (usize, usize),
     layer: &Depthwise,
     out: &mut [i16],
     scale: Scale,
 ) {
-    let row = product([width, layer.channels()]);
-    let length = product([height, row]);
-    assert_eq!(x.len(), length, "depthwise: input length");
-    assert_eq!(out.len(), length, "depthwise: output length");
-    if out.is_empty() {
-        return;
-    }
     let window = Window {
         data: x,
         top: 0,
@@ -52,12 +30,9 @@ pub(super) fn depthwise_on(
         height,
         width,
     };
-    let rows = out.par_chunks_mut(row).enumerate();
-    rows.for_each(|(y, out)| {
-        let session = Session::begin(path);
-        let part = (y..y + 1, 0..width);
-        depthwise_rows(&session, window, layer, part, out, scale);
-    });
+    let session = Session::begin(dispatch::active());
+    let whole = (0..height, 0..width);
+    depthwise_rows(&session, window, layer, whole, out, scale);
 }
 
 /// Computes some rows and columns of the picture into `out`

@@ -1,107 +1,94 @@
 //! The layers, and what comes in and goes out beside their activations.
 
-use super::matrix::PackedPointwise;
+use super::matrix::{Matrix, split_wide};
 use super::scale::{Rescale, Scale};
+use crate::format::MAX_WIDE;
 use std::sync::Arc;
 
-/// A pointwise convolution: its weights and what its sums are worth.
+/// A pointwise convolution: its weights, of int8 or two int8 each, and what its sums are worth.
 ///
-/// Cheap to clone, as the weights are shared; the multipliers and the biases
-/// may differ, as those of the qualities do.
+/// Cheap to clone, as the weights are shared. They are packed for a kernel path when it first uses them.
 #[derive(Debug, Clone)]
 pub struct Pointwise {
-    /// The weights.
-    weights: PackedPointwise,
+    /// The weights, or the high parts of wide ones.
+    pub(super) high: Arc<Matrix>,
+    /// The low parts of wide weights.
+    pub(super) low: Option<Arc<Matrix>>,
     /// As many channels as the weights have outputs.
-    rescale: Rescale,
+    pub(super) rescale: Rescale,
 }
 
 impl Pointwise {
-    /// `None` when the numbers of outputs differ.
-    pub fn new(weights: PackedPointwise, rescale: Rescale) -> Option<Self> {
-        let agree = weights.outputs() == rescale.outputs();
-        agree.then_some(Self { weights, rescale })
+    /// Takes weights `[outputs, inputs]`.
+    ///
+    /// `None` when there are no inputs, the length is another one, or the magnitudes of the weights of an output sum up
+    /// to more than 65535: a sum could overflow.
+    pub fn new(inputs: usize, weights: &[i8], rescale: Rescale) -> Option<Self> {
+        let high = Matrix::new(inputs, rescale.outputs(), weights.to_vec())?;
+        Some(Self {
+            high: Arc::new(high),
+            low: None,
+            rescale,
+        })
     }
 
-    /// The weights.
-    pub fn weights(&self) -> &PackedPointwise {
-        &self.weights
+    /// Takes weights `[outputs, inputs]` of 16 bits, at most 32639: each is `256 * high + low` with two int8.
+    ///
+    /// `None` as for [`Pointwise::new`], where either part counts.
+    pub fn wide(inputs: usize, weights: &[i16], rescale: Rescale) -> Option<Self> {
+        let fit = weights.iter().all(|weight| *weight <= MAX_WIDE);
+        let (high, low) = weights.iter().map(|weight| split_wide(*weight)).unzip();
+        let outputs = rescale.outputs();
+        let high = Matrix::new(inputs, outputs, high).filter(|_| fit)?;
+        Some(Self {
+            high: Arc::new(high),
+            low: Some(Arc::new(Matrix::new(inputs, outputs, low)?)),
+            rescale,
+        })
     }
 
-    /// Multipliers and biases.
-    pub fn rescale(&self) -> &Rescale {
-        &self.rescale
+    /// The same with a gain per output (see [`Rescale::with_gain`]).
+    pub fn with_gain(&self, gain: &[f32]) -> Option<Self> {
+        Some(Self {
+            rescale: self.rescale.with_gain(gain)?,
+            ..self.clone()
+        })
     }
 
     /// Number of input channels.
     pub fn inputs(&self) -> usize {
-        self.weights.inputs()
+        self.high.inputs
     }
 
     /// Number of output channels.
     pub fn outputs(&self) -> usize {
-        self.weights.outputs()
+        self.high.outputs
     }
 }
 
-/// The taps of a depthwise 3x3 convolution. Cheap to clone: copies share them.
+/// A depthwise 3x3 convolution: its taps and what its sums are worth.
 #[derive(Debug, Clone)]
-pub struct PackedDepthwise {
-    channels: usize,
+pub struct Depthwise {
     /// `[9, channels]`.
-    taps: Arc<[i8]>,
+    pub(super) taps: Vec<i8>,
+    pub(super) rescale: Rescale,
 }
 
-impl PackedDepthwise {
+impl Depthwise {
     /// Takes `taps` (`[9, channels]`, taps in raster order).
     ///
-    /// `None` when there are no channels or the length is another one.
-    pub fn new(channels: usize, taps: &[i8]) -> Option<Self> {
-        let valid = channels > 0 && channels.checked_mul(9) == Some(taps.len());
-        valid.then(|| Self {
-            channels,
-            taps: taps.into(),
+    /// `None` when the length is another one.
+    pub fn new(taps: &[i8], rescale: Rescale) -> Option<Self> {
+        let agree = rescale.outputs().checked_mul(9) == Some(taps.len());
+        agree.then(|| Self {
+            taps: taps.to_vec(),
+            rescale,
         })
     }
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.channels
-    }
-
-    /// The taps, `[9, channels]`.
-    pub fn taps(&self) -> &[i8] {
-        &self.taps
-    }
-}
-
-/// A depthwise layer: its taps and what its sums are worth.
-#[derive(Debug, Clone)]
-pub struct Depthwise {
-    weights: PackedDepthwise,
-    rescale: Rescale,
-}
-
-impl Depthwise {
-    /// `None` when the numbers of channels differ.
-    pub fn new(weights: PackedDepthwise, rescale: Rescale) -> Option<Self> {
-        let agree = weights.channels == rescale.outputs();
-        agree.then_some(Self { weights, rescale })
-    }
-
-    /// The taps.
-    pub fn weights(&self) -> &PackedDepthwise {
-        &self.weights
-    }
-
-    /// Multipliers and biases.
-    pub fn rescale(&self) -> &Rescale {
-        &self.rescale
-    }
-
-    /// Number of channels.
-    pub fn channels(&self) -> usize {
-        self.weights.channels
+        self.rescale.outputs()
     }
 }
 
@@ -126,16 +113,11 @@ pub enum Output<'a> {
 impl<'a> Output<'a> {
     /// Number of values.
     #[inline(always)]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Integer(values, _) => values.len(),
             Self::Real(values) => values.len(),
         }
-    }
-
-    /// Whether there are no values.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Steps per unit: what values are multiplied by before they are stored.

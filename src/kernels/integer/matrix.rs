@@ -2,7 +2,7 @@
 
 use crate::format::MAX_WEIGHT_SUM;
 use crate::kernels::aligned::AlignedBuffer;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// Outputs per panel of packed weights.
 pub(super) const PANEL: usize = 32;
@@ -10,79 +10,26 @@ pub(super) const PANEL: usize = 32;
 /// Inputs per step of a tile product; packed weights are padded to whole steps.
 pub(super) const TILE_INPUTS: usize = 64;
 
-/// The weights of a pointwise convolution: int8, or two int8 per weight.
-///
-/// Cheap to clone: copies share the weights. They are packed for a kernel path
-/// when it first uses them.
-#[derive(Debug, Clone)]
-pub struct PackedPointwise {
-    /// The weights, or the high parts of wide ones.
-    pub(super) high: Arc<Matrix>,
-    /// The low parts of wide weights.
-    pub(super) low: Option<Arc<Matrix>>,
+/// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most
+/// [`MAX_WIDE`](crate::format::MAX_WIDE).
+#[must_use]
+pub fn split_wide(weight: i16) -> (i8, i8) {
+    let low = weight as i8;
+    (((i32::from(weight) - i32::from(low)) >> 8) as i8, low)
 }
 
-impl PackedPointwise {
-    /// Takes weights `[outputs, inputs]`.
-    ///
-    /// `None` when a count is zero, the length is another one, or the
-    /// magnitudes of the weights of an output sum up to more than 65535: a sum
-    /// could overflow.
-    pub fn new(inputs: usize, outputs: usize, weight: &[i8]) -> Option<Self> {
-        let high = Arc::new(Matrix::new(inputs, outputs, weight.to_vec())?);
-        Some(Self { high, low: None })
-    }
-
-    /// Takes weights `[outputs, inputs]` of 16 bits, at most 32639: each is
-    /// `256 * high + low` with two int8.
-    ///
-    /// `None` as for [`PackedPointwise::new`], where either part counts.
-    pub fn wide(inputs: usize, outputs: usize, weight: &[i16]) -> Option<Self> {
-        let low: Vec<i8> = weight.iter().map(|w| *w as i8).collect();
-        let high = weight.iter().map(|w| {
-            let high = (i32::from(*w) - i32::from(*w as i8)) >> 8;
-            i8::try_from(high).ok()
-        });
-        let high = high.collect::<Option<Vec<i8>>>()?;
-        Some(Self {
-            high: Arc::new(Matrix::new(inputs, outputs, high)?),
-            low: Some(Arc::new(Matrix::new(inputs, outputs, low)?)),
-        })
-    }
-
-    /// Number of input channels.
-    pub fn inputs(&self) -> usize {
-        self.high.inputs
-    }
-
-    /// Number of output channels.
-    pub fn outputs(&self) -> usize {
-        self.high.outputs
-    }
-
-    /// Whether a weight has 16 bits.
-    pub fn is_wide(&self) -> bool {
-        self.low.is_some()
-    }
-
-    /// The weights as integers, `[outputs, inputs]`.
-    pub fn weights(&self) -> Vec<i16> {
-        let high = self.high.values.iter().map(|w| i16::from(*w));
-        match &self.low {
-            None => high.collect(),
-            Some(low) => high
-                .zip(&low.values)
-                .map(|(high, low)| 256 * high + i16::from(*low))
-                .collect(),
-        }
-    }
+/// Whether no sum of products with the weights of an output can overflow.
+#[must_use]
+pub fn sums_fit(row: &[i8]) -> bool {
+    let sum: u64 = row.iter().map(|w| u64::from(w.unsigned_abs())).sum();
+    sum <= u64::from(MAX_WEIGHT_SUM)
 }
 
 /// A matrix of int8 weights.
 #[derive(Debug)]
 pub(super) struct Matrix {
-    inputs: usize,
-    outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     /// `[outputs, inputs]`.
     values: Vec<i8>,
     /// Panels `[inputs, 32]` of int16.
@@ -94,14 +41,12 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    fn new(inputs: usize, outputs: usize, values: Vec<i8>) -> Option<Self> {
-        let sum = |row: &[i8]| -> u64 { row.iter().map(|w| u64::from(w.unsigned_abs())).sum() };
+    /// `None` when a count is zero, the length is another one, or a sum could overflow.
+    pub(super) fn new(inputs: usize, outputs: usize, values: Vec<i8>) -> Option<Self> {
         let valid = inputs > 0
             && outputs > 0
             && inputs.checked_mul(outputs) == Some(values.len())
-            && values
-                .chunks_exact(inputs)
-                .all(|row| sum(row) <= u64::from(MAX_WEIGHT_SUM));
+            && values.chunks_exact(inputs).all(sums_fit);
         valid.then(|| Self {
             inputs,
             outputs,

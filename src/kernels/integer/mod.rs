@@ -41,11 +41,11 @@ mod unit;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use block::{Block, block, block_rows};
-pub use convert::quantize;
+pub use block::{Block, Watch, block};
+pub use convert::{quantize, scale_integers};
 pub use depthwise::depthwise3x3;
-pub use layer::{Depthwise, Output, PackedDepthwise, Pointwise, Residual};
-pub use matrix::PackedPointwise;
+pub use layer::{Depthwise, Output, Pointwise, Residual};
+pub use matrix::{split_wide, sums_fit};
 pub use peak::peak;
 pub use pointwise::pointwise;
 pub use scale::{Rescale, Scale};

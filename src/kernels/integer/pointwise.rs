@@ -7,7 +7,7 @@ use super::matrix::PANEL;
 use super::session::Session;
 use super::unit::{Kernel, Meanwhile, Pixels, Place, STAGE_ROWS, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
-use crate::kernels::dispatch::{self, KernelPath};
+use crate::kernels::dispatch;
 use crate::kernels::lanes::Lanes;
 use crate::kernels::product;
 use rayon::prelude::*;
@@ -39,18 +39,7 @@ pub fn pointwise(
     residual: Option<Residual<'_>>,
     out: Output<'_>,
 ) {
-    pointwise_on(dispatch::active(), x, layer, activate, residual, out);
-}
-
-/// [`pointwise`] on a given path.
-pub(super) fn pointwise_on(
-    path: KernelPath,
-    x: &[i16],
-    layer: &Pointwise,
-    activate: bool,
-    residual: Option<Residual<'_>>,
-    out: Output<'_>,
-) {
+    let path = dispatch::active();
     let pixels = check(x, layer, residual, &out);
     let share = pixels.div_ceil(rayon::current_num_threads());
     let chunk = share.next_multiple_of(CHUNK_STEP).clamp(CHUNK_STEP, CHUNK);
@@ -145,7 +134,6 @@ impl Kernel for Chunk<'_> {
     unsafe fn run<U: Unit>(mut self) {
         const { assert!(U::BLOCK <= STAGE_ROWS) };
         let inputs = self.layer.inputs();
-        let weights = self.layer.weights();
         let blocks = GROUP_BYTES / (U::pixel_bytes(inputs) * U::BLOCK);
         let group = U::BLOCK * blocks.max(1);
         let mut stages = [0; 2].map(|_| [Stage::zeros(), Stage::zeros()]);
@@ -174,8 +162,8 @@ impl Kernel for Chunk<'_> {
                             at: waiting,
                             stages: last,
                         };
-                        U::sums(pixels, at, &weights.high, high, &mut meanwhile);
-                        if let Some(weights) = &weights.low {
+                        U::sums(pixels, at, &self.layer.high, high, &mut meanwhile);
+                        if let Some(weights) = &self.layer.low {
                             U::sums(pixels, at, weights, low, &mut ());
                         }
                         let first = start + first;
@@ -227,7 +215,7 @@ impl Finish<'_> {
     /// The CPU has the instruction set of `U`, and the place is one of the output.
     #[inline(always)]
     unsafe fn rows<U: Unit>(&mut self, at: Place, rows: Range<usize>, stages: &Stages) {
-        let is_wide = self.layer.weights().is_wide();
+        let is_wide = self.layer.low.is_some();
         // SAFETY: the same contract.
         unsafe {
             match (is_wide, self.activate, self.residual.is_some()) {
@@ -283,7 +271,7 @@ impl Finish<'_> {
     /// The CPU has the instruction set of `V`; the vectors are in a panel.
     #[inline(always)]
     unsafe fn constants<V: IntegerLanes>(&self, column: usize, pair: usize) -> Constants<V> {
-        let (multiplier, bias) = self.layer.rescale().panel(column);
+        let (multiplier, bias) = self.layer.rescale.panel(column);
         let residual = match self.residual {
             Some(residual) => residual.scale.value(),
             None => 0.0,

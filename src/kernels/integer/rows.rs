@@ -105,20 +105,15 @@ impl Rows<'_> {
         let channels = self.layer.channels();
         for start in (first..channels).step_by(SUMS) {
             let part = start..channels.min(start + SUMS);
-            let multiplier = &self.layer.rescale().multiplier()[part.clone()];
-            let bias = &self.layer.rescale().bias()[part.clone()];
+            let multiplier = &self.layer.rescale.multiplier()[part.clone()];
+            let bias = &self.layer.rescale.bias()[part.clone()];
             let mut pixels = 0..;
             for y in self.rows.clone() {
                 let inputs = self.window.inputs(y, channels);
                 for (x, pixel) in self.columns.clone().zip(&mut pixels) {
                     let mut sums = [0_i32; SUMS];
-                    for (tap, taps) in self
-                        .layer
-                        .weights()
-                        .taps()
-                        .chunks_exact(channels)
-                        .enumerate()
-                    {
+                    let taps = self.layer.taps.chunks_exact(channels);
+                    for (tap, taps) in taps.enumerate() {
                         // Left of the picture wraps to a number beyond the window.
                         let column = (x + tap % 3).wrapping_sub(1);
                         if let Some(input) = inputs.pixel(tap / 3, column, start) {
@@ -205,7 +200,7 @@ impl<S: PairSums> Taps<S> {
     #[inline(always)]
     unsafe fn new(layer: &Depthwise, channel: usize, inverse: f32) -> Self {
         let step = 2 * S::COUNT;
-        let taps = layer.weights().taps().chunks_exact(layer.channels());
+        let taps = layer.taps.chunks_exact(layer.channels());
         let mut widened = [[0; 2 * MAX_LANES]; 9];
         for (to, taps) in widened.iter_mut().zip(taps) {
             let taps = &taps[channel..][..step];
@@ -229,8 +224,8 @@ impl<S: PairSums> Taps<S> {
                     S::interleaved(taps[6], taps[7]),
                     S::interleaved(none, taps[8]),
                 ],
-                multiplier: constants::<S>(layer.rescale().multiplier(), channel, inverse),
-                bias: constants::<S>(layer.rescale().bias(), channel, inverse),
+                multiplier: constants::<S>(layer.rescale.multiplier(), channel, inverse),
+                bias: constants::<S>(layer.rescale.bias(), channel, inverse),
             }
         }
     }

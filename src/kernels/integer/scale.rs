@@ -106,10 +106,13 @@ impl Rescale {
     /// Multipliers and biases from channel `first` on, up to a whole panel.
     #[inline(always)]
     pub(super) fn panel(&self, first: usize) -> (&[f32; PANEL], &[f32; PANEL]) {
-        let panel = |values: &AlignedBuffer| -> *const [f32; PANEL] {
-            values.values()[first..][..PANEL].as_ptr().cast()
-        };
-        // SAFETY: the slices were just found to hold PANEL values.
-        unsafe { (&*panel(&self.multiplier), &*panel(&self.bias)) }
+        (panel(&self.multiplier, first), panel(&self.bias, first))
     }
+}
+
+/// A panel of padded values.
+#[inline(always)]
+fn panel(values: &AlignedBuffer, first: usize) -> &[f32; PANEL] {
+    let panel = values.values()[first..].first_chunk();
+    panel.expect("values are padded to whole panels")
 }

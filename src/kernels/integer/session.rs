@@ -9,7 +9,7 @@ use super::registers::Registers;
 use super::tiles::Tiles;
 use super::unit::Kernel;
 #[cfg(target_arch = "x86_64")]
-use super::x86::{Dot256, Dot512, Sums256, Sums512};
+use super::x86::{Sums256, Sums512};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::amx;
 use crate::kernels::dispatch::KernelPath;
@@ -95,10 +95,22 @@ macro_rules! run_on {
 #[cfg(target_arch = "x86_64")]
 run_on!(run_amx, "avx512f,avx512bw,avx512vnni,avx512vbmi", Tiles);
 #[cfg(target_arch = "x86_64")]
-run_on!(run_avx512_vnni, "avx512f,avx512bw,avx512vnni", Registers<Dot512, 12, 2>);
+run_on!(
+    run_avx512_vnni,
+    "avx512f,avx512bw,avx512vnni",
+    Registers<Sums512<true>, 12, 2>
+);
 #[cfg(target_arch = "x86_64")]
-run_on!(run_avx512, "avx512f,avx512bw", Registers<Sums512, 12, 2>);
+run_on!(
+    run_avx512,
+    "avx512f,avx512bw",
+    Registers<Sums512<false>, 12, 2>
+);
 #[cfg(target_arch = "x86_64")]
-run_on!(run_avx_vnni, "avx2,fma,avxvnni", Registers<Dot256, 6, 2>);
+run_on!(
+    run_avx_vnni,
+    "avx2,fma,avxvnni",
+    Registers<Sums256<true>, 6, 2>
+);
 #[cfg(target_arch = "x86_64")]
-run_on!(run_avx2, "avx2,fma", Registers<Sums256, 6, 2>);
+run_on!(run_avx2, "avx2,fma", Registers<Sums256<false>, 6, 2>);

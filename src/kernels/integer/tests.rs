@@ -1,11 +1,8 @@
 //! Every path against plain scalar loops, bit for bit.
 
-use super::block::block_rows_on;
-use super::convert::quantize_on;
-use super::depthwise::depthwise_on;
-use super::pointwise::pointwise_on;
 use super::*;
-use crate::kernels::tests::{Random, bits, everywhere};
+use crate::kernels::tests::{Random, bits, everywhere, same_everywhere};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 impl Random {
     /// Any int16, the extremes often.
@@ -80,15 +77,14 @@ struct Layer {
 
 impl Layer {
     fn packed(&self) -> Pointwise {
-        let outputs = self.rescale.outputs();
-        let weights = if self.wide {
-            PackedPointwise::wide(self.inputs, outputs, &self.weights).unwrap()
+        let rescale = self.rescale.clone();
+        let layer = if self.wide {
+            Pointwise::wide(self.inputs, &self.weights, rescale)
         } else {
             let narrow: Vec<i8> = self.weights.iter().map(|w| *w as i8).collect();
-            PackedPointwise::new(self.inputs, outputs, &narrow).unwrap()
+            Pointwise::new(self.inputs, &narrow, rescale)
         };
-        assert_eq!(weights.weights(), self.weights);
-        Pointwise::new(weights, self.rescale.clone()).unwrap()
+        layer.unwrap()
     }
 
     fn apply(&self, x: &[i16], act: bool, residual: Option<Residual<'_>>) -> Vec<f32> {
@@ -173,20 +169,27 @@ fn scales_are_powers_of_two() {
 
 #[test]
 fn layers_that_could_overflow_or_do_not_agree_are_refused() {
-    assert!(PackedPointwise::new(0, 1, &[]).is_none());
-    assert!(PackedPointwise::new(1, 0, &[]).is_none());
-    assert!(PackedPointwise::new(2, 2, &[0; 3]).is_none());
-    assert!(PackedPointwise::new(1 << 63, 2, &[]).is_none());
+    let ones = |outputs: usize| Rescale::new(&vec![1.0; outputs], &vec![0.0; outputs]);
+    let narrow = |inputs, outputs, weights: &[i8]| {
+        ones(outputs).and_then(|rescale| Pointwise::new(inputs, weights, rescale))
+    };
+    let wide = |inputs, outputs, weights: &[i16]| {
+        ones(outputs).and_then(|rescale| Pointwise::wide(inputs, weights, rescale))
+    };
+    assert!(narrow(0, 1, &[]).is_none());
+    assert!(narrow(1, 0, &[]).is_none());
+    assert!(narrow(2, 2, &[0; 3]).is_none());
+    assert!(narrow(1 << 63, 2, &[]).is_none());
     let mut weights = vec![-127; 517];
     weights[516] = 3;
-    assert!(PackedPointwise::new(517, 1, &weights).is_some());
+    assert!(narrow(517, 1, &weights).is_some());
     weights[516] = -4;
-    assert!(PackedPointwise::new(517, 1, &weights).is_none());
-    assert!(PackedPointwise::wide(1, 2, &[32_639, i16::MIN]).is_some());
-    assert!(PackedPointwise::wide(1, 1, &[32_640]).is_none());
-    assert!(PackedPointwise::wide(517, 1, &[-127 * 256; 517]).is_none());
-    assert!(PackedDepthwise::new(2, &[0; 17]).is_none());
-    assert!(PackedDepthwise::new(usize::MAX / 9 + 1, &[]).is_none());
+    assert!(narrow(517, 1, &weights).is_none());
+    assert!(wide(1, 2, &[32_639, i16::MIN]).is_some());
+    assert!(wide(1, 1, &[32_640]).is_none());
+    assert!(wide(517, 1, &[-127 * 256; 517]).is_none());
+    assert!(ones(2).is_some_and(|two| Depthwise::new(&[0; 17], two).is_none()));
+    assert!(ones(2).is_some_and(|two| Depthwise::new(&[0; 9], two).is_none()));
     assert!(Rescale::new(&[1.0], &[]).is_none() && Rescale::new(&[], &[]).is_none());
     assert!(Rescale::new(&[f32::NAN], &[0.0]).is_none());
     assert!(Rescale::new(&[0.0], &[f32::INFINITY]).is_none());
@@ -198,10 +201,7 @@ fn layers_that_could_overflow_or_do_not_agree_are_refused() {
     );
     assert!(rescale.with_gain(&[1.0]).is_none());
     assert!(rescale.with_gain(&[1.0, f32::INFINITY]).is_none());
-    let weights = PackedPointwise::new(2, 1, &[1, 2]).unwrap();
-    assert!(Pointwise::new(weights, rescale.clone()).is_none());
-    let taps = PackedDepthwise::new(1, &[0; 9]).unwrap();
-    assert!(Depthwise::new(taps, rescale).is_none());
+    assert!(Pointwise::new(2, &[1, 2], rescale).is_none());
 }
 
 #[test]
@@ -242,11 +242,11 @@ fn pointwise_equals_plain_loop() {
             everywhere(|path| {
                 let name = format!("{path} {pixels} x {inputs} -> {outputs}");
                 let mut out = vec![f32::NAN; pixels * outputs];
-                pointwise_on(path, &x, &packed, act, residual, Output::Real(&mut out));
+                pointwise(&x, &packed, act, residual, Output::Real(&mut out));
                 assert_eq!(bits(&out), bits(&plain), "{name}");
                 let mut out = vec![1; pixels * outputs];
                 let to = Output::Integer(&mut out, scale);
-                pointwise_on(path, &x, &packed, act, residual, to);
+                pointwise(&x, &packed, act, residual, to);
                 assert_eq!(out, integers, "{name}");
             });
         }
@@ -261,13 +261,12 @@ fn extreme_sums_are_exact() {
     let negative = weights.iter().map(|w| -w).collect::<Vec<i8>>();
     let both = [weights, negative].concat();
     let rescale = Rescale::new(&[1.0; 2], &[0.0; 2]).unwrap();
-    let layer = PackedPointwise::new(517, 2, &both).unwrap();
-    let layer = Pointwise::new(layer, rescale).unwrap();
+    let layer = Pointwise::new(517, &both, rescale).unwrap();
     let x = [[i16::MIN; 517], [i16::MAX; 517]].concat();
     let plain = [i16::MIN, i16::MAX].map(|x| 65_535.0 * f32::from(x));
     everywhere(|path| {
         let mut out = [0.0; 4];
-        pointwise_on(path, &x, &layer, false, None, Output::Real(&mut out));
+        pointwise(&x, &layer, false, None, Output::Real(&mut out));
         assert_eq!(out, [plain[0], -plain[0], plain[1], -plain[1]], "{path}");
     });
 }
@@ -307,10 +306,78 @@ fn values_are_rounded_half_to_even_and_saturated() {
     everywhere(|path| {
         for skip in [0, 1, 16] {
             let mut out = vec![1; x.len() - skip];
-            quantize_on(path, &x[skip..], scale, &mut out);
+            quantize(&x[skip..], scale, &mut out);
             assert_eq!(out, integers[skip..], "{path}");
         }
     });
+}
+
+#[test]
+fn gains_round_half_to_even_and_saturate() {
+    let factor = [0.5, 0.25, 3.0, 0.3];
+    let x = [1, 2, 20_000, 5, 3, 6, -20_000, 5, -1, -2, 1, -5];
+    let scaled = |x: &[i16]| {
+        let mut x = x.to_vec();
+        scale_integers(&mut x, &factor);
+        x
+    };
+    let want = [0, 0, 32_767, 2, 2, 2, -32_768, 2, 0, 0, 3, -2];
+    assert_eq!(scaled(&x), want);
+    let all: Vec<i16> = (0..70_000).map(|i| (i * 13) as i16).collect();
+    same_everywhere(|| scaled(&all));
+}
+
+/// Every value of every tensor, each piece once or with the rim of its tile.
+#[test]
+fn who_watches_a_block_sees_its_tensors() {
+    let mut random = Random(15);
+    let (height, width, channels) = (70, 50, 4);
+    let layers = [(1, 1), (1, 1), (1, 2), (2, 1)];
+    let [w1, w2, w3, w4] = layers.map(|(inputs, outputs)| {
+        let layer = random.layer(inputs * channels, outputs * channels, false);
+        layer.packed()
+    });
+    let taps = random.weights(9, channels);
+    let scale = [(); 6].map(|()| random.scale(-14, 3));
+    let dw = Depthwise::new(&taps, random.rescale(9, channels)).unwrap();
+    let size = (height, width);
+    let x = random.integers(height * width * channels);
+    let weights = Block {
+        w1,
+        dw,
+        w2,
+        w3,
+        w4,
+        input: scale[0],
+        first: scale[1],
+        depthwise: scale[2],
+        middle: scale[3],
+        hidden: scale[4],
+        output: scale[5],
+    };
+    let largest = |values: &[i16]| values.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+    let seen = [(); 5].map(|()| AtomicU16::new(0));
+    let watch = |tensor: usize, values: &[i16]| {
+        seen[tensor].fetch_max(largest(values), Ordering::Relaxed);
+    };
+    let mut y = vec![0; x.len()];
+    block(&x, size, 0..height, &weights, Some(&watch), &mut y);
+
+    let [mut first, mut spatial, mut middle] = [(); 3].map(|()| vec![0; x.len()]);
+    let mut hidden = vec![0; 2 * x.len()];
+    let to = Output::Integer(&mut first, scale[1]);
+    pointwise(&x, &weights.w1, true, None, to);
+    depthwise3x3(&first, size, &weights.dw, &mut spatial, scale[2]);
+    let residual = Residual {
+        values: &x,
+        scale: scale[0],
+    };
+    let to = Output::Integer(&mut middle, scale[3]);
+    pointwise(&spatial, &weights.w2, false, Some(residual), to);
+    let to = Output::Integer(&mut hidden, scale[4]);
+    pointwise(&middle, &weights.w3, true, None, to);
+    let want = [&first, &spatial, &middle, &hidden, &y].map(|values| largest(values));
+    assert_eq!(seen.map(AtomicU16::into_inner), want);
 }
 
 #[test]
@@ -334,11 +401,10 @@ fn depthwise_equals_plain_loop() {
         let rescale = random.rescale(9, channels);
         let scale = random.scale(-16, 6);
         let plain = plain_depthwise(&x, height, width, &taps, &rescale, scale);
-        let packed = PackedDepthwise::new(channels, &taps).unwrap();
-        let layer = Depthwise::new(packed, rescale).unwrap();
+        let layer = Depthwise::new(&taps, rescale).unwrap();
         everywhere(|path| {
             let mut out = vec![1; x.len()];
-            depthwise_on(path, &x, (height, width), &layer, &mut out, scale);
+            depthwise3x3(&x, (height, width), &layer, &mut out, scale);
             assert_eq!(out, plain, "{path} {height} x {width} x {channels}");
         });
     }
@@ -377,10 +443,9 @@ fn fused_block_equals_its_layers() {
         let hidden = w3.apply_in(&middle, true, None, scale[4]);
         let plain = w4.apply_in(&hidden, false, residual(&middle, scale[3]), scale[5]);
 
-        let dw = PackedDepthwise::new(channels, &taps).unwrap();
         let weights = Block {
             w1: w1.packed(),
-            dw: Depthwise::new(dw, rescale).unwrap(),
+            dw: Depthwise::new(&taps, rescale).unwrap(),
             w2: w2.packed(),
             w3: w3.packed(),
             w4: w4.packed(),
@@ -393,7 +458,7 @@ fn fused_block_equals_its_layers() {
         };
         everywhere(|path| {
             let mut out = vec![1; x.len()];
-            block_rows_on(path, &x, (height, width), 0..height, &weights, &mut out);
+            block(&x, (height, width), 0..height, &weights, None, &mut out);
             assert_eq!(out, plain, "{path} {height} x {width} x {channels}");
             // Any rows, from a part of the picture with a row more on both sides.
             let (top, end) = (height / 3, height - height / 4);
@@ -401,7 +466,7 @@ fn fused_block_equals_its_layers() {
             let rows = top - part.start..end - part.start;
             let mut out = vec![1; rows.len() * row];
             let x = &x[part.start * row..part.end * row];
-            block_rows_on(path, x, (part.len(), width), rows, &weights, &mut out);
+            block(x, (part.len(), width), rows, &weights, None, &mut out);
             assert_eq!(out, plain[top * row..end * row]);
         });
     }

@@ -5,7 +5,7 @@ use super::matrix::{Matrix, PANEL, TILE_INPUTS};
 use super::registers::Registers;
 use super::rows::Rows;
 use super::unit::{Meanwhile, Pixels, Place, STAGE_ROWS, Stage, Unit};
-use super::x86::Dot512;
+use super::x86::Sums512;
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::lanes::Avx512;
 use std::arch::asm;
@@ -17,7 +17,7 @@ const ROWS: usize = 16;
 /// Bytes of a tile.
 const TILE: usize = ROWS * TILE_INPUTS;
 
-/// Tiles for sums of products; vectors, as [`Dot512`], for the rest.
+/// Tiles for sums of products; vectors, as [`Sums512`], for the rest.
 pub(super) struct Tiles;
 
 impl Unit for Tiles {
@@ -35,11 +35,7 @@ impl Unit for Tiles {
     unsafe fn prepare(x: &[i16], inputs: usize, to: &mut AlignedBuffer<i8>) {
         let block = Self::pixel_bytes(inputs) * ROWS;
         let pixels = x.len() / inputs;
-        let length = pixels.div_ceil(ROWS) * block;
-        if to.values().len() < length {
-            to.resize(length);
-        }
-        let to = &mut to.values_mut()[..length];
+        let to = to.at_least(pixels.div_ceil(ROWS) * block);
         for (x, to) in x.chunks(ROWS * inputs).zip(to.chunks_exact_mut(block)) {
             for (row, x) in x.chunks_exact(inputs).enumerate() {
                 // SAFETY: a block has the high and the low tile of every step,
@@ -90,7 +86,7 @@ impl Unit for Tiles {
     #[inline(always)]
     unsafe fn depthwise(rows: Rows<'_>) {
         // SAFETY: the CPU has the vectors too (contract).
-        unsafe { Registers::<Dot512, 12, 2>::depthwise(rows) }
+        unsafe { Registers::<Sums512<true>, 12, 2>::depthwise(rows) }
     }
 
     #[inline(always)]

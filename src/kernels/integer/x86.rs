@@ -106,16 +106,17 @@ lanes!(
     in_order_256
 );
 
-/// Implements [`Sums`] for a newtype of one x86 register type.
+/// Implements [`Sums`] for a newtype of one x86 register type: with `DOT`, pairs of products are added in one
+/// instruction.
 macro_rules! sums {
     ($name:ident, $register:ty, $count:literal, $doc:literal, $lanes:ident,
      $zero:ident, $loadu:ident, $storeu:ident, $set1:ident, $low:ident, $high:ident, $to_real:ident,
-     $plus_products:ident) => {
+     $madd:ident, $add:ident, $dot_products:ident) => {
         #[doc = $doc]
         #[derive(Clone, Copy)]
-        pub(super) struct $name($register);
+        pub(super) struct $name<const DOT: bool>($register);
 
-        impl Sums for $name {
+        impl<const DOT: bool> Sums for $name<DOT> {
             type Lanes = $lanes;
             type Factors = $register;
             const COUNT: usize = $count;
@@ -148,7 +149,12 @@ macro_rules! sums {
             #[inline(always)]
             fn plus_products(self, weights: Self::Factors, inputs: Self::Factors) -> Self {
                 // SAFETY: a value exists, so the CPU has the instructions.
-                Self(unsafe { $plus_products(self.0, weights, inputs) })
+                Self(unsafe {
+                    match DOT {
+                        true => $dot_products(self.0, weights, inputs),
+                        false => $add(self.0, $madd(weights, inputs)),
+                    }
+                })
             }
 
             #[inline(always)]
@@ -159,7 +165,7 @@ macro_rules! sums {
             }
         }
 
-        impl DepthwiseSums for $name {
+        impl<const DOT: bool> DepthwiseSums for $name<DOT> {
             #[inline(always)]
             unsafe fn depthwise(rows: Rows<'_>) {
                 // SAFETY: the same contract.
@@ -167,7 +173,7 @@ macro_rules! sums {
             }
         }
 
-        impl PairSums for $name {
+        impl<const DOT: bool> PairSums for $name<DOT> {
             #[inline(always)]
             unsafe fn no_factors() -> Self::Factors {
                 // SAFETY: the CPU has the instruction (contract).
@@ -193,26 +199,10 @@ macro_rules! sums {
 }
 
 sums!(
-    Dot512,
-    __m512i,
-    16,
-    "One 512-bit register (AVX-512F, BW and VNNI).",
-    Avx512,
-    _mm512_setzero_si512,
-    _mm512_loadu_si512,
-    _mm512_storeu_si512,
-    _mm512_set1_epi32,
-    _mm512_unpacklo_epi16,
-    _mm512_unpackhi_epi16,
-    _mm512_cvtepi32_ps,
-    dot_products_512
-);
-
-sums!(
     Sums512,
     __m512i,
     16,
-    "One 512-bit register (AVX-512F and BW).",
+    "One 512-bit register (AVX-512F and BW, with `DOT` VNNI).",
     Avx512,
     _mm512_setzero_si512,
     _mm512_loadu_si512,
@@ -221,30 +211,16 @@ sums!(
     _mm512_unpacklo_epi16,
     _mm512_unpackhi_epi16,
     _mm512_cvtepi32_ps,
-    plus_products_512
-);
-
-sums!(
-    Dot256,
-    __m256i,
-    8,
-    "One 256-bit register (AVX2 and AVX-VNNI).",
-    Avx2,
-    _mm256_setzero_si256,
-    _mm256_loadu_si256,
-    _mm256_storeu_si256,
-    _mm256_set1_epi32,
-    _mm256_unpacklo_epi16,
-    _mm256_unpackhi_epi16,
-    _mm256_cvtepi32_ps,
-    dot_products_256
+    _mm512_madd_epi16,
+    _mm512_add_epi32,
+    dot_products_512
 );
 
 sums!(
     Sums256,
     __m256i,
     8,
-    "One 256-bit register (AVX2).",
+    "One 256-bit register (AVX2, with `DOT` AVX-VNNI).",
     Avx2,
     _mm256_setzero_si256,
     _mm256_loadu_si256,
@@ -253,7 +229,9 @@ sums!(
     _mm256_unpacklo_epi16,
     _mm256_unpackhi_epi16,
     _mm256_cvtepi32_ps,
-    plus_products_256
+    _mm256_madd_epi16,
+    _mm256_add_epi32,
+    dot_products_256
 );
 
 /// Undoes the order in which `packs` takes the 64-bit parts of two vectors.
@@ -303,20 +281,6 @@ fn dot_products_256(mut sums: __m256i, weights: __m256i, inputs: __m256i) -> __m
         );
     }
     sums
-}
-
-/// The dot product in two instructions.
-#[inline(always)]
-unsafe fn plus_products_512(sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
-    // SAFETY: the callers' vectors exist.
-    unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(weights, inputs)) }
-}
-
-/// As [`plus_products_512`].
-#[inline(always)]
-unsafe fn plus_products_256(sums: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
-    // SAFETY: the callers' vectors exist.
-    unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(weights, inputs)) }
 }
 
 impl Avx512 {

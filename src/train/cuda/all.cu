@@ -1,4 +1,3 @@
 // Every kernel, as one module.
-#include "integer.cu"
 #include "optimizer.cu"
 #include "train.cu"

@@ -32,8 +32,6 @@ static std::barrier<> *threads_meet;
 static inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
-static inline float __int2float_rn(int a) { return (float)a; }
-static inline int __float2int_rn(float a) { return (int)std::nearbyint(a); }
 
 #include "all.cu"
 
@@ -57,16 +55,13 @@ static const struct {
     MEETING(depthwise_gradients),
     MEETING(column_sums),
     MEETING(row_sums),
-    ENTRY(scale_index),
     ENTRY(squared_error),
-    ENTRY(squared_error_gradient),
     ENTRY(round_even),
     ENTRY(take_step),
     ENTRY(place_step),
-    ENTRY(clear_step),
     ENTRY(scale_step),
     ENTRY(index_step),
-    ENTRY(step_sums),
+    ENTRY(step_products),
     ENTRY(quantize),
     ENTRY(add),
     ENTRY(rate),
@@ -106,16 +101,6 @@ static void run_thread(Request &r)
     if (r.name == "move_matrix")
         return move_matrix(r.floats(0), r.floats(1), r.floats(2), r.floats(3), r.integer(0),
                            r.real(1), r.real(2), r.real(3));
-    if (r.name == "integer_pointwise")
-        return integer_pointwise(r.array<void>(0), r.array<short>(1), r.array<signed char>(2),
-                                 r.floats(3), r.array<short>(4), r.integer(0), r.integer(1),
-                                 r.integer(2), r.integer(3), r.real(4), r.real(5));
-    if (r.name == "integer_depthwise")
-        return integer_depthwise(r.array<short>(0), r.array<short>(1), r.array<signed char>(2),
-                                 r.floats(3), r.integer(0), r.integer(1), r.integer(2),
-                                 r.integer(3), r.real(4));
-    if (r.name == "integer_quantize")
-        return integer_quantize(r.array<short>(0), r.floats(1), r.integer(0), r.real(1));
     if (r.name == "cut_patches")
         return cut_patches(r.floats(0), (unsigned char *)r.arrays[1].data(),
                            (long long *)r.arrays[2].data(), r.integer(0), r.integer(1));
@@ -131,7 +116,6 @@ static void run_thread(Request &r)
 static void run(Request &request)
 {
     bool meets = false;
-    meets |= request.name == "integer_pointwise";
     for (auto &entry : KERNELS) meets |= entry.meets && request.name == entry.name;
     if (!meets) {
         for (blockIdx.x = 0; blockIdx.x < request.blocks; blockIdx.x++)

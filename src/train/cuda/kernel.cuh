@@ -11,13 +11,6 @@
 // Threads of every block.
 #define THREADS 256
 
-// In matrix products: pixels and outputs of the tile that a block of threads computes, and inputs
-// per stage of it.
-#define TILE 64
-#define STAGE 16
-// Each thread computes 4 pixels x 4 outputs.
-#define EACH 4
-
 // Index of this thread among all: kernels with one thread per output start with it.
 #define THREAD (blockIdx.x * THREADS + threadIdx.x)
 

@@ -10,21 +10,17 @@ pub enum Kernel {
     Add,
     /// `a - b`.
     Subtract,
-    /// `a b[sample, channel]`.
-    ScaleChannels(Channels),
-    /// `8 a + b[sample, channel]` (the product by a power of two is exact).
-    ScaleIndex(Channels),
+    /// `a b[sample, channel]`, of pictures of a size.
+    ScaleChannels(Size),
     /// `a b[sample]`, with so many values per sample.
     ScaleSamples(usize),
     /// `(a - b)^2`.
     SquaredError,
-    /// The gradient of its sums: `2 c[sample] (a - b)`, with so many values per sample.
-    SquaredErrorGradient(usize),
     /// To the nearest integer, ties to even.
     RoundEven,
     /// `round(a - b) + b`.
     Quantize,
-    /// `act(a + b[channel])`, of so many channels.
+    /// Of a layer: `act(a + b[channel])`, of so many channels.
     BiasActivate(usize),
     /// Its gradient with respect to `a`: `c act'(a + b[channel])`.
     BiasActivateGradient(usize),
@@ -71,17 +67,11 @@ pub enum Kernel {
     TakeStep(Step),
     /// The latent `a` with `b` in the place of what the step codes.
     PlaceStep(Step),
-    /// Zeros with `b` in the place of what the step codes.
-    PutStep(Step),
-    /// The latent `a` with zeros in the place of what the step codes.
-    ClearStep(Step),
     /// Coded values times the gains of their channels: `a b[sample, channel]`.
     ScaleStep(Step),
-    /// `8 a + b[sample, channel]` of coded values.
+    /// `8 a + b[sample, channel]` of coded values (the product by a power of two is exact).
     IndexStep(Step),
-    /// Sums of coded values over positions: `[samples, channels]`.
-    StepSums(Step),
-    /// Sums of the products of two.
+    /// Sums over positions of the products of coded values: `[samples, channels]`.
     StepProducts(Step),
     /// Bits of the residuals `a` at the scale indices `b`.
     Rate,
@@ -89,15 +79,6 @@ pub enum Kernel {
     RateChoices,
     /// Gradients of the bits with respect to residuals, then to indices.
     RateGradients,
-}
-
-/// Sizes of an operation with a number per sample and channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Channels {
-    /// Values per sample.
-    pub sample: usize,
-    /// Channels.
-    pub channels: usize,
 }
 
 /// The size of a picture.
@@ -109,6 +90,13 @@ pub struct Size {
     pub width: usize,
     /// Channels.
     pub channels: usize,
+}
+
+impl Size {
+    /// Values of one picture.
+    pub fn values(self) -> usize {
+        self.height * self.width * self.channels
+    }
 }
 
 /// A matrix in strips of rows.
@@ -146,18 +134,13 @@ impl Kernel {
     pub(super) fn launch(self, outputs: usize) -> (&'static str, [usize; 5]) {
         let n = outputs;
         let step = |Step { size, step }: Step| [n, size.width, size.height, size.channels, step];
-        // The other kind of a step's kernel.
-        let other =
-            |Step { size, step }: Step| [n, size.width, size.height, size.channels, step + 4];
         let cells = |size: Size, cell| [n, size.width, size.channels, cell, size.height];
         match self {
             Self::Add => ("add", [n, 0, 0, 0, 0]),
             Self::Subtract => ("add", [n, 1, 0, 0, 0]),
-            Self::ScaleChannels(of) => ("scale_channels", [n, of.sample, of.channels, 0, 0]),
-            Self::ScaleIndex(of) => ("scale_index", [n, of.sample, of.channels, 0, 0]),
+            Self::ScaleChannels(of) => ("scale_channels", [n, of.values(), of.channels, 0, 0]),
             Self::ScaleSamples(sample) => ("scale_samples", [n, sample, 0, 0, 0]),
             Self::SquaredError => ("squared_error", [n, 0, 0, 0, 0]),
-            Self::SquaredErrorGradient(sample) => ("squared_error_gradient", [n, sample, 0, 0, 0]),
             Self::RoundEven => ("round_even", [n, 0, 0, 0, 0]),
             Self::Quantize => ("quantize", [n, 0, 0, 0, 0]),
             Self::BiasActivate(channels) => ("bias_activate", [n, channels, 0, 0, 0]),
@@ -184,12 +167,9 @@ impl Kernel {
             Self::DepthToSpace { size, cell } => ("depth_to_space", cells(size, cell)),
             Self::TakeStep(of) => ("take_step", step(of)),
             Self::PlaceStep(of) => ("place_step", step(of)),
-            Self::PutStep(of) => ("place_step", other(of)),
-            Self::ClearStep(of) => ("clear_step", step(of)),
             Self::ScaleStep(of) => ("scale_step", step(of)),
             Self::IndexStep(of) => ("index_step", step(of)),
-            Self::StepSums(of) => ("step_sums", other(of)),
-            Self::StepProducts(of) => ("step_sums", step(of)),
+            Self::StepProducts(of) => ("step_products", step(of)),
             Self::Rate => ("rate", [n, 0, 0, 0, 0]),
             Self::RateChoices => ("rate_choices", [n, 0, 0, 0, 0]),
             Self::RateGradients => ("rate_gradients", [n / 2, 0, 0, 0, 0]),

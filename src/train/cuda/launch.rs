@@ -9,11 +9,12 @@ use std::sync::Mutex;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaView, LaunchConfig, PushKernelArg, result, sys,
 };
-use candle_core::cuda_backend::{CudaDevice, WrapErr};
-use candle_core::{Device, Result, bail};
+use candle_core::cuda_backend::{CudaDevice, CudaStorage, WrapErr};
+use candle_core::{Device, Layout, Result, Storage, Tensor, bail};
 
 use super::{Kernel, THREADS};
 use crate::sync::lock;
+use crate::train::rule::Rule;
 
 /// All kernels.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
@@ -65,6 +66,17 @@ fn keep_memory(device: &CudaDevice) -> Result<()> {
         result::mem_pool::set_attribute(pool, release, (&raw mut threshold).cast()).w()?;
     }
     Ok(())
+}
+
+/// The f32 values behind a contiguous storage on a GPU.
+///
+/// # Errors
+/// When it is of another kind.
+pub fn view<'a>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaView<'a, f32>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(storage.as_cuda_slice::<f32>()?.slice(start..end)),
+        None => bail!("expected a contiguous tensor on the GPU"),
+    }
 }
 
 /// The kernel `name`. A macro, because its type cannot be named outside of candle.
@@ -133,116 +145,79 @@ pub fn launch(
     Ok(out)
 }
 
-/// Scalars of an optimizer step: see `train/optimizer.rs`.
-#[derive(Debug, Clone, Copy)]
-pub struct Rule {
-    /// Gradients are scaled down to this norm.
-    pub clip_norm: f32,
-    /// Learning rate.
-    pub rate: f32,
-    /// Decoupled weight decay.
-    pub decay: f32,
-    /// Corrections of the young moments.
-    pub corrections: [f32; 2],
-    /// Decay of the running average.
-    pub average: f32,
-}
-
-/// One layer's parameters, state and gradient; all of the same length.
-pub struct Moments<'a> {
-    /// Parameters, written.
-    pub parameters: CudaView<'a, f32>,
-    /// First moments, written.
-    pub first: CudaView<'a, f32>,
-    /// Second moments, written.
-    pub second: CudaView<'a, f32>,
-    /// Running average of the parameters, written.
-    pub averages: CudaView<'a, f32>,
-    /// Where the directions of matrices go.
-    pub directions: CudaView<'a, f32>,
-    /// The gradient.
-    pub gradients: CudaView<'a, f32>,
-    /// 1 for parameters of matrices, 0 for others.
-    pub kinds: CudaView<'a, f32>,
-}
-
-/// Moves a layer's moments, and its parameters that are no matrices. `squared_norm` is that of all gradients.
+/// Moves a layer's moments, and its parameters that are no matrices. The state, all of one length, is the parameters,
+/// the first and the second moments, the running averages and the directions of matrices (all of which are written),
+/// the gradient, and 1 for parameters of matrices and 0 for others. `squared_norm` is that of all gradients.
 ///
 /// # Errors
 /// When lengths differ or the launch fails.
 pub fn move_moments(
     device: &CudaDevice,
-    layer: &Moments<'_>,
-    squared_norm: &CudaView<'_, f32>,
-    rule: Rule,
+    state: [&Tensor; 7],
+    squared_norm: &Tensor,
+    rule: &Rule,
 ) -> Result<()> {
-    let views = [
-        &layer.parameters,
-        &layer.first,
-        &layer.second,
-        &layer.averages,
-        &layer.directions,
-        &layer.gradients,
-        &layer.kinds,
-    ];
+    let [correction1, correction2] = rule.corrections;
     let numbers = [
         rule.clip_norm,
         rule.rate,
         rule.decay,
-        rule.corrections[0],
-        rule.corrections[1],
+        correction1,
+        correction2,
         rule.average,
     ];
-    run(device, "moments", &views, squared_norm, &numbers)
+    run(device, "moments", &state, squared_norm, &numbers)
 }
 
-/// A matrix' parameters, their running average and the direction to move in.
-pub struct Matrix<'a> {
-    /// Parameters, written.
-    pub parameters: CudaView<'a, f32>,
-    /// Running average of the parameters, written.
-    pub averages: CudaView<'a, f32>,
-    /// The direction.
-    pub directions: CudaView<'a, f32>,
-}
-
-/// Moves a matrix by `rule.rate` times its direction.
+/// Moves a matrix by `rate` times its direction. The state is the parameters and their running averages (both of which
+/// are written) and the direction.
 ///
 /// # Errors
 /// When lengths differ or the launch fails.
 pub fn move_matrix(
     device: &CudaDevice,
-    matrix: &Matrix<'_>,
-    squared_norm: &CudaView<'_, f32>,
-    rule: Rule,
+    state: [&Tensor; 3],
+    squared_norm: &Tensor,
+    rate: f32,
+    rule: &Rule,
 ) -> Result<()> {
-    let views = [&matrix.parameters, &matrix.averages, &matrix.directions];
-    let numbers = [rule.rate, rule.decay, rule.average];
-    run(device, "move_matrix", &views, squared_norm, &numbers)
+    let numbers = [rate, rule.decay, rule.average];
+    run(device, "move_matrix", &state, squared_norm, &numbers)
 }
 
-/// Launches a kernel of the optimizer: its buffers (all of one length), the squared norm, the length, its scalars.
+/// Launches a kernel of the optimizer: its state (all of one length), the squared norm, the length, its scalars.
 fn run(
     device: &CudaDevice,
     name: &str,
-    views: &[&CudaView<'_, f32>],
-    squared_norm: &CudaView<'_, f32>,
+    state: &[&Tensor],
+    squared_norm: &Tensor,
     numbers: &[f32],
 ) -> Result<()> {
-    let n = views.first().map_or(0, |view| view.len());
-    if views.iter().any(|view| view.len() != n) {
+    let n = state.first().map_or(0, |tensor| tensor.elem_count());
+    if state.iter().any(|tensor| tensor.elem_count() != n) {
         bail!("{name}: parameters, state and gradient differ in length");
     }
     if n == 0 {
         return Ok(());
     }
+    let arguments = state.iter().chain([&squared_norm]);
+    let guards: Vec<_> = arguments
+        .map(|tensor| tensor.storage_and_layout())
+        .collect();
+    let mut views = Vec::with_capacity(guards.len());
+    for (storage, layout) in &guards {
+        match &**storage {
+            Storage::Cuda(storage) => views.push(view((storage, layout))?),
+            _ => bail!("expected a tensor on the GPU"),
+        }
+    }
     let function = function!(device, name)?;
     let length = count(n)?;
     let mut builder = function.builder();
-    for view in views {
-        builder.arg(*view);
+    for view in &views {
+        builder.arg(view);
     }
-    builder.arg(squared_norm).arg(&length);
+    builder.arg(&length);
     for number in numbers {
         builder.arg(number);
     }

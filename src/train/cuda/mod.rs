@@ -1,9 +1,8 @@
 //! The kernels on NVIDIA GPUs.
 //!
 //! What runs on a GPU is training; pictures are coded on the CPU. The sources (`.cu`) are compiled to PTX when
-//! the feature `cuda` is on. Those of `integer.cu`, which nothing launches yet, give the bits of the CPU's
-//! kernels; those of `train.cu` and `optimizer.cu` need not. The tests compile the same sources as C++ and run
-//! them on the CPU, so that they are checked on machines without a GPU too.
+//! the feature `cuda` is on. The tests compile the same sources as C++ and run them on the CPU, so that they are
+//! checked on machines without a GPU too.
 //!
 //! These are the only kernels that know candle: its device, its stream and its memory.
 #![allow(unsafe_code)]
@@ -16,18 +15,12 @@ mod launch;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{Channels, Kernel, Parts, Size, Step, Strips};
+pub use kernel::{Kernel, Parts, Size, Step, Strips};
 #[cfg(feature = "cuda")]
-pub use launch::{
-    Matrix, Moments, Rule, cut_patches, launch, move_matrix, move_moments, open, uniform_noise,
-};
+pub use launch::{cut_patches, launch, move_matrix, move_moments, open, uniform_noise, view};
 
 /// Threads of every block.
 const THREADS: usize = 256;
 
 /// Channels that a block of threads sums up, in the kernels that sum over pixels.
 const SUM_COLUMNS: usize = 32;
-
-/// Pixels and outputs of the tile that a block of threads computes in `integer_pointwise`.
-#[cfg(test)]
-const TILE: usize = 64;

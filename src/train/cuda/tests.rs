@@ -1,8 +1,7 @@
 //! The kernels of training against the CPU's, and the optimizer's.
 
 use super::emulation::{Launch, emulator, from_bytes, to_bytes};
-use super::{Kernel, Size, THREADS, TILE};
-use crate::kernels::integer::{self, Output, Rescale, Residual, Scale};
+use super::{Kernel, Size, THREADS};
 use crate::kernels::{depth_to_space, space_to_depth};
 
 /// Numbers of all sizes from -2 to 2.
@@ -21,127 +20,6 @@ fn assert_bits(found: &[f32], want: &[f32]) {
     for (i, (found, want)) in found.iter().zip(want).enumerate() {
         assert_eq!(found.to_bits(), want.to_bits(), "value {i}: {found} {want}");
     }
-}
-
-/// Any int16.
-fn integers(count: usize, seed: u32) -> Vec<i16> {
-    let numbers = numbers(count, seed).into_iter();
-    numbers.map(|v| (v.to_bits() >> 4) as i16).collect()
-}
-
-fn integer_bytes(integers: &[i16]) -> Vec<u8> {
-    integers.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
-/// The first array after a launch of `kernel` with these numbers, some of them floats.
-fn launched(
-    kernel: &str,
-    blocks: usize,
-    arrays: Vec<Vec<u8>>,
-    sizes: &[usize],
-    floats: &[f32],
-) -> Option<Vec<u8>> {
-    let mut numbers: Vec<u64> = sizes.iter().map(|n| *n as u64).collect();
-    numbers.extend(floats.iter().map(|v| u64::from(v.to_bits())));
-    let launch = Launch {
-        kernel,
-        blocks,
-        arrays,
-        numbers,
-    };
-    Some(emulator()?.launch(&launch).swap_remove(0))
-}
-
-#[test]
-fn integer_pointwise_gives_the_bits_of_the_cpu() {
-    let scale = |exponent| Scale::from_exponent(exponent).expect("a small exponent");
-    for (flags, (pixels, inputs, outputs)) in
-        (0..16).zip([(1, 1, 1), (67, 33, 70), (64, 48, 32)].into_iter().cycle())
-    {
-        let [activate, with_residual, real, wide] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
-        let (x, values) = (integers(pixels * inputs, 1), integers(pixels * outputs, 2));
-        let wide_weights = integers(inputs * outputs, 3);
-        let wide_weights: Vec<i16> = wide_weights.iter().map(|w| *w.min(&32_639)).collect();
-        let low: Vec<i8> = wide_weights.iter().map(|w| *w as i8).collect();
-        let high = wide_weights.iter().zip(&low);
-        let high: Vec<i8> = high
-            .map(|(w, low)| ((i32::from(*w) - i32::from(*low)) >> 8) as i8)
-            .collect();
-        let parts = if wide { [high, low].concat() } else { low };
-        let weights = match wide {
-            false => integer::PackedPointwise::new(inputs, outputs, &parts),
-            true => integer::PackedPointwise::wide(inputs, outputs, &wide_weights),
-        };
-        let multiplier: Vec<f32> = numbers(outputs, 4).iter().map(|m| m * 4e-7).collect();
-        let bias = numbers(outputs, 5);
-        let rescale = Rescale::new(&multiplier, &bias).expect("small numbers");
-        let weights = weights.expect("small sums");
-        let layer = integer::Pointwise::new(weights, rescale).expect("the sizes agree");
-        let residual = with_residual.then_some(Residual {
-            values: &values,
-            scale: scale(-15),
-        });
-        let want = if real {
-            let mut want = vec![0.0; pixels * outputs];
-            integer::pointwise(&x, &layer, activate, residual, Output::Real(&mut want));
-            to_bytes(&want)
-        } else {
-            let mut want = vec![0; pixels * outputs];
-            let out = Output::Integer(&mut want, scale(-14));
-            integer::pointwise(&x, &layer, activate, residual, out);
-            integer_bytes(&want)
-        };
-        let arrays = vec![
-            vec![1; want.len()],
-            integer_bytes(&x),
-            parts.iter().map(|w| w.cast_unsigned()).collect(),
-            to_bytes(&[multiplier, bias].concat()),
-            integer_bytes(&values),
-        ];
-        let blocks = pixels.div_ceil(TILE) * outputs.div_ceil(TILE);
-        let sizes = [pixels, inputs, outputs, flags];
-        let floats = [scale(-14).inverse(), scale(-15).value()];
-        let found = launched("integer_pointwise", blocks, arrays, &sizes, &floats);
-        let Some(found) = found else { return };
-        assert_eq!(found, want, "flags {flags}");
-    }
-}
-
-#[test]
-fn integer_depthwise_and_conversion_give_the_bits_of_the_cpu() {
-    let scale = Scale::from_exponent(-14).expect("a small exponent");
-    for (height, width, channels) in [(1, 1, 3), (5, 7, 33), (2, 9, 64)] {
-        let n = height * width * channels;
-        let x = integers(n, 5);
-        let taps: Vec<i8> = integers(9 * channels, 6).iter().map(|v| *v as i8).collect();
-        let multiplier: Vec<f32> = numbers(channels, 7).iter().map(|m| m * 1e-6).collect();
-        let bias = numbers(channels, 8);
-        let rescale = Rescale::new(&multiplier, &bias).expect("small numbers");
-        let weights = integer::PackedDepthwise::new(channels, &taps).expect("the sizes agree");
-        let layer = integer::Depthwise::new(weights, rescale).expect("the sizes agree");
-        let mut want = vec![0; n];
-        integer::depthwise3x3(&x, height, width, &layer, &mut want, scale);
-        let arrays = vec![
-            vec![1; 2 * n],
-            integer_bytes(&x),
-            taps.iter().map(|tap| tap.cast_unsigned()).collect(),
-            to_bytes(&[multiplier, bias].concat()),
-        ];
-        let (blocks, sizes) = (n.div_ceil(THREADS), [n, height, width, channels]);
-        let floats = [scale.inverse()];
-        let found = launched("integer_depthwise", blocks, arrays, &sizes, &floats);
-        let Some(found) = found else { return };
-        assert_eq!(found, integer_bytes(&want));
-    }
-    let mut x = numbers(300, 9);
-    x.extend([2.5, 3.5, -2.5].map(|steps| steps * scale.value()));
-    x.extend([1e30, -1e30, f32::INFINITY, f32::NEG_INFINITY]);
-    let mut want = vec![0; x.len()];
-    integer::quantize(&x, scale, &mut want);
-    let arrays = vec![vec![1; 2 * x.len()], to_bytes(&x)];
-    let (blocks, sizes, floats) = (x.len().div_ceil(THREADS), [x.len()], [scale.inverse()]);
-    let found = launched("integer_quantize", blocks, arrays, &sizes, &floats);
-    assert!(found.is_none_or(|found| found == integer_bytes(&want)));
 }
 
 #[test]

@@ -171,25 +171,11 @@ KERNEL(row_sums)
     if (threadIdx.x == 0) out[blockIdx.x] = sums[0];
 }
 
-// `8 a + b[sample, channel]`: `n` values, `p` per sample, `q` channels.
-KERNEL(scale_index)
-{
-    const unsigned i = THREAD;
-    if (i < n) out[i] = 8.0f * a[i] + b[i / p * q + i % q];
-}
-
 // Squared differences of `a` and `b`.
 KERNEL(squared_error)
 {
     const unsigned i = THREAD;
     if (i < n) out[i] = (a[i] - b[i]) * (a[i] - b[i]);
-}
-
-// Their gradient, times `c[sample]`; `p` values per sample.
-KERNEL(squared_error_gradient)
-{
-    const unsigned i = THREAD;
-    if (i < n) out[i] = 2.0f * c[i / p] * (a[i] - b[i]);
 }
 
 // To the nearest integer, ties to even.
@@ -217,20 +203,13 @@ KERNEL(take_step)
     if (i < n) out[i] = a[i / group * r + first_coded(i / group, p, q, r, s) + i % group];
 }
 
-// `b` where it is coded, elsewhere `a`, or 0 with `s` from 4 on: `n` values.
+// `b` where it is coded, elsewhere `a`: `n` values.
 KERNEL(place_step)
 {
     const unsigned i = THREAD, group = r / 4;
     if (i >= n) return;
-    const unsigned channel = i % r - first_coded(i / r, p, q, r, s % 4);
-    out[i] = channel < group ? b[i / r * group + channel] : s < 4 ? a[i] : 0.0f;
-}
-
-// `a`, but 0 where it is coded: `n` values.
-KERNEL(clear_step)
-{
-    const unsigned i = THREAD, group = r / 4;
-    if (i < n) out[i] = i % r - first_coded(i / r, p, q, r, s) < group ? 0.0f : a[i];
+    const unsigned channel = i % r - first_coded(i / r, p, q, r, s);
+    out[i] = channel < group ? b[i / r * group + channel] : a[i];
 }
 
 // The number of `b` ([batch, r]) for coded value `i`.
@@ -255,17 +234,17 @@ KERNEL(index_step)
     if (i < n) out[i] = 8.0f * a[i] + of_channel(b, i, p, q, r, s);
 }
 
-// Sums over positions of `a b`, or of `a` with `s` from 4 on, for each of `n` channels of all samples.
-KERNEL(step_sums)
+// Sums over positions of `a b`, for each of `n` channels of all samples.
+KERNEL(step_products)
 {
     const unsigned i = THREAD, group = r / 4;
     if (i >= n) return;
     float sum = 0.0f;
     for (unsigned place = 0; place < p * q; place++) {
-        const unsigned channel = i % r - first_coded(place, p, q, r, s % 4);
+        const unsigned channel = i % r - first_coded(place, p, q, r, s);
         if (channel >= group) continue;
         const unsigned at = (i / r * p * q + place) * group + channel;
-        sum += s < 4 ? a[at] * b[at] : a[at];
+        sum += a[at] * b[at];
     }
     out[i] = sum;
 }

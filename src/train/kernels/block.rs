@@ -10,11 +10,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::depthwise::{Plane, TAPS, convolve_rows};
-use super::engine::{Engine, Task};
+use super::engine::{Engine, on_engine};
 use super::epilogue::{Activate, Affine, Base};
 use super::gemm::{Panels, product};
 use super::lanes::{Bf16, Lanes, padded};
-use super::pack::{Direction, Matrix, Precision, pack_rows, pack_weights, packed_weights_len};
+use super::pack::{Direction, Matrix, Precision, pack_rows, pack_weights};
 use super::scratch::{Buffer, with_kept};
 
 /// Pixels that the forward pass takes through the second half of the block at a time (at least one row).
@@ -75,24 +75,37 @@ impl BlockLayout {
 
 /// Size of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub struct Shape {
+    /// Rows.
     pub h: usize,
+    /// Columns.
     pub w: usize,
+    /// Channels.
     pub c: usize,
 }
 
 impl Shape {
-    pub(super) fn pixels(self) -> usize {
-        self.h * self.w
-    }
-
-    pub(super) fn len(self) -> usize {
-        self.pixels() * self.c
+    pub(super) fn numbers(self) -> usize {
+        self.h * self.w * self.c
     }
 
     /// Image rows that hold about `pixels` pixels.
     pub(super) fn rows_of(self, pixels: usize) -> usize {
         (pixels / self.w).clamp(1, self.h)
+    }
+
+    /// Panics unless the slices are whole samples of this shape, and the parameters those of its channels.
+    pub(super) fn check<const N: usize>(self, tensors: [&[f32]; N], params: &[f32]) {
+        assert!(
+            self.c > 0 && params.len() == block_param_len(self.c),
+            "block: parameters do not fit the sizes"
+        );
+        let length = tensors[0].len();
+        let fits = |x: &&[f32]| x.len() == length && x.len().is_multiple_of(self.numbers().max(1));
+        assert!(
+            tensors.iter().all(fits),
+            "block: tensors do not fit the sizes"
+        );
     }
 }
 
@@ -114,23 +127,11 @@ impl PackedWeights {
     ) -> [Panels<'_>; 4] {
         let layout = BlockLayout::new(c);
         let ranges = [layout.w1, layout.w2, layout.w3, layout.w4];
-        let mut index = 0;
+        let mut layers = WEIGHTS.into_iter().zip(ranges);
         self.0.each_mut().map(|buffer| {
-            let [outputs, inputs] = WEIGHTS[index].map(|n| n * c);
-            let weights = Matrix::dense(&params[ranges[index].clone()], outputs, inputs);
-            index += 1;
-            let precision = Precision::Bf16;
-            let data = buffer.bf16(packed_weights_len(outputs, inputs, precision, direction));
-            pack_weights(engine, weights, precision, direction, data);
-            let (depth, columns) = match direction {
-                Direction::Forward => (inputs, outputs),
-                Direction::Backward => (outputs, inputs),
-            };
-            Panels {
-                data,
-                depth: padded(depth),
-                columns,
-            }
+            let ([outputs, inputs], range) = layers.next().expect("as many as buffers");
+            let weights = Matrix::dense(&params[range], outputs * c, inputs * c);
+            pack_weights(engine, weights, Precision::Bf16, direction, buffer)
         })
     }
 }
@@ -224,137 +225,91 @@ pub(super) fn expand<L: Lanes>(
     }
 }
 
-/// The forward pass of some samples.
-struct Forward<'a> {
-    x: &'a [f32],
-    y: &'a mut [f32],
+/// The forward pass of one sample.
+#[inline(always)]
+fn forward_sample<L: Lanes>(
+    lanes: L,
+    x: &[f32],
     shape: Shape,
-    weights: &'a [Panels<'a>; 4],
-    biases: Biases<'a>,
-    scratch: &'a mut Scratch,
-}
-
-impl Task for Forward<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(mut self, lanes: L) {
-        let len = self.shape.len();
-        let x = self.x;
-        let y = std::mem::take(&mut self.y);
-        for (x, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(len)) {
-            self.sample(lanes, x, y);
-        }
-    }
-}
-
-impl Forward<'_> {
-    #[inline(always)]
-    fn sample<L: Lanes>(&mut self, lanes: L, x: &[f32], y: &mut [f32]) {
-        let Shape { h, w, c } = self.shape;
-        let (cp, wide_stride) = (padded(c), padded(2 * c));
-        let [w1, w2, w3, w4] = *self.weights;
-        let Biases {
-            b1,
-            dw,
-            bd,
-            b2,
-            b3,
-            b4,
-        } = self.biases;
-        let step = self.shape.rows_of(FORWARD_PIXELS);
-        let most = padded((step * w).max(FORWARD_PIXELS));
-        let rows = self.scratch.rows.bf16(most * cp);
-        let spatial = self.scratch.spatial.bf16(most * cp);
-        let wide = self.scratch.wide.bf16(most * wide_stride);
-        let hidden = self.scratch.hidden.bf16(h * w * cp);
-        expand(lanes, x, w1, b1, rows, hidden, None);
-        let plane = Plane {
-            data: hidden,
-            top: 0,
-            h,
-            w,
-            stride: cp,
+    weights: &[Panels<'_>; 4],
+    biases: Biases<'_>,
+    scratch: &mut Scratch,
+    y: &mut [f32],
+) {
+    let Shape { h, w, c } = shape;
+    let (cp, wide_stride) = (padded(c), padded(2 * c));
+    let [w1, w2, w3, w4] = *weights;
+    let Biases {
+        b1,
+        dw,
+        bd,
+        b2,
+        b3,
+        b4,
+    } = biases;
+    let step = shape.rows_of(FORWARD_PIXELS);
+    let most = padded((step * w).max(FORWARD_PIXELS));
+    let rows = scratch.rows.at_least(most * cp);
+    let spatial = scratch.spatial.at_least(most * cp);
+    let wide = scratch.wide.at_least(most * wide_stride);
+    let hidden = scratch.hidden.at_least(h * w * cp);
+    expand(lanes, x, w1, b1, rows, hidden, None);
+    let plane = Plane {
+        data: hidden,
+        top: 0,
+        h,
+        w,
+        stride: cp,
+    };
+    let pieces = x.chunks(step * w * c).zip(y.chunks_mut(step * w * c));
+    for (i, (x, y)) in pieces.enumerate() {
+        let pixels = x.len() / c;
+        convolve_rows(lanes, plane, i * step, dw, bd, &mut spatial[..pixels * cp]);
+        let mut residual = Affine {
+            wide: Some(y),
+            narrow: Some(rows),
+            ..Affine::new(b2, Base::Tensor(x), c)
         };
-        let pieces = x.chunks(step * w * c).zip(y.chunks_mut(step * w * c));
-        for (i, (x, y)) in pieces.enumerate() {
-            let pixels = x.len() / c;
-            convolve_rows(lanes, plane, i * step, dw, bd, &mut spatial[..pixels * cp]);
-            let mut residual = Affine {
-                wide: Some(y),
-                narrow: Some(rows),
-                ..Affine::new(b2, Base::Tensor(x), c)
-            };
-            product(lanes, spatial, pixels, w2, &mut residual);
-            let mut activate = Activate {
-                bias: b3,
-                out: wide,
-                slope: None,
-                stride: wide_stride,
-            };
-            product(lanes, rows, pixels, w3, &mut activate);
-            let mut residual = Affine {
-                wide: Some(y),
-                ..Affine::new(b4, Base::Output, c)
-            };
-            product(lanes, wide, pixels, w4, &mut residual);
-        }
+        product(lanes, spatial, pixels, w2, &mut residual);
+        let mut activate = Activate {
+            bias: b3,
+            out: wide,
+            slope: None,
+            stride: wide_stride,
+        };
+        product(lanes, rows, pixels, w3, &mut activate);
+        let mut residual = Affine {
+            wide: Some(y),
+            ..Affine::new(b4, Base::Output, c)
+        };
+        product(lanes, wide, pixels, w4, &mut residual);
     }
 }
 
-/// Forward pass of a block: `x` and `y` are `[batch, h, w, c]`, `params` is laid out as [`BlockLayout`] says.
+/// Forward pass of a block: `x` and `y` are samples of `shape`, `params` is laid out as [`BlockLayout`] says.
 /// Nothing is kept for the backward pass.
 ///
 /// # Panics
-/// If a length does not fit the sizes, or `c` is 0.
-pub fn block_forward(
-    x: &[f32],
-    batch: usize,
-    h: usize,
-    w: usize,
-    c: usize,
-    params: &[f32],
-    y: &mut [f32],
-) {
-    block_forward_on(Engine::best(), x, batch, [h, w, c], params, y);
-}
-
-/// [`block_forward`] on a chosen engine; `shape` is h, w, c.
-pub fn block_forward_on(
-    engine: Engine,
-    x: &[f32],
-    batch: usize,
-    shape: [usize; 3],
-    params: &[f32],
-    y: &mut [f32],
-) {
-    let [h, w, c] = shape;
-    let shape = Shape { h, w, c };
-    assert!(
-        c > 0 && params.len() == block_param_len(c),
-        "block: parameters do not fit the sizes"
-    );
-    assert!(
-        x.len() == batch * shape.len() && y.len() == x.len(),
-        "block: tensors do not fit the sizes"
-    );
+/// If a length does not fit the sizes, or there are no channels.
+pub fn block_forward(engine: Engine, x: &[f32], shape: Shape, params: &[f32], y: &mut [f32]) {
+    shape.check([x, y], params);
     if x.is_empty() {
         return;
     }
-    let biases = Biases::new(params, c);
+    let biases = Biases::new(params, shape.c);
     with_kept(&WEIGHTS_KEPT, |weights| {
-        let weights = &weights.pack(engine, Direction::Forward, params, c);
-        x.par_chunks(shape.len())
-            .zip(y.par_chunks_mut(shape.len()))
-            .for_each(|(x, y)| {
-                with_kept(&SCRATCH, |scratch| {
-                    engine.run(Forward {
-                        x,
-                        y,
-                        shape,
-                        weights,
-                        biases,
-                        scratch,
-                    })
+        let weights = &weights.pack(engine, Direction::Forward, params, shape.c);
+        let sample = shape.numbers();
+        let samples = x.par_chunks(sample).zip(y.par_chunks_mut(sample));
+        samples.for_each(|(x, y)| {
+            with_kept(&SCRATCH, |scratch| {
+                on_engine!(engine, <'a> |lanes| {
+                    x: &'a [f32], shape: Shape, weights: &'a [Panels<'a>; 4], biases: Biases<'a>,
+                    scratch: &'a mut Scratch, y: &'a mut [f32]
+                } => {
+                    forward_sample(lanes, x, shape, weights, biases, scratch, y);
                 });
             });
+        });
     });
 }

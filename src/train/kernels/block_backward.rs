@@ -5,12 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::{
-    Biases, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, block_param_len, expand,
-};
+use super::block::{Biases, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, expand};
 use super::block_gradients::{Gradients, Operands, gradient_lens, reduce};
 use super::depthwise::{Plane, Sums, convolve_backward, convolve_rows};
-use super::engine::{Engine, Task};
+use super::engine::{Engine, on_engine};
 use super::epilogue::{Activate, Affine, Base, Chain, add_column_sums};
 use super::gemm::{Panels, product};
 use super::lanes::{BLOCK, Bf16, Lanes, padded};
@@ -23,41 +21,11 @@ const STRIP_PIXELS: usize = 256;
 /// Rows of a strip that the next one needs.
 const LEFT_OVER: usize = 2;
 
-/// The backward pass of some samples.
-struct Backward<'a> {
-    tensors: Tensors<'a>,
-    shape: Shape,
-    weights: &'a [Panels<'a>; 4],
-    back: &'a [Panels<'a>; 4],
-    biases: Biases<'a>,
-    sums: &'a mut [f32],
-    scratch: &'a mut Scratch,
-}
-
 /// Input, gradient of the output and gradient of the input over the same pixels.
 struct Tensors<'a> {
     x: &'a [f32],
     gy: &'a [f32],
     gx: &'a mut [f32],
-}
-
-impl Task for Backward<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let len = self.shape.len();
-        let mut sample = Sample {
-            shape: self.shape,
-            weights: self.weights,
-            back: self.back,
-            biases: self.biases,
-            gradients: Gradients::new(self.sums, self.shape.c),
-        };
-        let Tensors { x, gy, gx } = self.tensors;
-        let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
-        for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
-            sample.run(lanes, Tensors { x, gy, gx }, self.scratch);
-        }
-    }
 }
 
 /// Buffers of one strip of a sample.
@@ -70,7 +38,8 @@ struct Strip<'a> {
     operands: Operands<'a>,
 }
 
-struct Sample<'a> {
+/// The backward pass of some samples.
+struct Task<'a> {
     shape: Shape,
     weights: &'a [Panels<'a>; 4],
     back: &'a [Panels<'a>; 4],
@@ -78,12 +47,12 @@ struct Sample<'a> {
     gradients: Gradients<'a>,
 }
 
-impl Sample<'_> {
+impl Task<'_> {
     /// Goes down the sample in strips of rows, so that what a strip touches stays in the second-level cache: the first
     /// layer runs one row ahead of the second half of the block, its gradient one row behind. Of their tensors only the
     /// rows around the strip are kept, in windows that move down with it.
     #[inline(always)]
-    fn run<L: Lanes>(&mut self, lanes: L, tensors: Tensors<'_>, scratch: &mut Scratch) {
+    fn sample<L: Lanes>(&mut self, lanes: L, tensors: Tensors<'_>, scratch: &mut Scratch) {
         let Tensors { x, gy, gx } = tensors;
         let Shape { h, w, c } = self.shape;
         let (cp, wide_stride) = (padded(c), padded(2 * c));
@@ -91,18 +60,18 @@ impl Sample<'_> {
         let step = self.shape.rows_of(STRIP_PIXELS);
         let most = padded(((step + 1) * w).max(FORWARD_PIXELS));
         let window = (step + LEFT_OVER + 1) * packed_line;
-        let hidden = scratch.hidden.bf16(window);
-        let slope = scratch.hidden_slope.bf16(window + BLOCK * cp);
-        let gu = scratch.spatial_gradient.bf16(window);
+        let hidden = scratch.hidden.at_least(window);
+        let slope = scratch.hidden_slope.at_least(window + BLOCK * cp);
+        let gu = scratch.spatial_gradient.at_least(window);
         let mut strip = Strip {
-            spatial: scratch.spatial.bf16(most * cp),
-            rows: scratch.rows.bf16(most * cp),
-            wide: scratch.wide.bf16(most * wide_stride),
-            wide_slope: scratch.wide_slope.bf16(most * wide_stride),
-            gradient: scratch.gradient.bf16(most * cp),
+            spatial: scratch.spatial.at_least(most * cp),
+            rows: scratch.rows.at_least(most * cp),
+            wide: scratch.wide.at_least(most * wide_stride),
+            wide_slope: scratch.wide_slope.at_least(most * wide_stride),
+            gradient: scratch.gradient.at_least(most * cp),
             operands: Operands {
-                left: scratch.left.bf16(most * wide_stride),
-                right: scratch.right.bf16(most * wide_stride),
+                left: scratch.left.at_least(most * wide_stride),
+                right: scratch.right.at_least(most * wide_stride),
             },
         };
         // The row that the windows start with; rows of the first layer and of its gradient that are done.
@@ -308,53 +277,28 @@ impl Sample<'_> {
 struct Shared {
     weights: PackedWeights,
     back: PackedWeights,
-    sums: Buffer,
+    sums: Buffer<f32>,
 }
 
 thread_local! {
     static SHARED: Cell<Shared> = Cell::default();
 }
 
-/// Gradients of [`super::block_forward`]: `gx` as `x`, `gparams` as `params`; both are overwritten. Sums over samples
-/// are in a fixed order for a given number of threads.
+/// Gradients of [`super::block_forward`] from that of its output: `gx` as `x`, `gparams` as `params`; both are
+/// overwritten. Sums over samples are in a fixed order for a given number of threads.
 ///
 /// # Panics
-/// If a length does not fit the sizes, or `c` is 0.
-#[allow(clippy::too_many_arguments)] // the sizes of one tensor, then its slices
+/// If a length does not fit the sizes, or there are no channels.
 pub fn block_backward(
-    x: &[f32],
-    gy: &[f32],
-    batch: usize,
-    h: usize,
-    w: usize,
-    c: usize,
-    params: &[f32],
-    gx: &mut [f32],
-    gparams: &mut [f32],
-) {
-    block_backward_on(Engine::best(), x, gy, batch, [h, w, c], params, gx, gparams);
-}
-
-/// [`block_backward`] on a chosen engine; `shape` is h, w, c.
-#[allow(clippy::too_many_arguments)] // as above
-pub fn block_backward_on(
     engine: Engine,
     x: &[f32],
     gy: &[f32],
-    batch: usize,
-    shape: [usize; 3],
+    shape: Shape,
     params: &[f32],
     gx: &mut [f32],
     gparams: &mut [f32],
 ) {
-    let [h, w, c] = shape;
-    let shape = Shape { h, w, c };
-    let fits = x.len() == batch * shape.len() && gy.len() == x.len() && gx.len() == x.len();
-    assert!(fits, "block: tensors do not fit the sizes");
-    assert!(
-        c > 0 && params.len() == block_param_len(c),
-        "block: parameters do not fit the sizes"
-    );
+    shape.check([x, gy, gx], params);
     assert_eq!(
         gparams.len(),
         params.len(),
@@ -364,34 +308,44 @@ pub fn block_backward_on(
         gparams.fill(0.0);
         return;
     }
+    let batch = x.len() / shape.numbers();
     let samples = batch.div_ceil(rayon::current_num_threads());
-    let piece = samples * shape.len();
-    let sums_len = gradient_lens(c).iter().sum::<usize>();
-    let biases = Biases::new(params, c);
+    let piece = samples * shape.numbers();
+    let sums_len = gradient_lens(shape.c).iter().sum::<usize>();
+    let biases = Biases::new(params, shape.c);
     with_kept(&SHARED, |shared| {
-        let weights = &shared.weights.pack(engine, Direction::Forward, params, c);
-        let back = &shared.back.pack(engine, Direction::Backward, params, c);
-        let sums = shared.sums.f32(batch.div_ceil(samples) * sums_len);
-        let inputs = x
-            .par_chunks(piece)
-            .zip(gy.par_chunks(piece))
-            .zip(gx.par_chunks_mut(piece));
-        inputs
-            .zip(sums.par_chunks_exact_mut(sums_len))
-            .for_each(|(((x, gy), gx), sums)| {
-                with_kept(&SCRATCH, |scratch| {
-                    let tensors = Tensors { x, gy, gx };
-                    engine.run(Backward {
-                        tensors,
-                        shape,
-                        weights,
-                        back,
-                        biases,
-                        sums,
-                        scratch,
-                    });
+        let weights = &shared
+            .weights
+            .pack(engine, Direction::Forward, params, shape.c);
+        let back = &shared
+            .back
+            .pack(engine, Direction::Backward, params, shape.c);
+        let sums = shared.sums.at_least(batch.div_ceil(samples) * sums_len);
+        let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece));
+        let tensors = inputs.zip(gx.par_chunks_mut(piece));
+        let tasks = tensors.zip(sums.par_chunks_exact_mut(sums_len));
+        tasks.for_each(|(((x, gy), gx), sums)| {
+            with_kept(&SCRATCH, |scratch| {
+                let tensors = Tensors { x, gy, gx };
+                let task = Task {
+                    shape,
+                    weights,
+                    back,
+                    biases,
+                    gradients: Gradients::new(sums, shape.c),
+                };
+                on_engine!(engine, <'a> |lanes| {
+                    task: Task<'a>, tensors: Tensors<'a>, scratch: &'a mut Scratch
+                } => {
+                    let (mut task, Tensors { x, gy, gx }) = (task, tensors);
+                    let len = task.shape.numbers();
+                    let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
+                    for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
+                        task.sample(lanes, Tensors { x, gy, gx }, scratch);
+                    }
                 });
             });
-        reduce(sums, c, gparams);
+        });
+        reduce(sums, shape.c, gparams);
     });
 }

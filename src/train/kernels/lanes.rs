@@ -70,6 +70,20 @@ pub(super) trait Lanes: Copy + Send + Sync {
     fn load_pair(self, first: &[Bf16], second: &[Bf16]) -> Self::P;
     /// Stores 32 numbers.
     fn store_pairs(self, to: &mut [Bf16; BLOCK], value: Self::P);
+    /// Reads 32 numbers.
+    ///
+    /// # Safety
+    /// `from` is valid for 32 numbers.
+    unsafe fn read_pairs(self, from: *const Bf16) -> Self::P;
+    /// Reads 2 numbers into every lane.
+    ///
+    /// # Safety
+    /// `from` is valid for 2 numbers.
+    unsafe fn splat_pair(self, from: *const Bf16) -> Self::P;
+    /// The first numbers of the pairs.
+    fn low(self, pairs: Self::P) -> Self::F;
+    /// The second numbers of the pairs.
+    fn high(self, pairs: Self::P) -> Self::F;
     /// Transposes a 16x16 matrix of pairs.
     fn transpose(self, m: [Self::P; LANES]) -> [Self::P; LANES];
 
@@ -173,7 +187,7 @@ impl Element for Rest {
 /// # Safety
 /// As [`Lanes::block_product`].
 #[inline(always)]
-pub(super) unsafe fn fma_block_product<L: PairLanes, const R: usize, const H: usize>(
+pub(super) unsafe fn fma_block_product<L: Lanes, const R: usize, const H: usize>(
     lanes: L,
     p: BlockProduct,
 ) {
@@ -210,7 +224,7 @@ pub(super) unsafe fn fma_block_product<L: PairLanes, const R: usize, const H: us
 /// # Safety
 /// `a` is valid for `R` rows of 2 numbers, `b` for `H * 32` numbers.
 #[inline(always)]
-unsafe fn multiply_pair<L: PairLanes, const R: usize, const H: usize>(
+unsafe fn multiply_pair<L: Lanes, const R: usize, const H: usize>(
     lanes: L,
     sums: &mut [[L::F; H]; R],
     a: *const Bf16,
@@ -234,22 +248,4 @@ unsafe fn multiply_pair<L: PairLanes, const R: usize, const H: usize>(
             sums[h] = lanes.fma(second, high[h], sums[h]);
         }
     }
-}
-
-/// What [`fma_block_product`] needs beyond [`Lanes`].
-pub(super) trait PairLanes: Lanes {
-    /// Reads 32 numbers.
-    ///
-    /// # Safety
-    /// `from` is valid for 32 numbers.
-    unsafe fn read_pairs(self, from: *const Bf16) -> Self::P;
-    /// Reads 2 numbers into every lane.
-    ///
-    /// # Safety
-    /// `from` is valid for 2 numbers.
-    unsafe fn splat_pair(self, from: *const Bf16) -> Self::P;
-    /// The first numbers of the pairs.
-    fn low(self, pairs: Self::P) -> Self::F;
-    /// The second numbers of the pairs.
-    fn high(self, pairs: Self::P) -> Self::F;
 }

@@ -28,15 +28,15 @@ mod zmm;
 
 #[cfg(test)]
 pub use block::block_param_len;
-pub use block::{BlockLayout, block_forward};
+pub use block::{BlockLayout, Shape, block_forward};
 pub use block_backward::block_backward;
 pub use engine::Engine;
 pub use orthogonal::orthogonalize;
 #[cfg(any(feature = "cuda", test))]
 pub use orthogonal::{POLYNOMIAL, STEPS};
 pub use pack::Precision;
-pub use pointwise::{pointwise_backward, pointwise_forward};
-pub use rate::{Scales, chosen_symbols, rate_bits, rate_gradients};
+pub use pointwise::PointwiseLayer;
+pub use rate::{chosen_symbols, rate_bits, rate_gradients};
 pub use scratch::unwritten;
 pub use update::{Descent, descend, momentum, square_sum};
 

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use super::engine::{Engine, Task};
+use super::engine::{Engine, on_engine};
 use super::gemm::{Epilogue, Panels, Place, Stage, product, product_upper};
 use super::lanes::{BLOCK, Bf16, LANES, Lanes, padded};
 use super::pack::{Matrix, pack_adjacent, pack_pairs, pack_rows, pack_transposed};
@@ -23,12 +23,7 @@ pub const STEPS: usize = 5;
 ///
 /// # Panics
 /// If the length does not fit the sizes.
-pub fn orthogonalize(matrix: &mut [f32], rows: usize, columns: usize) {
-    orthogonalize_on(Engine::best(), matrix, rows, columns);
-}
-
-/// [`orthogonalize`] on a chosen engine.
-pub fn orthogonalize_on(engine: Engine, matrix: &mut [f32], rows: usize, columns: usize) {
+pub fn orthogonalize(engine: Engine, matrix: &mut [f32], rows: usize, columns: usize) {
     assert_eq!(
         matrix.len(),
         rows * columns,
@@ -37,15 +32,16 @@ pub fn orthogonalize_on(engine: Engine, matrix: &mut [f32], rows: usize, columns
     if matrix.is_empty() {
         return;
     }
+    // Makes all singular values at most 1.
     let norm = square_sum(engine, matrix).sqrt();
     let scale = (1.0 / norm.max(1e-30)) as f32;
+    let sizes = (rows, columns);
     with_kept(&SCRATCH, |scratch| {
-        engine.run(Orthogonalize {
-            matrix,
-            scale,
-            rows,
-            columns,
-            scratch,
+        on_engine!(engine, <'a> |lanes| {
+            matrix: &'a mut [f32], scale: f32, sizes: (usize, usize), scratch: &'a mut Scratch
+        } => {
+            scale_by(lanes, matrix, scale);
+            iterate(lanes, matrix, sizes, scratch);
         });
     });
 }
@@ -65,56 +61,36 @@ thread_local! {
     static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
-struct Orthogonalize<'a> {
-    matrix: &'a mut [f32],
-    /// Makes all singular values at most 1.
-    scale: f32,
-    rows: usize,
-    columns: usize,
-    scratch: &'a mut Scratch,
-}
-
-impl Task for Orthogonalize<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let (rows, columns) = (padded(self.rows), padded(self.columns));
-        let side = rows.min(columns);
-        let Scratch {
-            x: [x, next],
-            left,
-            right,
-            gram,
-            polynomial,
-        } = self.scratch;
-        let mut iteration = Iteration {
-            rows,
-            columns,
-            left: left.bf16(rows * columns),
-            right: right.bf16((rows * columns).max(side * side)),
-            gram: gram.bf16(side * side),
-            polynomial: polynomial.bf16(side * side),
-        };
-        let (mut x, mut next) = (x.bf16(rows * columns), next.bf16(rows * columns));
-        x.fill(Bf16::default());
-        scale_by(lanes, self.matrix, self.scale);
-        pack_rows(
-            lanes,
-            Matrix::dense(self.matrix, self.rows, self.columns),
-            x,
-            columns,
-        );
-        for _ in 0..STEPS {
-            iteration.run(lanes, x, next);
-            std::mem::swap(&mut x, &mut next);
-        }
-        for (to, from) in self
-            .matrix
-            .chunks_exact_mut(self.columns)
-            .zip(x.chunks_exact(columns))
-        {
-            for (to, from) in to.chunks_mut(LANES).zip(from.chunks_exact(LANES)) {
-                lanes.store(to, lanes.load_bf16(from));
-            }
+/// The iterations on a matrix of `rows` x `columns`.
+#[inline(always)]
+fn iterate<L: Lanes>(
+    lanes: L,
+    matrix: &mut [f32],
+    (rows, columns): (usize, usize),
+    scratch: &mut Scratch,
+) {
+    let (padded_rows, stride) = (padded(rows), padded(columns));
+    let (len, side) = (padded_rows * stride, padded_rows.min(stride));
+    let [x, next] = &mut scratch.x;
+    let mut iteration = Iteration {
+        rows: padded_rows,
+        columns: stride,
+        left: scratch.left.at_least(len),
+        right: scratch.right.at_least(len.max(side * side)),
+        gram: scratch.gram.at_least(side * side),
+        polynomial: scratch.polynomial.at_least(side * side),
+    };
+    let (mut x, mut next) = (x.at_least(len), next.at_least(len));
+    x.fill(Bf16::default());
+    pack_rows(lanes, Matrix::dense(matrix, rows, columns), x, stride);
+    for _ in 0..STEPS {
+        iteration.run(lanes, x, next);
+        std::mem::swap(&mut x, &mut next);
+    }
+    let pairs = matrix.chunks_exact_mut(columns).zip(x.chunks_exact(stride));
+    for (to, from) in pairs {
+        for (to, from) in to.chunks_mut(LANES).zip(from.chunks_exact(LANES)) {
+            lanes.store(to, lanes.load_bf16(from));
         }
     }
 }

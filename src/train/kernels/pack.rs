@@ -6,8 +6,10 @@
 
 use rayon::prelude::*;
 
-use super::engine::{Engine, Task};
+use super::engine::{Engine, on_engine};
+use super::gemm::Panels;
 use super::lanes::{BLOCK, Bf16, Element, LANES, Lanes, Rest, padded};
+use super::scratch::Buffer;
 
 /// A row-major matrix to read from.
 #[derive(Clone, Copy)]
@@ -249,85 +251,52 @@ pub(super) enum Direction {
     Backward,
 }
 
-/// Numbers in a packed weight matrix.
-pub(super) fn packed_weights_len(
-    outputs: usize,
-    inputs: usize,
-    precision: Precision,
+/// Panel `index` of weights.
+#[inline(always)]
+fn pack_weights_panel<L: Lanes, E: Element>(
+    lanes: L,
     direction: Direction,
-) -> usize {
-    let (depth, columns) = match direction {
-        Direction::Forward => (inputs, outputs),
-        Direction::Backward => (outputs, inputs),
-    };
-    padded(depth) * precision.segments() * padded(columns)
-}
-
-struct PackWeightsPanel<'a> {
-    weights: Matrix<'a, f32>,
-    precision: Precision,
-    direction: Direction,
+    weights: Matrix<'_, E>,
     index: usize,
-    to: &'a mut [Bf16],
-}
-
-impl PackWeightsPanel<'_> {
-    #[inline(always)]
-    fn pack<L: Lanes, E: Element>(
-        lanes: L,
-        direction: Direction,
-        from: Matrix<'_, E>,
-        index: usize,
-        to: &mut [Bf16],
-    ) {
-        match direction {
-            Direction::Forward => pack_adjacent_panel(lanes, from, index * BLOCK, to),
-            Direction::Backward => pack_pairs_panel(lanes, from, index * BLOCK, to),
-        }
-    }
-}
-
-impl Task for PackWeightsPanel<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let segment = self.to.len() / self.precision.segments();
-        for (to, part) in self
-            .to
-            .chunks_exact_mut(segment)
-            .zip(self.precision.right())
-        {
-            match part {
-                Part::Rounded => Self::pack(lanes, self.direction, self.weights, self.index, to),
-                Part::Rest => {
-                    Self::pack(lanes, self.direction, self.weights.rest(), self.index, to)
-                }
-            }
-        }
+    to: &mut [Bf16],
+) {
+    match direction {
+        Direction::Forward => pack_adjacent_panel(lanes, weights, index * BLOCK, to),
+        Direction::Backward => pack_pairs_panel(lanes, weights, index * BLOCK, to),
     }
 }
 
 /// Packs weights `[outputs, inputs]` as a right operand, in parallel.
-pub(super) fn pack_weights(
+pub(super) fn pack_weights<'a>(
     engine: Engine,
     weights: Matrix<'_, f32>,
     precision: Precision,
     direction: Direction,
-    to: &mut [Bf16],
-) {
-    let depth = match direction {
-        Direction::Forward => weights.columns,
-        Direction::Backward => weights.rows,
+    buffer: &'a mut Buffer,
+) -> Panels<'a> {
+    let (depth, columns) = match direction {
+        Direction::Forward => (weights.columns, weights.rows),
+        Direction::Backward => (weights.rows, weights.columns),
     };
-    let panel = padded(depth) * precision.segments() * BLOCK;
-    to.par_chunks_exact_mut(panel)
-        .enumerate()
-        .for_each(|(index, to)| {
-            engine.run(PackWeightsPanel {
-                weights,
-                precision,
-                direction,
-                index,
-                to,
-            });
+    let depth = padded(depth) * precision.segments();
+    let data = buffer.at_least(depth * padded(columns));
+    let panels = data.par_chunks_exact_mut(depth * BLOCK).enumerate();
+    panels.for_each(|(index, to)| {
+        on_engine!(engine, <'a> |lanes| {
+            weights: Matrix<'a, f32>, precision: Precision, direction: Direction, index: usize, to: &'a mut [Bf16]
+        } => {
+            let segment = to.len() / precision.segments();
+            for (to, part) in to.chunks_exact_mut(segment).zip(precision.right()) {
+                match part {
+                    Part::Rounded => pack_weights_panel(lanes, direction, weights, index, to),
+                    Part::Rest => pack_weights_panel(lanes, direction, weights.rest(), index, to),
+                }
+            }
         });
+    });
+    Panels {
+        data,
+        depth,
+        columns,
+    }
 }

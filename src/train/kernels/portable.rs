@@ -1,6 +1,6 @@
 //! The lanes in plain Rust, for machines without AVX-512. `FUSED` says that `f32::mul_add` is one instruction.
 
-use super::lanes::{BLOCK, Bf16, BlockProduct, LANES, Lanes, PairLanes, fma_block_product};
+use super::lanes::{BLOCK, Bf16, BlockProduct, LANES, Lanes, fma_block_product};
 
 /// Token of the plain lanes; compiled for AVX2 where that is there.
 #[derive(Clone, Copy)]
@@ -166,6 +166,30 @@ impl<const FUSED: bool> Lanes for Portable<FUSED> {
         }
     }
     #[inline(always)]
+    unsafe fn read_pairs(self, from: *const Bf16) -> Self::P {
+        // SAFETY: the caller's promise; an array of numbers has no padding and the alignment of one number.
+        let values = unsafe { from.cast::<[Bf16; BLOCK]>().read() };
+        let mut out = Wide([0; LANES]);
+        for i in 0..LANES {
+            out.0[i] = join(values[2 * i], values[2 * i + 1]);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(self, from: *const Bf16) -> Self::P {
+        // SAFETY: the caller's promise.
+        let [first, second] = unsafe { from.cast::<[Bf16; 2]>().read() };
+        Wide([join(first, second); LANES])
+    }
+    #[inline(always)]
+    fn low(self, pairs: Self::P) -> Self::F {
+        map(pairs, |pair| f32::from_bits(pair << 16))
+    }
+    #[inline(always)]
+    fn high(self, pairs: Self::P) -> Self::F {
+        map(pairs, |pair| f32::from_bits(pair & 0xffff_0000))
+    }
+    #[inline(always)]
     fn transpose(self, m: [Self::P; LANES]) -> [Self::P; LANES] {
         let mut out = m;
         for (r, row) in m.iter().enumerate() {
@@ -208,31 +232,4 @@ unsafe fn plain_products<const FUSED: bool>(p: BlockProduct) {
 unsafe fn avx2_products(p: BlockProduct) {
     // SAFETY: the caller's promise.
     unsafe { fma_block_product::<_, 4, 1>(Portable::<true>, p) }
-}
-
-impl<const FUSED: bool> PairLanes for Portable<FUSED> {
-    #[inline(always)]
-    unsafe fn read_pairs(self, from: *const Bf16) -> Self::P {
-        // SAFETY: the caller's promise; an array of numbers has no padding and the alignment of one number.
-        let values = unsafe { from.cast::<[Bf16; BLOCK]>().read() };
-        let mut out = Wide([0; LANES]);
-        for i in 0..LANES {
-            out.0[i] = join(values[2 * i], values[2 * i + 1]);
-        }
-        out
-    }
-    #[inline(always)]
-    unsafe fn splat_pair(self, from: *const Bf16) -> Self::P {
-        // SAFETY: the caller's promise.
-        let [first, second] = unsafe { from.cast::<[Bf16; 2]>().read() };
-        Wide([join(first, second); LANES])
-    }
-    #[inline(always)]
-    fn low(self, pairs: Self::P) -> Self::F {
-        map(pairs, |pair| f32::from_bits(pair << 16))
-    }
-    #[inline(always)]
-    fn high(self, pairs: Self::P) -> Self::F {
-        map(pairs, |pair| f32::from_bits(pair & 0xffff_0000))
-    }
 }

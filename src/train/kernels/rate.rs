@@ -1,32 +1,34 @@
-//! Bits of residuals under a zero-mean Gaussian integrated over one quantization step, and their derivatives.
+//! Bits of residuals under a zero-mean Gaussian integrated over one quantization step, the continuous form of the
+//! integer tables, and their derivatives.
+//!
+//! A scale index s stands for the table floor(s), whose scale is `SIGMA_MIN * exp(LOG_STEP * floor(s))`; in training
+//! the scale follows s smoothly, half an index lower so that both agree on average.
 //!
 //! Plain Rust without branches or calls, so that the compiler turns the loops into vectors of each instruction set.
 
 use rayon::prelude::*;
 
 use super::engine::{Engine, on_engine};
+use crate::format::{SCALE_LEVELS, SIGMA_MIN};
+use crate::train;
 
 /// Values per parallel task.
 const TASK: usize = 1 << 12;
 /// Probabilities are bounded below, as an escape bounds the cost of an outlier.
 const MIN_PROBABILITY: f32 = 1e-7;
 
-/// The scale of an index: `exp(log_step * (index - 1/2)) / inverse_least`, the index limited to `0..=last`.
-#[derive(Clone, Copy, Debug)]
-pub struct Scales {
-    /// Natural logarithm of the ratio of neighboring scales.
-    pub log_step: f32,
-    /// One over the scale of index 1/2.
-    pub inverse_least: f32,
-    /// Largest index.
-    pub last: f32,
-}
+/// Natural logarithm of the ratio of neighboring scales.
+const LOG_STEP: f32 = train::LOG_STEP as f32;
+/// One over the scale of index 1/2.
+const INVERSE_LEAST: f32 = (1.0 / SIGMA_MIN) as f32;
+/// Largest index.
+const LAST: f32 = SCALE_LEVELS as f32 - 0.001;
 
 /// Writes the bits of each residual `v` at scale index `s`. Parallel.
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn rate_bits(scales: Scales, v: &[f32], s: &[f32], bits: &mut [f32]) {
+pub fn rate_bits(v: &[f32], s: &[f32], bits: &mut [f32]) {
     assert!(
         v.len() == s.len() && v.len() == bits.len(),
         "rate: lengths differ"
@@ -36,10 +38,10 @@ pub fn rate_bits(scales: Scales, v: &[f32], s: &[f32], bits: &mut [f32]) {
         .zip(bits.par_chunks_mut(TASK))
         .for_each(|((v, s), bits)| {
             on_engine!(Engine::best(), <'a> |_lanes| {
-                scales: Scales, v: &'a [f32], s: &'a [f32], bits: &'a mut [f32]
+                v: &'a [f32], s: &'a [f32], bits: &'a mut [f32]
             } => {
                 for ((bits, v), s) in bits.iter_mut().zip(v).zip(s) {
-                    *bits = scales.bits(*v, *s);
+                    *bits = bits_of(*v, *s);
                 }
             });
         });
@@ -49,7 +51,7 @@ pub fn rate_bits(scales: Scales, v: &[f32], s: &[f32], bits: &mut [f32]) {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn rate_gradients(scales: Scales, v: &[f32], s: &[f32], gv: &mut [f32], gs: &mut [f32]) {
+pub fn rate_gradients(v: &[f32], s: &[f32], gv: &mut [f32], gs: &mut [f32]) {
     assert!(
         v.len() == s.len() && v.len() == gv.len() && v.len() == gs.len(),
         "rate: lengths differ"
@@ -58,10 +60,10 @@ pub fn rate_gradients(scales: Scales, v: &[f32], s: &[f32], gv: &mut [f32], gs: 
     let gradients = gv.par_chunks_mut(TASK).zip(gs.par_chunks_mut(TASK));
     values.zip(gradients).for_each(|((v, s), (gv, gs))| {
         on_engine!(Engine::best(), <'a> |_lanes| {
-            scales: Scales, v: &'a [f32], s: &'a [f32], gv: &'a mut [f32], gs: &'a mut [f32]
+            v: &'a [f32], s: &'a [f32], gv: &'a mut [f32], gs: &'a mut [f32]
         } => {
             for ((gv, gs), (v, s)) in gv.iter_mut().zip(gs).zip(v.iter().zip(s)) {
-                [*gv, *gs] = scales.bits_gradient(*v, *s);
+                [*gv, *gs] = bits_gradient(*v, *s);
             }
         });
     });
@@ -73,7 +75,7 @@ pub fn rate_gradients(scales: Scales, v: &[f32], s: &[f32], gv: &mut [f32], gs: 
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn chosen_symbols(scales: Scales, v: &[f32], s: &[f32], w: &[f32], symbols: &mut [f32]) {
+pub fn chosen_symbols(v: &[f32], s: &[f32], w: &[f32], symbols: &mut [f32]) {
     assert!(
         v.len() == s.len() && v.len() == w.len() && v.len() == symbols.len(),
         "rate: lengths differ"
@@ -84,79 +86,79 @@ pub fn chosen_symbols(scales: Scales, v: &[f32], s: &[f32], w: &[f32], symbols: 
         .zip(symbols.par_chunks_mut(TASK))
         .for_each(|(((v, s), w), symbols)| {
             on_engine!(Engine::best(), <'a> |_lanes| {
-                scales: Scales, v: &'a [f32], s: &'a [f32], w: &'a [f32], symbols: &'a mut [f32]
+                v: &'a [f32], s: &'a [f32], w: &'a [f32], symbols: &'a mut [f32]
             } => {
                 for (symbol, ((v, s), w)) in symbols.iter_mut().zip(v.iter().zip(s).zip(w)) {
-                    *symbol = scales.choice(*v, *s, *w);
+                    *symbol = choice(*v, *s, *w);
                 }
             });
         });
 }
 
-impl Scales {
-    #[inline(always)]
-    fn inverse(self, s: f32) -> f32 {
-        let index = limit(s, 0.0, self.last) - 0.5;
-        exp(-self.log_step * index) * self.inverse_least
-    }
+/// One over the scale of an index.
+#[inline(always)]
+fn inverse(s: f32) -> f32 {
+    let index = limit(s, 0.0, LAST) - 0.5;
+    exp(-LOG_STEP * index) * INVERSE_LEAST
+}
 
-    #[inline(always)]
-    fn bits(self, v: f32, s: f32) -> f32 {
-        let p = probability(v.abs(), self.inverse(s));
-        -log2(if p > MIN_PROBABILITY {
-            p
-        } else {
-            MIN_PROBABILITY
-        })
-    }
+/// Bits of a residual at a scale index.
+#[inline(always)]
+fn bits_of(v: f32, s: f32) -> f32 {
+    let p = probability(v.abs(), inverse(s));
+    -log2(if p > MIN_PROBABILITY {
+        p
+    } else {
+        MIN_PROBABILITY
+    })
+}
 
-    /// The symbol that costs less, of the rounded residual and its neighbor towards zero.
-    #[inline(always)]
-    fn choice(self, v: f32, s: f32, w: f32) -> f32 {
-        let nearest = v.round_ties_even();
-        let sign = f32::from(nearest > 0.0) - f32::from(nearest < 0.0);
-        let smaller = nearest - sign;
-        let cost = |symbol: f32| self.bits(symbol, s) + w * (v - symbol) * (v - symbol);
-        if cost(smaller) < cost(nearest) {
-            smaller
-        } else {
-            nearest
-        }
+/// The symbol that costs less, of the rounded residual and its neighbor towards zero.
+#[inline(always)]
+fn choice(v: f32, s: f32, w: f32) -> f32 {
+    let nearest = v.round_ties_even();
+    let sign = f32::from(nearest > 0.0) - f32::from(nearest < 0.0);
+    let smaller = nearest - sign;
+    let cost = |symbol: f32| bits_of(symbol, s) + w * (v - symbol) * (v - symbol);
+    if cost(smaller) < cost(nearest) {
+        smaller
+    } else {
+        nearest
     }
+}
 
-    /// Derivatives with respect to the residual and the scale index.
-    #[inline(always)]
-    fn bits_gradient(self, v: f32, s: f32) -> [f32; 2] {
-        const LOG2_E: f32 = std::f32::consts::LOG2_E;
-        let inverse = self.inverse(s);
-        let a = v.abs();
-        let p = probability(a, inverse);
-        let (low, high) = ((a - 0.5) * inverse, (a + 0.5) * inverse);
-        let (pdf_low, pdf_high) = (normal(low), normal(high));
-        let is_bounded = p <= MIN_PROBABILITY;
-        // d bits / d v = -log2(e) / p * dp/dv; d p / d ln(sigma) = low*pdf(low) - high*pdf(high).
-        let scale = LOG2_E / if is_bounded { 1.0 } else { p };
-        let inside = [
-            (pdf_low - pdf_high) * inverse * scale,
-            -(low * pdf_low - high * pdf_high) * scale,
-        ];
-        // Beyond the bound: pull towards a wider scale and the mean, as a Gaussian tail would.
-        let outside = [
-            inverse * limit(low, 1.0, 8.0) * LOG2_E,
-            -low * limit(low, f32::MIN, 8.0),
-        ];
-        let [dv, d_log_sigma] = if is_bounded { outside } else { inside };
-        [dv.copysign(v), self.index_gradient(s, d_log_sigma)]
-    }
+/// Derivatives with respect to the residual and the scale index.
+#[inline(always)]
+fn bits_gradient(v: f32, s: f32) -> [f32; 2] {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    let inverse = inverse(s);
+    let a = v.abs();
+    let p = probability(a, inverse);
+    let (low, high) = ((a - 0.5) * inverse, (a + 0.5) * inverse);
+    let (pdf_low, pdf_high) = (normal(low), normal(high));
+    let is_bounded = p <= MIN_PROBABILITY;
+    // d bits / d v = -log2(e) / p * dp/dv; d p / d ln(sigma) = low*pdf(low) - high*pdf(high).
+    let scale = LOG2_E / if is_bounded { 1.0 } else { p };
+    let inside = [
+        (pdf_low - pdf_high) * inverse * scale,
+        -(low * pdf_low - high * pdf_high) * scale,
+    ];
+    // Beyond the bound: pull towards a wider scale and the mean, as a Gaussian tail would.
+    let outside = [
+        inverse * limit(low, 1.0, 8.0) * LOG2_E,
+        -low * limit(low, f32::MIN, 8.0),
+    ];
+    let [dv, d_log_sigma] = if is_bounded { outside } else { inside };
+    [dv.copysign(v), index_gradient(s, d_log_sigma)]
+}
 
-    /// Chain rule from ln(sigma) to the index. At the ends of the index range only
-    /// gradients that lead back inside pass (a plain clamp would have none at all).
-    #[inline(always)]
-    fn index_gradient(self, s: f32, d_log_sigma: f32) -> f32 {
-        let gradient = d_log_sigma * self.log_step;
-        let leaves = (s < 0.0) & (gradient > 0.0) | (s > self.last) & (gradient < 0.0);
-        if leaves { 0.0 } else { gradient }
-    }
+/// Chain rule from ln(sigma) to the index. At the ends of the index range only
+/// gradients that lead back inside pass (a plain clamp would have none at all).
+#[inline(always)]
+fn index_gradient(s: f32, d_log_sigma: f32) -> f32 {
+    let gradient = d_log_sigma * LOG_STEP;
+    let leaves = (s < 0.0) & (gradient > 0.0) | (s > LAST) & (gradient < 0.0);
+    if leaves { 0.0 } else { gradient }
 }
 
 /// Probability of the step around `v >= 0`.
@@ -258,12 +260,6 @@ fn log2(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    const SCALES: Scales = Scales {
-        log_step: 0.114_213_29,
-        inverse_least: 1.0 / 0.12,
-        last: 63.999,
-    };
-
     #[test]
     fn exp_and_log2_match_the_standard_library() {
         for i in -8000..=8000 {
@@ -295,7 +291,7 @@ mod tests {
     fn probabilities_of_all_symbols_sum_to_one() {
         for s in [3.5, 20.0, 45.0] {
             let sum: f32 = (-2000..=2000)
-                .map(|k| probability((k as f32).abs(), SCALES.inverse(s)))
+                .map(|k| probability((k as f32).abs(), inverse(s)))
                 .sum();
             assert!((sum - 1.0).abs() < 1e-4, "{s}: {sum}");
         }
@@ -303,16 +299,15 @@ mod tests {
 
     #[test]
     fn gradients_match_finite_differences() {
-        let bits = |v, s| SCALES.bits(v, s);
         for v in [-3.3f32, -0.7, -0.2, 0.1, 0.45, 0.9, 2.6, 7.0] {
             for s in [8.3f32, 20.5, 33.0, 50.7] {
-                if bits(v, s) > 20.0 {
+                if bits_of(v, s) > 20.0 {
                     continue;
                 }
-                let [dv, ds] = SCALES.bits_gradient(v, s);
+                let [dv, ds] = bits_gradient(v, s);
                 let h = 0.01;
-                let nv = (bits(v + h, s) - bits(v - h, s)) / (2.0 * h);
-                let ns = (bits(v, s + h) - bits(v, s - h)) / (2.0 * h);
+                let nv = (bits_of(v + h, s) - bits_of(v - h, s)) / (2.0 * h);
+                let ns = (bits_of(v, s + h) - bits_of(v, s - h)) / (2.0 * h);
                 assert!(
                     (dv - nv).abs() < 0.02 * (1.0 + nv.abs()),
                     "dv at {v} {s}: {dv} {nv}"
@@ -328,14 +323,14 @@ mod tests {
     #[test]
     fn choices_weigh_bits_against_errors() {
         // At a small scale a one costs many bits: only a heavy error buys it.
-        assert_eq!(SCALES.choice(0.8, 10.0, 1.0), 0.0);
-        assert_eq!(SCALES.choice(-0.8, 10.0, 100.0), -1.0);
-        assert_eq!(SCALES.choice(0.4, 10.0, 100.0), 0.0);
+        assert_eq!(choice(0.8, 10.0, 1.0), 0.0);
+        assert_eq!(choice(-0.8, 10.0, 100.0), -1.0);
+        assert_eq!(choice(0.4, 10.0, 100.0), 0.0);
         // At a large one neighbors cost nearly the same.
-        assert_eq!(SCALES.choice(-7.6, 60.0, 1.0), -8.0);
+        assert_eq!(choice(-7.6, 60.0, 1.0), -8.0);
         for v in [-5.4f32, -1.6, 0.7, 2.5] {
-            let cost = |k: f32| SCALES.bits(k, 25.0) + 3.0 * (v - k) * (v - k);
-            let (nearest, found) = (v.round_ties_even(), SCALES.choice(v, 25.0, 3.0));
+            let cost = |k: f32| bits_of(k, 25.0) + 3.0 * (v - k) * (v - k);
+            let (nearest, found) = (v.round_ties_even(), choice(v, 25.0, 3.0));
             let smaller = nearest - nearest.signum();
             assert!(
                 cost(found) <= cost(nearest).min(cost(smaller)),
@@ -346,10 +341,10 @@ mod tests {
 
     #[test]
     fn outliers_are_pulled_back() {
-        let [dv, ds] = SCALES.bits_gradient(-40.0, 5.0);
+        let [dv, ds] = bits_gradient(-40.0, 5.0);
         assert!(dv < 0.0 && ds < 0.0);
         // Outside the index range only the way back has a gradient.
-        assert_eq!(SCALES.bits_gradient(0.0, -1.0)[1], 0.0);
-        assert!(SCALES.bits_gradient(3.0, -1.0)[1] < 0.0);
+        assert_eq!(bits_gradient(0.0, -1.0)[1], 0.0);
+        assert!(bits_gradient(3.0, -1.0)[1] < 0.0);
     }
 }

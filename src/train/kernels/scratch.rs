@@ -1,25 +1,12 @@
 //! Reused, cache-line aligned buffers.
 
 use super::lanes::Bf16;
-use crate::kernels::aligned::{Lines, Number};
+use crate::kernels::aligned::{AlignedBuffer, Number};
 
-/// Memory that grows on demand and is never given back. What a view holds at first is unspecified but initialized.
-#[derive(Default)]
-pub(super) struct Buffer(Lines);
+/// Memory for operands of products, or for other numbers.
+pub(super) type Buffer<T = Bf16> = AlignedBuffer<T>;
 
 impl Number for Bf16 {}
-
-impl Buffer {
-    /// The first `len` numbers as bf16.
-    pub(super) fn bf16(&mut self, len: usize) -> &mut [Bf16] {
-        self.0.at_least(len)
-    }
-
-    /// The first `len` numbers as binary32.
-    pub(super) fn f32(&mut self, len: usize) -> &mut [f32] {
-        self.0.at_least(len)
-    }
-}
 
 /// `len` numbers that are yet to be written: what they are is unspecified.
 pub fn unwritten(len: usize) -> Vec<f32> {

@@ -1,10 +1,5 @@
 //! The kernels against a plain binary64 implementation, which is itself checked by finite differences.
 
-use super::block::block_forward_on;
-use super::block_backward::block_backward_on;
-use super::orthogonal::orthogonalize_on;
-use super::pack::Precision;
-use super::pointwise::pointwise_param_len;
 use super::*;
 
 /// Numbers in -1..1 from a linear congruential generator.
@@ -252,17 +247,9 @@ fn check_block(engine: Engine, shape: [usize; 4], scale: f32, bounds: [f64; 2]) 
     let gy = numbers(x.len(), 8);
     let params = block_params(c, scale);
     let (mut y, mut gx, mut gparams) = (poison(x.len()), poison(x.len()), poison(params.len()));
-    block_forward_on(engine, &x, batch, [h, w, c], &params, &mut y);
-    block_backward_on(
-        engine,
-        &x,
-        &gy,
-        batch,
-        [h, w, c],
-        &params,
-        &mut gx,
-        &mut gparams,
-    );
+    let of_sample = Shape { h, w, c };
+    block_forward(engine, &x, of_sample, &params, &mut y);
+    block_backward(engine, &x, &gy, of_sample, &params, &mut gx, &mut gparams);
     let want = plain::block(&wide(&x), shape, &wide(&params), Some(&wide(&gy)));
     assert_close(&format!("{what} y"), &y, &want[0], bounds[0]);
     assert_close(&format!("{what} gx"), &gx, &want[1], bounds[0]);
@@ -307,22 +294,16 @@ fn pointwise_matches_reference() {
             ] {
                 let what = format!("{} {precision:?} {pixels} {k} {n}", engine.name());
                 let (x, gy) = (numbers(pixels * k, 1), numbers(pixels * n, 2));
-                let params = numbers(pointwise_param_len(k, n), 3);
+                let layer = PointwiseLayer {
+                    inputs: k,
+                    outputs: n,
+                    precision,
+                };
+                let params = numbers(layer.parameters(), 3);
                 let (mut y, mut gx, mut gp) =
                     (poison(gy.len()), poison(x.len()), poison(params.len()));
-                let sizes = [k, n];
-                pointwise::forward_on(engine, precision, &x, pixels, sizes, &params, &mut y);
-                pointwise::backward_on(
-                    engine,
-                    precision,
-                    &x,
-                    &gy,
-                    pixels,
-                    sizes,
-                    &params,
-                    Some(&mut gx),
-                    &mut gp,
-                );
+                layer.forward(engine, &x, &params, &mut y);
+                layer.backward(engine, &x, &gy, &params, Some(&mut gx), &mut gp);
                 let (x64, gy64, p64) = (wide(&x), wide(&gy), wide(&params));
                 let (w, b) = p64.split_at(n * k);
                 let [want_gx, gw, gb] = plain::pointwise_back(&x64, &gy64, k, n, w);
@@ -336,9 +317,7 @@ fn pointwise_matches_reference() {
                 assert_close(&format!("{what} gw"), &gp[..n * k], &gw, bound);
                 assert_close(&format!("{what} gb"), &gp[n * k..], &gb, 1e-5);
                 let mut again = poison(params.len());
-                pointwise::backward_on(
-                    engine, precision, &x, &gy, pixels, sizes, &params, None, &mut again,
-                );
+                layer.backward(engine, &x, &gy, &params, None, &mut again);
                 assert_eq!(again, gp, "{what}: differs without gx");
             }
         }
@@ -355,7 +334,8 @@ fn equal_calls_give_equal_bits() {
     );
     let run = || {
         let (mut gx, mut gparams) = (poison(x.len()), poison(params.len()));
-        block_backward(&x, &gy, batch, h, w, c, &params, &mut gx, &mut gparams);
+        let (engine, shape) = (Engine::best(), Shape { h, w, c });
+        block_backward(engine, &x, &gy, shape, &params, &mut gx, &mut gparams);
         (gx, gparams)
     };
     assert_eq!(run(), run());
@@ -365,21 +345,17 @@ fn equal_calls_give_equal_bits() {
 fn empty_tensors_are_fine() {
     let params = block_params(8, 1.0);
     let mut gparams = poison(params.len());
-    block_forward(&[], 0, 4, 4, 8, &params, &mut []);
-    block_backward(&[], &[], 0, 4, 4, 8, &params, &mut [], &mut gparams);
+    let (engine, shape) = (Engine::best(), Shape { h: 4, w: 4, c: 8 });
+    block_forward(engine, &[], shape, &params, &mut []);
+    block_backward(engine, &[], &[], shape, &params, &mut [], &mut gparams);
     assert!(gparams.iter().all(|&g| g == 0.0));
     let mut gparams = poison(6);
-    pointwise_backward(
-        Precision::F32,
-        &[],
-        &[],
-        0,
-        2,
-        2,
-        &numbers(6, 1),
-        None,
-        &mut gparams,
-    );
+    let layer = PointwiseLayer {
+        inputs: 2,
+        outputs: 2,
+        precision: Precision::F32,
+    };
+    layer.backward(engine, &[], &[], &numbers(6, 1), None, &mut gparams);
     assert!(gparams.iter().all(|&g| g == 0.0));
 }
 
@@ -394,14 +370,46 @@ fn orthogonalize_matches_the_iterations_in_binary64() {
         let want = plain::newton_schulz(&wide(&matrix), rows, columns);
         for engine in Engine::supported() {
             let mut got = matrix.clone();
-            orthogonalize_on(engine, &mut got, rows, columns);
+            orthogonalize(engine, &mut got, rows, columns);
             let what = format!("{rows}x{columns} on {}", engine.name());
             assert_close(&what, &got, &want, 0.02);
         }
     }
     let mut zeros = vec![0.0; 6];
-    orthogonalize(&mut zeros, 2, 3);
+    orthogonalize(Engine::best(), &mut zeros, 2, 3);
     assert_eq!(zeros, [0.0; 6]);
+}
+
+/// Largest distance from the identity of the Gram matrix of the rows.
+fn gram_distance(matrix: &[f32], columns: usize) -> f64 {
+    let matrix = wide(matrix);
+    let rows: Vec<&[f64]> = matrix.chunks_exact(columns).collect();
+    let mut largest = 0.0;
+    for (i, a) in rows.iter().enumerate() {
+        for (j, b) in rows.iter().enumerate() {
+            let dot: f64 = a.iter().zip(*b).map(|(a, b)| a * b).sum();
+            largest = f64::max(largest, (dot - f64::from(i == j)).abs());
+        }
+    }
+    largest
+}
+
+#[test]
+fn singular_values_come_close_to_one() {
+    for [rows, columns] in [[33, 70], [64, 32], [1, 50], [17, 1]] {
+        let mut matrix: Vec<f32> = numbers(rows * columns, 3);
+        matrix.iter_mut().for_each(|v| *v *= 1e-4);
+        orthogonalize(Engine::best(), &mut matrix, rows, columns);
+        let side = if rows <= columns {
+            gram_distance(&matrix, columns)
+        } else {
+            let transposed: Vec<f32> = (0..matrix.len())
+                .map(|i| matrix[i % rows * columns + i / rows])
+                .collect();
+            gram_distance(&transposed, rows)
+        };
+        assert!(side < 0.55, "{rows}x{columns}: {side}");
+    }
 }
 
 #[test]

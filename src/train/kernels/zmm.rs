@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 use core::mem::transmute;
 
 use super::amx;
-use super::lanes::{BLOCK, Bf16, BlockProduct, LANES, Lanes, PairLanes, fma_block_product};
+use super::lanes::{BLOCK, Bf16, BlockProduct, LANES, Lanes, fma_block_product};
 use crate::kernels::amx as tiles;
 
 /// Token of AVX-512 (F, BW, DQ, VL), and with `AMX` of AVX512-BF16 and tiles too.
@@ -174,6 +174,29 @@ impl<const AMX: bool> Lanes for Zmm<AMX> {
         unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), value) }
     }
     #[inline(always)]
+    unsafe fn read_pairs(self, from: *const Bf16) -> __m512i {
+        // SAFETY: the token and the caller's promise.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(self, from: *const Bf16) -> __m512i {
+        // SAFETY: the token and the caller's promise.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    fn low(self, pairs: __m512i) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)) }
+    }
+    #[inline(always)]
+    fn high(self, pairs: __m512i) -> __m512 {
+        // SAFETY: the token.
+        unsafe {
+            let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+            _mm512_castsi512_ps(_mm512_and_si512(pairs, upper))
+        }
+    }
+    #[inline(always)]
     fn transpose(self, m: [__m512i; LANES]) -> [__m512i; LANES] {
         // SAFETY: the token.
         unsafe { transpose(m) }
@@ -215,32 +238,6 @@ impl<const AMX: bool> Lanes for Zmm<AMX> {
 unsafe fn fma_products(p: BlockProduct) {
     // SAFETY: the caller's promise.
     unsafe { fma_block_product::<_, 8, 2>(Zmm::<false>::new(), p) }
-}
-
-impl<const AMX: bool> PairLanes for Zmm<AMX> {
-    #[inline(always)]
-    unsafe fn read_pairs(self, from: *const Bf16) -> __m512i {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn splat_pair(self, from: *const Bf16) -> __m512i {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    fn low(self, pairs: __m512i) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)) }
-    }
-    #[inline(always)]
-    fn high(self, pairs: __m512i) -> __m512 {
-        // SAFETY: the token.
-        unsafe {
-            let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
-            _mm512_castsi512_ps(_mm512_and_si512(pairs, upper))
-        }
-    }
 }
 
 /// Up to sixteen bf16 numbers, then zeros.

@@ -4,13 +4,9 @@
 //! as their principal components, and a network that learns corrections to it.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
 
-use super::layers::{Blocks, Pointwise};
+use super::layers::{Blocks, Loader, Pointwise};
 use super::quality::Gains;
-use crate::format::{PATCH8, PATCH16};
-use crate::network::config::ModelConfig;
-use crate::train::kernels::Precision;
 use crate::train::ops::rearrange::space_to_depth;
 use crate::train::ops::train;
 
@@ -25,24 +21,19 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    /// Reads the layers under `vb`.
+    /// Makes the layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
-        let (c8, c16, m) = (
-            config.stage8_channels,
-            config.stage16_channels,
-            config.latent_channels,
-        );
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
+        let of_picture = |path| Pointwise::new(from, path).map(Pointwise::without_input_gradient);
         Ok(Self {
-            linear: Pointwise::with_precision(&vb.pp("linear"), PATCH16, m, Precision::F32)?
-                .without_input_gradient(),
-            conv_in: Pointwise::new(&vb.pp("conv_in"), PATCH8, c8)?.without_input_gradient(),
-            stage8: Blocks::new(&vb.pp("stage8"), config.stage8_blocks, c8)?,
-            down: Pointwise::new(&vb.pp("down"), 4 * c8, c16)?,
-            stage16: Blocks::new(&vb.pp("stage16"), config.stage16_blocks, c16)?,
-            conv_out: Pointwise::new(&vb.pp("conv_out"), c16, m)?,
+            linear: of_picture("analysis.linear")?,
+            conv_in: of_picture("analysis.conv_in")?,
+            stage8: Blocks::new(from, "analysis.stage8", from.config.stage8_blocks)?,
+            down: Pointwise::new(from, "analysis.down")?,
+            stage16: Blocks::new(from, "analysis.stage16", from.config.stage16_blocks)?,
+            conv_out: Pointwise::new(from, "analysis.conv_out")?,
         })
     }
 

@@ -3,11 +3,9 @@
 //! section 3.3).
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
 
-use super::layers::{Blocks, Pointwise};
+use super::layers::{Blocks, Loader, Pointwise};
 use crate::format::CONTEXT_STEPS;
-use crate::network::config::ModelConfig;
 use crate::train::ops::train::join_channels;
 
 /// One step's network.
@@ -25,24 +23,21 @@ pub struct ContextStep {
 pub struct ContextState(Tensor);
 
 impl ContextStep {
-    /// Reads the step's layers under `vb`.
+    /// Makes the step's layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    fn new(config: &ModelConfig, step: usize, vb: &VarBuilder) -> Result<Self> {
-        let (m, f) = (config.latent_channels, config.context_channels);
-        let state = |()| Pointwise::new(&vb.pp("state"), f, f);
+    /// When weights are missing.
+    fn new(from: &Loader<'_>, step: usize) -> Result<Self> {
+        let path = |layer: &str| format!("context.{step}.{layer}");
+        let pointwise = |layer| Pointwise::new(from, &path(layer));
+        let state = from.config.has_state(step).then(|| pointwise("state"));
         Ok(Self {
             step,
-            conv_in: Pointwise::new(&vb.pp("conv_in"), f + m, f)?,
-            state: config
-                .has_state(step)
-                .then_some(())
-                .map(state)
-                .transpose()?,
-            block: Blocks::single(&vb.pp("block"), f)?,
-            mean: Pointwise::new(&vb.pp("mean"), f, m)?,
-            scale: Pointwise::new(&vb.pp("scale"), f, m)?,
+            conv_in: pointwise("conv_in")?,
+            state: state.transpose()?,
+            block: Blocks::single(from, &path("block"))?,
+            mean: pointwise("mean")?,
+            scale: pointwise("scale")?,
         })
     }
 
@@ -74,12 +69,12 @@ impl ContextStep {
     }
 }
 
-/// Reads all four steps under `vb`.
+/// Makes all four steps.
 ///
 /// # Errors
-/// When weights are missing or of another size.
-pub fn context_steps(config: &ModelConfig, vb: &VarBuilder) -> Result<Vec<ContextStep>> {
+/// When weights are missing.
+pub fn context_steps(from: &Loader<'_>) -> Result<Vec<ContextStep>> {
     (0..CONTEXT_STEPS)
-        .map(|step| ContextStep::new(config, step, &vb.pp(step)))
+        .map(|step| ContextStep::new(from, step))
         .collect()
 }

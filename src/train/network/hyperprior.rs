@@ -3,11 +3,9 @@
 //! (Ballé et al., "Variational image compression with a scale hyperprior").
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
 
-use super::layers::{Blocks, Pointwise};
+use super::layers::{Blocks, Loader, Pointwise};
 use super::quality::Gains;
-use crate::network::config::ModelConfig;
 use crate::train::ops::rearrange::{depth_to_space, space_to_depth};
 use crate::train::ops::train::scale_channels;
 
@@ -28,17 +26,16 @@ pub struct HyperSynthesis {
 }
 
 impl HyperAnalysis {
-    /// Reads the layers under `vb`.
+    /// Makes the layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
-        let (h, f) = (config.hyper_stage_channels, config.context_channels);
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
         Ok(Self {
-            conv_in: Pointwise::new(&vb.pp("conv_in"), config.latent_channels, f)?,
-            down1: Pointwise::new(&vb.pp("down1"), 4 * f, h)?,
-            block: Blocks::single(&vb.pp("block"), h)?,
-            down2: Pointwise::new(&vb.pp("down2"), 4 * h, config.hyper_channels)?,
+            conv_in: Pointwise::new(from, "hyper_analysis.conv_in")?,
+            down1: Pointwise::new(from, "hyper_analysis.down1")?,
+            block: Blocks::single(from, "hyper_analysis.block")?,
+            down2: Pointwise::new(from, "hyper_analysis.down2")?,
         })
     }
 
@@ -56,17 +53,16 @@ impl HyperAnalysis {
 }
 
 impl HyperSynthesis {
-    /// Reads the layers under `vb`.
+    /// Makes the layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
-        let (h, f) = (config.hyper_stage_channels, config.context_channels);
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
         Ok(Self {
-            up1: Pointwise::new(&vb.pp("up1"), config.hyper_channels, 4 * h)?,
-            block1: Blocks::single(&vb.pp("block1"), h)?,
-            up2: Pointwise::new(&vb.pp("up2"), h, 4 * f)?,
-            block2: Blocks::single(&vb.pp("block2"), f)?,
+            up1: Pointwise::new(from, "hyper_synthesis.up1")?,
+            block1: Blocks::single(from, "hyper_synthesis.block1")?,
+            up2: Pointwise::new(from, "hyper_synthesis.up2")?,
+            block2: Blocks::single(from, "hyper_synthesis.block2")?,
         })
     }
 

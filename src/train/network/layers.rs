@@ -1,17 +1,34 @@
 //! The layers that the transforms are made of, with gradients.
 
-use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
+use std::collections::BTreeMap;
 
-use super::flat::FLAT;
-use crate::network::config::LayerKind;
-use crate::train::kernels::Precision;
+use candle_core::{Result, Tensor, Var, bail};
+
+use crate::network::config::{LayerKind, ModelConfig};
+use crate::train::kernels::{PointwiseLayer, Precision};
 use crate::train::ops::context::coded_layer;
 use crate::train::ops::train::{self, TrainPointwise};
 
-/// Reads a layer's parameters as one flat vector (see [`LayerKind::parts`] for its order).
-fn flat(vb: &VarBuilder, kind: LayerKind) -> Result<Tensor> {
-    vb.get(kind.len(), FLAT)
+/// What layers are made from.
+#[derive(Clone, Copy)]
+pub struct Loader<'a> {
+    /// Which layers there are, and their sizes.
+    pub config: &'a ModelConfig,
+    /// Each layer's parameters as one flat vector (see [`LayerKind::parts`] for its order), by path.
+    pub variables: &'a BTreeMap<String, Var>,
+}
+
+impl Loader<'_> {
+    /// The flat parameters of the layer at `path`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn parameters(&self, path: &str) -> Result<Tensor> {
+        match self.variables.get(path) {
+            Some(var) => Ok(var.as_tensor().clone()),
+            None => bail!("no layer {path}"),
+        }
+    }
 }
 
 /// A 1x1 convolution with bias.
@@ -21,32 +38,39 @@ pub struct Pointwise {
 }
 
 impl Pointwise {
-    /// Reads `inputs` to `outputs` channels from `vb`.
+    /// The layer at `path`.
     ///
     /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn new(vb: &VarBuilder, inputs: usize, outputs: usize) -> Result<Self> {
-        Self::with_precision(vb, inputs, outputs, Precision::Bf16)
-    }
-
-    /// As [`Pointwise::new`], trained in the given precision.
-    ///
-    /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn with_precision(
-        vb: &VarBuilder,
-        inputs: usize,
-        outputs: usize,
-        precision: Precision,
-    ) -> Result<Self> {
-        let params = flat(vb, LayerKind::Pointwise { inputs, outputs })?;
-        let op = TrainPointwise {
+    /// When there is none.
+    pub fn new(from: &Loader<'_>, path: &str) -> Result<Self> {
+        let spec = from.config.layer(path);
+        let Some((LayerKind::Pointwise { inputs, outputs }, is_wide)) =
+            spec.map(|spec| (spec.kind, spec.is_wide()))
+        else {
+            bail!("no pointwise layer {path}");
+        };
+        let layer = PointwiseLayer {
             inputs,
             outputs,
-            precision,
+            precision: match is_wide {
+                true => Precision::F32,
+                false => Precision::Bf16,
+            },
+        };
+        let op = TrainPointwise {
+            layer,
             input_gradient: true,
         };
+        let params = from.parameters(path)?;
         Ok(Self { params, op })
+    }
+
+    /// The convolution of `x`.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.op.forward(x, &self.params)
     }
 
     /// The convolution of `x` plus `residual`.
@@ -74,39 +98,34 @@ impl Pointwise {
     }
 }
 
-impl Module for Pointwise {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.op.forward(x, &self.params)
-    }
-}
-
 /// Depth-conv blocks one after another. A block is `x += W2 · dw3x3(act(W1 · x))`,
 /// then `x += W4 · act(W3 · x)` (Jia et al., "Towards Practical Real-Time Neural
 /// Video Compression", without normalization).
 pub struct Blocks(Vec<Tensor>);
 
 impl Blocks {
-    /// Reads `count` blocks of `channels` channels named `0`, `1`, … under `vb`.
+    /// The `count` blocks named `0`, `1`, … under `path`.
     ///
     /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn new(vb: &VarBuilder, count: usize, channels: usize) -> Result<Self> {
-        let kind = LayerKind::Block { channels };
-        let params = (0..count).map(|i| flat(&vb.pp(i), kind));
+    /// When one is missing.
+    pub fn new(from: &Loader<'_>, path: &str, count: usize) -> Result<Self> {
+        let params = (0..count).map(|i| from.parameters(&format!("{path}.{i}")));
         Ok(Self(params.collect::<Result<_>>()?))
     }
 
-    /// Reads the one block at `vb`.
+    /// The one block at `path`.
     ///
     /// # Errors
-    /// When the weights are missing or of another size.
-    pub fn single(vb: &VarBuilder, channels: usize) -> Result<Self> {
-        Ok(Self(vec![flat(vb, LayerKind::Block { channels })?]))
+    /// When there is none.
+    pub fn single(from: &Loader<'_>, path: &str) -> Result<Self> {
+        Ok(Self(vec![from.parameters(path)?]))
     }
-}
 
-impl Module for Blocks {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// The blocks of `x`.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let block = |x: Tensor, params| train::block(&x, params);
         self.0.iter().try_fold(x.clone(), block)
     }

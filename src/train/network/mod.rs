@@ -5,21 +5,18 @@
 
 mod analysis;
 mod context;
-mod flat;
 mod hyperprior;
 mod layers;
 mod quality;
 mod synthesis;
 
 use candle_core::{Device, Result};
-use candle_nn::VarBuilder;
 
-use crate::network::config::ModelConfig;
 use crate::network::gains::RowPosition;
 use analysis::Analysis;
 use context::{ContextStep, context_steps};
-pub use flat::FlatTensors;
 use hyperprior::{HyperAnalysis, HyperSynthesis};
+pub use layers::Loader;
 pub use quality::Gains;
 use quality::QualityTables;
 use synthesis::Synthesis;
@@ -42,19 +39,19 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads every layer of `config` from `vb`.
+    /// Makes every layer, over variables on `device`.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>, device: &Device) -> Result<Self> {
         Ok(Self {
-            analysis: Analysis::new(config, &vb.pp("analysis"))?,
-            hyper_analysis: HyperAnalysis::new(config, &vb.pp("hyper_analysis"))?,
-            hyper_synthesis: HyperSynthesis::new(config, &vb.pp("hyper_synthesis"))?,
-            context: context_steps(config, &vb.pp("context"))?,
-            synthesis: Synthesis::new(config, &vb.pp("synthesis"))?,
-            quality: QualityTables::new(config, vb)?,
-            device: vb.device().clone(),
+            analysis: Analysis::new(from)?,
+            hyper_analysis: HyperAnalysis::new(from)?,
+            hyper_synthesis: HyperSynthesis::new(from)?,
+            context: context_steps(from)?,
+            synthesis: Synthesis::new(from)?,
+            quality: QualityTables::new(from)?,
+            device: device.clone(),
         })
     }
 

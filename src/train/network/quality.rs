@@ -1,11 +1,12 @@
 //! Quality-dependent vectors: per-channel gains and scale offsets, one row per
 //! quality step, linearly interpolated between rows, with gradients.
 
-use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
+use std::collections::BTreeMap;
 
-use super::flat::FLAT;
-use crate::network::config::{LayerKind, LayerSpec, ModelConfig, Unit};
+use candle_core::{Device, Result, Tensor, bail};
+
+use super::layers::Loader;
+use crate::network::config::{LayerKind, LayerSpec, Unit};
 use crate::network::gains::RowPosition;
 use crate::train::ops::tape::through_candle;
 
@@ -37,53 +38,29 @@ pub struct Gains {
     pub synthesis_out: Option<Tensor>,
 }
 
-/// All quality tables of a model.
+/// All quality tables of a model, by path, with what their values mean.
 pub struct QualityTables {
     rows: usize,
-    tables: Vec<(String, Unit, Tensor)>,
+    tables: BTreeMap<String, (Unit, Tensor)>,
 }
 
 impl QualityTables {
-    /// Reads the tables (paths `quality.*` of the configuration's layers).
+    /// Takes the tables (paths `quality.*` of the configuration's layers).
     ///
     /// # Errors
-    /// When a table is missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
-        let mut tables = Vec::new();
-        for LayerSpec { path, kind, .. } in config.layers() {
+    /// When a table is missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
+        let mut tables = BTreeMap::new();
+        for LayerSpec { path, kind, .. } in from.config.layers() {
             if let LayerKind::Table { unit, .. } = kind {
-                let table = vb.pp(&path).get(kind.len(), FLAT)?;
-                tables.push((path, unit, table));
+                let table = from.parameters(&path)?;
+                tables.insert(path, (unit, table));
             }
         }
         Ok(Self {
-            rows: config.quality_rows,
+            rows: from.config.quality_rows,
             tables,
         })
-    }
-
-    fn gather(&self, table: impl Fn(&str) -> Result<Tensor>) -> Result<Gains> {
-        Ok(Gains {
-            analysis8: table("quality.analysis8")?,
-            analysis16: table("quality.analysis16")?,
-            latent_gain: table("quality.latent_gain")?,
-            latent_inverse_gain: table("quality.latent_inverse_gain")?,
-            latent_scale: table("quality.latent_scale")?,
-            hyper_gain: table("quality.hyper_gain")?,
-            hyper_inverse_gain: table("quality.hyper_inverse_gain")?,
-            hyper_scale: table("quality.hyper_scale")?,
-            context: table("quality.context")?,
-            synthesis16: table("quality.synthesis16")?,
-            synthesis8: table("quality.synthesis8")?,
-            synthesis_out: (self.find("quality.synthesis_out").is_ok())
-                .then(|| table("quality.synthesis_out"))
-                .transpose()?,
-        })
-    }
-
-    fn find(&self, path: &str) -> Result<&(String, Unit, Tensor)> {
-        let found = self.tables.iter().find(|(name, ..)| name == path);
-        found.ok_or_else(|| candle_core::Error::Msg(format!("no table {path}")))
     }
 
     /// The vectors at each sample's position.
@@ -92,12 +69,30 @@ impl QualityTables {
     /// When an operation fails.
     pub fn at(&self, positions: &[RowPosition], device: &Device) -> Result<Gains> {
         let weights = row_weights(positions, self.rows, device)?;
-        self.gather(|path| {
-            let (_, unit, table) = self.find(path)?;
+        let find = |name: &str| self.tables.get(&format!("quality.{name}"));
+        let vector = |(unit, table): &(Unit, Tensor)| {
             through_candle([table], |[table]| {
                 let table = table.reshape((self.rows, ()))?;
                 weighted_rows(&weights, &from_trained(&table, *unit)?)
             })
+        };
+        let at = |name: &str| match find(name) {
+            Some(table) => vector(table),
+            None => bail!("no table {name}"),
+        };
+        Ok(Gains {
+            analysis8: at("analysis8")?,
+            analysis16: at("analysis16")?,
+            latent_gain: at("latent_gain")?,
+            latent_inverse_gain: at("latent_inverse_gain")?,
+            latent_scale: at("latent_scale")?,
+            hyper_gain: at("hyper_gain")?,
+            hyper_inverse_gain: at("hyper_inverse_gain")?,
+            hyper_scale: at("hyper_scale")?,
+            context: at("context")?,
+            synthesis16: at("synthesis16")?,
+            synthesis8: at("synthesis8")?,
+            synthesis_out: find("synthesis_out").map(vector).transpose()?,
         })
     }
 }

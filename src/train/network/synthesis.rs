@@ -3,13 +3,9 @@
 //! `x̂ = patch16⁻¹(Q · ŷ) + g(ŷ)`, the mirror image of the analysis transform.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Module, VarBuilder};
 
-use super::layers::{Blocks, Pointwise};
+use super::layers::{Blocks, Loader, Pointwise};
 use super::quality::Gains;
-use crate::format::{PATCH8, PATCH16};
-use crate::network::config::ModelConfig;
-use crate::train::kernels::Precision;
 use crate::train::ops::rearrange::depth_to_space;
 use crate::train::ops::train;
 
@@ -24,23 +20,18 @@ pub struct Synthesis {
 }
 
 impl Synthesis {
-    /// Reads the layers under `vb`.
+    /// Makes the layers.
     ///
     /// # Errors
-    /// When weights are missing or of another size.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
-        let (c8, c16, m) = (
-            config.stage8_channels,
-            config.stage16_channels,
-            config.latent_channels,
-        );
+    /// When weights are missing.
+    pub fn new(from: &Loader<'_>) -> Result<Self> {
         Ok(Self {
-            linear: Pointwise::with_precision(&vb.pp("linear"), m, PATCH16, Precision::F32)?,
-            conv_in: Pointwise::new(&vb.pp("conv_in"), m, c16)?,
-            stage16: Blocks::new(&vb.pp("stage16"), config.stage16_blocks, c16)?,
-            up: Pointwise::new(&vb.pp("up"), c16, 4 * c8)?,
-            stage8: Blocks::new(&vb.pp("stage8"), config.stage8_blocks, c8)?,
-            conv_out: Pointwise::new(&vb.pp("conv_out"), c8, PATCH8)?,
+            linear: Pointwise::new(from, "synthesis.linear")?,
+            conv_in: Pointwise::new(from, "synthesis.conv_in")?,
+            stage16: Blocks::new(from, "synthesis.stage16", from.config.stage16_blocks)?,
+            up: Pointwise::new(from, "synthesis.up")?,
+            stage8: Blocks::new(from, "synthesis.stage8", from.config.stage8_blocks)?,
+            conv_out: Pointwise::new(from, "synthesis.conv_out")?,
         })
     }
 

@@ -1,13 +1,15 @@
 //! One elementwise operation or sum, on whichever device its tensors are.
 
 #[cfg(feature = "cuda")]
-use candle_core::cuda::cudarc::driver::{CudaSlice, CudaView};
+use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaDevice, CudaStorage, backend::BackendStorage};
 
 use super::tape::Made;
 use super::{on_cpu, values};
+#[cfg(feature = "cuda")]
+use crate::train::cuda;
 use crate::train::cuda::Kernel;
 use crate::train::kernels::unwritten;
 
@@ -25,13 +27,18 @@ impl Call {
         Self { kernel, shape }
     }
 
+    /// What a kernel makes of tensors, of the shape of the first.
+    pub fn like<const N: usize>(kernel: Kernel, tensors: [&Tensor; N]) -> Result<Tensor> {
+        Self::new(kernel, tensors[0].shape()).run(tensors)
+    }
+
     fn cpu<const N: usize>(self, inputs: [(&CpuStorage, &Layout); N]) -> Result<Made> {
         let mut slices = [&[][..]; N];
         for (slice, (storage, layout)) in slices.iter_mut().zip(inputs) {
             *slice = values(storage, layout)?;
         }
         let mut out = unwritten(self.shape.elem_count());
-        on_cpu::run(self.kernel, &slices, &mut out);
+        on_cpu::run(self.kernel, &slices, &mut out)?;
         Ok(Made::on_cpu(out, self.shape))
     }
 
@@ -41,9 +48,12 @@ impl Call {
             bail!("{:?} needs an input", self.kernel);
         };
         let device: CudaDevice = first.device().clone();
-        let views = inputs.into_iter().map(view).collect::<Result<Vec<_>>>()?;
+        let views = inputs
+            .into_iter()
+            .map(cuda::view)
+            .collect::<Result<Vec<_>>>()?;
         let outputs = self.shape.elem_count();
-        let out = crate::train::cuda::launch(&device, self.kernel, &views, outputs)?;
+        let out = cuda::launch(&device, self.kernel, &views, outputs)?;
         let storage = CudaStorage::wrap_cuda_slice(out, device);
         Ok(Made::new(Storage::Cuda(storage), self.shape))
     }
@@ -57,17 +67,17 @@ impl Call {
         let guards: Vec<_> = contiguous.iter().map(Tensor::storage_and_layout).collect();
         let mut cpu = Vec::with_capacity(N);
         #[cfg(feature = "cuda")]
-        let mut cuda = Vec::with_capacity(N);
+        let mut gpu = Vec::with_capacity(N);
         for (storage, layout) in &guards {
             match &**storage {
                 Storage::Cpu(storage) => cpu.push((storage, *layout)),
                 #[cfg(feature = "cuda")]
-                Storage::Cuda(storage) => cuda.push((storage, *layout)),
+                Storage::Cuda(storage) => gpu.push((storage, *layout)),
                 _ => bail!("{:?} on an unknown device", self.kernel),
             }
         }
         #[cfg(feature = "cuda")]
-        if let Ok(inputs) = <[_; N]>::try_from(cuda) {
+        if let Ok(inputs) = <[_; N]>::try_from(gpu) {
             return self.gpu(inputs);
         }
         let Ok(inputs) = <[_; N]>::try_from(cpu) else {
@@ -79,15 +89,6 @@ impl Call {
     /// Runs the call on tensors, without a gradient.
     pub fn run<const N: usize>(self, tensors: [&Tensor; N]) -> Result<Tensor> {
         Ok(self.make(tensors)?.plain())
-    }
-}
-
-/// The f32 values behind a contiguous storage on a GPU.
-#[cfg(feature = "cuda")]
-pub fn view<'a>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaView<'a, f32>> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(storage.as_cuda_slice::<f32>()?.slice(start..end)),
-        None => bail!("expected a contiguous tensor on the GPU"),
     }
 }
 

@@ -1,29 +1,19 @@
 //! The trainable layers as matrix products and elementwise operations, forward and
-//! backward: how they run on a GPU, where the CPU has one fused kernel for each.
+//! backward, and the optimizer's iterations: how they run on a GPU, where the CPU has one
+//! fused kernel for each.
 //!
 //! Everything is written with tensors, so the tests hold it against those kernels on the CPU.
 
 use candle_core::{Result, Shape, Tensor};
 
-use super::elementwise::{
-    add_bias, bias_activate, bias_activate_gradient, depthwise, depthwise_input_gradient,
-    depthwise_parameter_gradient, sum_rows,
-};
+use super::call::Call;
+use super::elementwise::{depthwise_parameter_gradient, size, sum_rows};
 use super::tape::{Made, record};
-use crate::train::kernels::{BlockLayout, Precision};
-
-/// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
-#[derive(Debug, Clone, Copy)]
-pub struct TrainPointwise {
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Precision of the products.
-    pub precision: Precision,
-    /// Whether the input needs a gradient (the picture does not).
-    pub input_gradient: bool,
-}
+use super::train::TrainPointwise;
+use crate::train::cuda::{Kernel, Size};
+use crate::train::kernels::{BlockLayout, PointwiseLayer, Precision};
+#[cfg(any(feature = "cuda", test))]
+use crate::train::kernels::{POLYNOMIAL, STEPS};
 
 /// `a b` in a precision: on a GPU TF32 operands, or binary32 throughout.
 pub fn product(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -59,11 +49,14 @@ fn pixels(x: &Tensor) -> Result<Tensor> {
 /// When an operation fails.
 pub fn pointwise(x: &Tensor, params: &Tensor, op: TrainPointwise) -> Result<Tensor> {
     let (b, h, w, inputs) = x.dims4()?;
-    let (outputs, precision) = (op.outputs, op.precision);
+    let PointwiseLayer {
+        outputs, precision, ..
+    } = op.layer;
     let rows = pixels(x)?;
     let weight = Parts(params).matrix(0..outputs * inputs, inputs)?;
     let bias = Parts(params).vector(outputs * inputs..params.elem_count())?;
-    let output = add_bias(&product(precision, &rows, &weight.t()?)?, &bias, None)?;
+    let output = product(precision, &rows, &weight.t()?)?;
+    let output = Call::like(Kernel::AddBias(outputs), [&output, &bias])?;
     let output = Made::copy_of(&output.reshape((b, h, w, outputs))?)?;
     record([x, params], output, move |grad| {
         let grad = pixels(&grad)?;
@@ -90,6 +83,8 @@ struct Block {
     b4: Tensor,
     /// `[b, h, w, c]`
     shape: Shape,
+    /// `[h, w, c]`
+    size: Size,
 }
 
 /// Inner tensors of a block, rows of pixels.
@@ -127,19 +122,24 @@ impl Block {
             w4: parts.matrix(layout.w4, 2 * c)?,
             b4: parts.vector(layout.b4)?,
             shape: shape.clone(),
+            size: size(shape)?,
         })
     }
 
     fn forward(&self, x: Tensor) -> Result<(Tensor, Inner)> {
         let expanded = product(FAST, &x, &self.w1.t()?)?;
-        let hidden = bias_activate(&expanded, &self.b1)?.reshape(&self.shape)?;
-        let spatial = pixels(&depthwise(&hidden, &self.depthwise)?)?;
-        let narrowed = product(FAST, &spatial, &self.w2.t()?)?;
-        let middle = add_bias(&narrowed, &self.b2, Some(&x))?;
+        let (c, size) = (self.size.channels, self.size);
+        let hidden = Call::like(Kernel::BiasActivate(c), [&expanded, &self.b1])?;
+        let hidden = hidden.reshape(&self.shape)?;
+        let spatial = Call::like(Kernel::Depthwise(size), [&hidden, &self.depthwise])?;
+        let spatial = pixels(&spatial)?;
+        let add = Kernel::AddBiasAndResidual(c);
+        let middle = product(FAST, &spatial, &self.w2.t()?)?;
+        let middle = Call::like(add, [&middle, &self.b2, &x])?;
         let widened = product(FAST, &middle, &self.w3.t()?)?;
-        let wide = bias_activate(&widened, &self.b3)?;
-        let narrowed = product(FAST, &wide, &self.w4.t()?)?;
-        let y = add_bias(&narrowed, &self.b4, Some(&middle))?;
+        let wide = Call::like(Kernel::BiasActivate(2 * c), [&widened, &self.b3])?;
+        let y = product(FAST, &wide, &self.w4.t()?)?;
+        let y = Call::like(add, [&y, &self.b4, &middle])?;
         let inner = Inner {
             x,
             expanded,
@@ -156,16 +156,20 @@ impl Block {
     fn backward(&self, inner: &Inner, gy: &Tensor) -> Result<(Tensor, Tensor)> {
         let of_weights =
             |grad: &Tensor, input: &Tensor| product(FAST, &grad.t()?, input)?.flatten_all();
+        let (c, size) = (self.size.channels, self.size);
         let (gw4, gb4) = (of_weights(gy, &inner.wide)?, sum_rows(gy)?);
         let grad = product(FAST, gy, &self.w4)?;
-        let grad = bias_activate_gradient(&inner.widened, &self.b3, &grad)?;
+        let activation = Kernel::BiasActivateGradient(2 * c);
+        let grad = Call::like(activation, [&inner.widened, &self.b3, &grad])?;
         let (gw3, gb3) = (of_weights(&grad, &inner.middle)?, sum_rows(&grad)?);
         let middle = (gy + product(FAST, &grad, &self.w3)?)?;
         let (gw2, gb2) = (of_weights(&middle, &inner.spatial)?, sum_rows(&middle)?);
         let spatial = product(FAST, &middle, &self.w2)?.reshape(&self.shape)?;
         let of_depthwise = depthwise_parameter_gradient(&inner.hidden, &spatial)?;
-        let grad = pixels(&depthwise_input_gradient(&spatial, &self.depthwise)?)?;
-        let grad = bias_activate_gradient(&inner.expanded, &self.b1, &grad)?;
+        let turned = Kernel::DepthwiseTurned(size);
+        let grad = pixels(&Call::like(turned, [&spatial, &self.depthwise])?)?;
+        let activation = Kernel::BiasActivateGradient(c);
+        let grad = Call::like(activation, [&inner.expanded, &self.b1, &grad])?;
         let (gw1, gb1) = (of_weights(&grad, &inner.x)?, sum_rows(&grad)?);
         let gx = (middle + product(FAST, &grad, &self.w1)?)?;
         // In the order of the block's layout; the depthwise bias follows its taps.
@@ -188,6 +192,24 @@ pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// [`orthogonalize`](crate::train::kernels::orthogonalize) of a stack of matrices
+/// `[count, rows, columns]`, `rows <= columns`: many small products are better done at once.
+///
+/// # Errors
+/// When an operation fails.
+#[cfg(any(feature = "cuda", test))]
+pub fn orthogonalize_stack(x: &Tensor) -> Result<Tensor> {
+    let [a, b, c] = POLYNOMIAL.map(f64::from);
+    let squares = x.sqr()?.sum_keepdim((1, 2))?;
+    let mut x = x.broadcast_div(&(squares.sqrt()? + 1e-30)?)?;
+    for _ in 0..STEPS {
+        let gram = product(FAST, &x, &x.t()?)?;
+        let polynomial = ((product(FAST, &gram, &gram)? * c)? + (gram * b)?)?;
+        x = ((&x * a)? + product(FAST, &polynomial, &x)?)?;
+    }
+    Ok(x)
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Var};
@@ -195,6 +217,7 @@ mod tests {
     use super::super::tape::recorded;
     use super::super::train;
     use super::*;
+    use crate::train::kernels::{Engine, orthogonalize};
 
     /// Numbers in -1..1.
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -253,9 +276,11 @@ mod tests {
         let x = tensor((2, 5, 7, k), 1)?;
         let params = Tensor::new(numbers(n * k + n, 2), &Device::Cpu)?;
         let op = TrainPointwise {
-            inputs: k,
-            outputs: n,
-            precision: Precision::Bf16,
+            layer: PointwiseLayer {
+                inputs: k,
+                outputs: n,
+                precision: Precision::Bf16,
+            },
             input_gradient: true,
         };
         assert_same(
@@ -271,5 +296,23 @@ mod tests {
         let params = numbers(crate::train::kernels::block_param_len(c), 4);
         let params = (Tensor::new(params, &Device::Cpu)? * 0.3)?;
         assert_same(run(&x, &params, block)?, run(&x, &params, train::block)?)
+    }
+    #[test]
+    fn a_stack_comes_out_like_its_matrices() -> Result<()> {
+        let (count, rows, columns) = (3, 24, 40);
+        let values = numbers(count * rows * columns, 5);
+        let stack = Tensor::from_slice(&values, (count, rows, columns), &Device::Cpu)?;
+        let stack = orthogonalize_stack(&stack)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        let one = rows * columns;
+        for (mut want, found) in values.chunks(one).map(<[_]>::to_vec).zip(stack.chunks(one)) {
+            orthogonalize(Engine::best(), &mut want, rows, columns);
+            for (want, found) in want.iter().zip(found) {
+                // The other rounds operands to bf16.
+                assert!((want - found).abs() < 0.02, "{want} {found}");
+            }
+        }
+        Ok(())
     }
 }

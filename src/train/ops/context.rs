@@ -4,7 +4,9 @@
 //! 2 x 2 pattern. What belongs to those latents alone is kept together as `[b, h, w, M / 4]`, so that everything
 //! here and the steps' last layers are a quarter of the work that they would be on whole latents.
 
-use candle_core::{Result, Shape, Tensor, bail};
+use std::ops::Range;
+
+use candle_core::{DType, Result, Shape, Tensor, bail};
 
 use super::call::Call;
 use super::elementwise::{affine, size};
@@ -14,7 +16,7 @@ use super::with_values;
 use crate::format::CONTEXT_STEPS;
 use crate::network::context::{PHASES, StepMask, channel_group};
 use crate::train::cuda::{Kernel, Size, Step};
-use crate::train::kernels::{self, Precision};
+use crate::train::kernels::{self, Engine, PointwiseLayer};
 
 /// Of what is coded in a step: the shape of the whole latents, and the step.
 fn whole(coded: &Shape, step: usize) -> Result<(Shape, Step)> {
@@ -28,12 +30,6 @@ fn whole(coded: &Shape, step: usize) -> Result<(Shape, Step)> {
     Ok((shape, Step { size, step }))
 }
 
-/// A call on latents that makes latents.
-fn of_latents(kernel: fn(Step) -> Kernel, latent: &Shape, step: usize) -> Result<Call> {
-    let size = size(latent)?;
-    Ok(Call::new(kernel(Step { size, step }), latent))
-}
-
 /// A call on coded values that makes coded values.
 fn of_coded(kernel: fn(Step) -> Kernel, coded: &Shape, step: usize) -> Result<Call> {
     Ok(Call::new(kernel(whole(coded, step)?.1), coded))
@@ -42,26 +38,28 @@ fn of_coded(kernel: fn(Step) -> Kernel, coded: &Shape, step: usize) -> Result<Ca
 /// What a step codes of a latent.
 fn take(latent: &Shape, step: usize) -> Result<Call> {
     let (b, h, w, c) = latent.dims4()?;
-    of_coded(
-        Kernel::TakeStep,
-        &Shape::from((b, h, w, channel_group(c))),
-        step,
-    )
+    let coded = Shape::from((b, h, w, channel_group(c)));
+    of_coded(Kernel::TakeStep, &coded, step)
+}
+
+/// A latent with something else in the place of what the step codes.
+fn place(latent: &Shape, step: usize) -> Result<Call> {
+    let size = size(latent)?;
+    Ok(Call::new(Kernel::PlaceStep(Step { size, step }), latent))
 }
 
 /// A latent with `coded` in the place of what the step codes, and zeros elsewhere.
 fn put(coded: &Tensor, step: usize) -> Result<Tensor> {
-    let (latent, step) = whole(coded.shape(), step)?;
-    Call::new(Kernel::PutStep(step), latent).run([coded, coded])
+    let (latent, _) = whole(coded.shape(), step)?;
+    let zeros = Tensor::zeros(&latent, DType::F32, coded.device())?;
+    place(&latent, step)?.run([&zeros, coded])
 }
 
-/// A call that makes sums over positions of coded values: `[b, M]`.
-fn sums(kernel: fn(Step) -> Kernel, coded: &Shape, step: usize) -> Result<Call> {
-    let (latent, step) = whole(coded, step)?;
-    Ok(Call::new(
-        kernel(step),
-        (latent.dims4()?.0, step.size.channels),
-    ))
+/// Sums over positions of the products of coded values, `[b, M]`.
+fn sums(a: &Tensor, b: &Tensor, step: usize) -> Result<Tensor> {
+    let (latent, of_step) = whole(a.shape(), step)?;
+    let shape = (latent.dims4()?.0, of_step.size.channels);
+    Call::new(Kernel::StepProducts(of_step), shape).run([a, b])
 }
 
 /// What each step codes of a latent.
@@ -80,9 +78,9 @@ pub fn take_steps(latent: &Tensor) -> Result<[Tensor; CONTEXT_STEPS]> {
         let mut whole: Option<Tensor> = None;
         for (step, gradient) in gradients.into_iter().enumerate() {
             whole = match (whole, gradient) {
-                (Some(whole), Some(gradient)) => Some(
-                    of_latents(Kernel::PlaceStep, whole.shape(), step)?.run([&whole, &gradient])?,
-                ),
+                (Some(whole), Some(gradient)) => {
+                    Some(place(whole.shape(), step)?.run([&whole, &gradient])?)
+                }
                 (None, Some(gradient)) => Some(put(&gradient, step)?),
                 (whole, None) => whole,
             };
@@ -96,12 +94,13 @@ pub fn take_steps(latent: &Tensor) -> Result<[Tensor; CONTEXT_STEPS]> {
 /// # Errors
 /// When an operation fails.
 pub fn place_step(step: usize, latent: &Tensor, coded: &Tensor) -> Result<Tensor> {
-    let made = of_latents(Kernel::PlaceStep, latent.shape(), step)?.make([latent, coded])?;
+    let made = place(latent.shape(), step)?.make([latent, coded])?;
     let is_wanted = latent.is_variable();
     record([latent, coded], made, move |grad| {
-        let others = || of_latents(Kernel::ClearStep, grad.shape(), step)?.run([&grad]);
         let coded = take(grad.shape(), step)?.run([&grad])?;
-        Ok([is_wanted.then(others).transpose()?, Some(coded)])
+        let others = || place(grad.shape(), step)?.run([&grad, &coded.zeros_like()?]);
+        let others = is_wanted.then(others).transpose()?;
+        Ok([others, Some(coded)])
     })
 }
 
@@ -114,8 +113,7 @@ pub fn scale_step(step: usize, coded: &Tensor, gains: &Tensor) -> Result<Tensor>
     let (x, g) = (coded.clone(), gains.clone());
     record([coded, gains], made, move |grad| {
         let gx = of_coded(Kernel::ScaleStep, grad.shape(), step)?.run([&grad, &g])?;
-        let gg = sums(Kernel::StepProducts, grad.shape(), step)?.run([&grad, &x])?;
-        Ok([Some(gx), Some(gg)])
+        Ok([Some(gx), Some(sums(&grad, &x, step)?)])
     })
 }
 
@@ -127,7 +125,7 @@ pub fn index_step(step: usize, coded: &Tensor, offsets: &Tensor) -> Result<Tenso
     let made = of_coded(Kernel::IndexStep, coded.shape(), step)?.make([coded, offsets])?;
     record([coded, offsets], made, move |grad| {
         let gx = affine(&grad, 8)?;
-        let of_offsets = sums(Kernel::StepSums, grad.shape(), step)?.run([&grad])?;
+        let of_offsets = sums(&grad, &grad.ones_like()?, step)?;
         Ok([Some(gx), Some(of_offsets)])
     })
 }
@@ -156,7 +154,7 @@ pub fn coded_layer(
         let made = take(whole.shape(), step)?.make([&whole])?;
         return record([&whole], made, move |grad| Ok([Some(put(&grad, step)?)]));
     }
-    let phases = Phases::new(step, layer, x.shape())?;
+    let phases = Phases::new(step, layer.layer, x.shape())?;
     let made = with_values([x, params], |[x, params]| phases.forward(x, params))?;
     let (input, weights) = (x.clone(), params.clone());
     record([x, params], made, move |grad| {
@@ -170,23 +168,26 @@ pub fn coded_layer(
 #[derive(Clone, Copy)]
 struct Phases {
     mask: StepMask,
-    layer: TrainPointwise,
+    /// Of all latents.
+    whole: PointwiseLayer,
+    /// Of what a phase codes.
+    coded: PointwiseLayer,
     /// Samples, rows, columns.
     grid: [usize; 3],
 }
 
 impl Phases {
-    fn new(step: usize, layer: TrainPointwise, x: &Shape) -> Result<Self> {
+    fn new(step: usize, whole: PointwiseLayer, x: &Shape) -> Result<Self> {
         let (b, h, w, _) = x.dims4()?;
         Ok(Self {
             mask: StepMask::new(step),
-            layer,
+            whole,
+            coded: PointwiseLayer {
+                outputs: channel_group(whole.outputs),
+                ..whole
+            },
             grid: [b, h, w],
         })
-    }
-
-    fn group(&self) -> usize {
-        channel_group(self.layer.outputs)
     }
 
     /// Where the phase's positions are among all.
@@ -197,35 +198,28 @@ impl Phases {
             .collect()
     }
 
-    /// The first of the phase's channels.
-    fn first_channel(&self, phase: usize) -> usize {
-        self.mask.group_at(phase / 2, phase % 2) * self.group()
+    /// Where the phase's weights and biases are in `W [outputs, inputs] | b [outputs]`.
+    fn places(&self, phase: usize) -> [Range<usize>; 2] {
+        let (k, group) = (self.whole.inputs, self.coded.outputs);
+        let first = self.mask.group_at(phase / 2, phase % 2) * group;
+        let bias = self.whole.outputs * k + first;
+        [first * k..(first + group) * k, bias..bias + group]
     }
 
-    /// The phase's rows of `w [outputs, inputs] | b [outputs]`.
+    /// The phase's parameters.
     fn params(&self, params: &[f32], phase: usize) -> Vec<f32> {
-        let (k, group, first) = (self.layer.inputs, self.group(), self.first_channel(phase));
-        let (weights, bias) = params.split_at(self.layer.outputs * k);
-        [&weights[first * k..][..group * k], &bias[first..][..group]].concat()
+        self.places(phase).map(|place| &params[place]).concat()
     }
 
     fn forward(&self, x: &[f32], params: &[f32]) -> Made {
-        let (k, group) = (self.layer.inputs, self.group());
+        let (k, group) = (self.coded.inputs, self.coded.outputs);
         let [b, h, w] = self.grid;
         let mut out = kernels::unwritten(b * h * w * group);
         for phase in 0..PHASES {
             let positions = self.positions(phase);
             let mut y = kernels::unwritten(positions.len() * group);
             let (x, params) = (gather(x, k, &positions), self.params(params, phase));
-            kernels::pointwise_forward(
-                Precision::Bf16,
-                &x,
-                positions.len(),
-                k,
-                group,
-                &params,
-                &mut y,
-            );
+            self.coded.forward(Engine::best(), &x, &params, &mut y);
             scatter(&y, group, &positions, &mut out);
         }
         Made::on_cpu(out, (b, h, w, group))
@@ -233,40 +227,29 @@ impl Phases {
 
     /// Gradients of input and parameters.
     fn backward(&self, x: &[f32], params: &[f32], grad: &[f32]) -> [Made; 2] {
-        let (k, group, outputs) = (self.layer.inputs, self.group(), self.layer.outputs);
+        let (k, group) = (self.coded.inputs, self.coded.outputs);
         let [b, h, w] = self.grid;
         let mut all_gx = kernels::unwritten(x.len());
         let mut all_gp = kernels::unwritten(params.len());
         for phase in 0..PHASES {
             let positions = self.positions(phase);
-            let pixels = positions.len();
             let (x, grad) = (gather(x, k, &positions), gather(grad, group, &positions));
             let params = self.params(params, phase);
-            let (mut gx, mut gp) = (
-                kernels::unwritten(x.len()),
-                kernels::unwritten(params.len()),
-            );
-            kernels::pointwise_backward(
-                Precision::Bf16,
-                &x,
-                &grad,
-                pixels,
-                k,
-                group,
-                &params,
-                Some(&mut gx),
-                &mut gp,
-            );
+            let [mut gx, mut gp] = [x.len(), params.len()].map(kernels::unwritten);
+            let engine = Engine::best();
+            let wanted = Some(&mut gx[..]);
+            self.coded
+                .backward(engine, &x, &grad, &params, wanted, &mut gp);
             scatter(&gx, k, &positions, &mut all_gx);
-            let first = self.first_channel(phase);
-            let (weights, bias) = all_gp.split_at_mut(outputs * k);
-            let (gw, gb) = gp.split_at(group * k);
-            weights[first * k..][..group * k].copy_from_slice(gw);
-            bias[first..][..group].copy_from_slice(gb);
+            let [weights, bias] = self.places(phase);
+            let (gw, gb) = gp.split_at(weights.len());
+            all_gp[weights].copy_from_slice(gw);
+            all_gp[bias].copy_from_slice(gb);
         }
+        let params = all_gp.len();
         [
             Made::on_cpu(all_gx, (b, h, w, k)),
-            Made::on_cpu(all_gp, outputs * (k + 1)),
+            Made::on_cpu(all_gp, params),
         ]
     }
 }
@@ -307,6 +290,7 @@ mod tests {
     use super::super::tape::recorded;
     use super::super::train::squared_error;
     use super::*;
+    use crate::train::kernels::Precision;
 
     fn values(x: &Tensor) -> Result<Vec<f32>> {
         x.detach().flatten_all()?.to_vec1()
@@ -327,9 +311,11 @@ mod tests {
     fn a_coded_layer_is_the_coded_part_of_the_layer() -> Result<()> {
         let (k, n) = (24, 16);
         let layer = TrainPointwise {
-            inputs: k,
-            outputs: n,
-            precision: Precision::Bf16,
+            layer: PointwiseLayer {
+                inputs: k,
+                outputs: n,
+                precision: Precision::Bf16,
+            },
             input_gradient: true,
         };
         let x = Var::from_tensor(&tensor((2, 6, 4, k), 1)?)?;

@@ -6,7 +6,7 @@ use candle_core::{Result, Shape, Tensor, bail};
 
 use super::call::Call;
 use super::tape::Made;
-use crate::train::cuda::{Channels, Kernel, Parts, Size, Strips};
+use crate::train::cuda::{Kernel, Parts, Size, Strips};
 
 /// Parts of a row that are added up side by side.
 const PARTS: usize = 64;
@@ -27,21 +27,9 @@ pub(super) fn size(shape: &Shape) -> Result<Size> {
     })
 }
 
-/// The sizes of an operation with a number per sample and channel.
-fn per_channel(shape: &Shape) -> Result<Channels> {
-    let (_, h, w, channels) = shape.dims4()?;
-    let sample = h * w * channels;
-    Ok(Channels { sample, channels })
-}
-
 /// `x * g[sample, channel]`, of `x` of the given shape.
 pub(super) fn scale_channels(x: &Shape) -> Result<Call> {
-    Ok(Call::new(Kernel::ScaleChannels(per_channel(x)?), x))
-}
-
-/// `8 x + o[sample, channel]`, of `x` of the given shape.
-pub(super) fn scale_index(x: &Shape) -> Result<Call> {
-    Ok(Call::new(Kernel::ScaleIndex(per_channel(x)?), x))
+    Ok(Call::new(Kernel::ScaleChannels(size(x)?), x))
 }
 
 /// Sizes and shape of sums over strips of `strip` rows of `a` (`[.., columns]`).
@@ -54,13 +42,6 @@ fn strips(a: &Shape, columns: usize, strip: usize) -> (Strips, Shape) {
         strip,
     };
     (strips, shape)
-}
-
-/// `sums[sample, channel]` over pixels of `a`.
-pub(super) fn sum_channels(a: &Tensor) -> Result<Tensor> {
-    let (_, h, w, c) = a.dims4()?;
-    let (sizes, shape) = strips(a.shape(), c, h * w);
-    Call::new(Kernel::ColumnSums(sizes), shape).run([a])
 }
 
 /// `sums[sample, channel]` over pixels of `a * x`.
@@ -117,7 +98,7 @@ pub fn square_sums(a: &Tensor) -> Result<Tensor> {
 /// `a * g[sample]`.
 pub(super) fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
     let sample = a.elem_count() / g.elem_count().max(1);
-    Call::new(Kernel::ScaleSamples(sample), a.shape()).run([a, g])
+    Call::like(Kernel::ScaleSamples(sample), [a, g])
 }
 
 /// `factor * a`.
@@ -126,44 +107,7 @@ pub(super) fn affine(a: &Tensor, factor: i8) -> Result<Tensor> {
     scale_samples(a, &factor)
 }
 
-/// Gradient of the sums of squared differences: `2 g[sample] (a - b)`.
-pub(super) fn squared_error_gradient(a: &Tensor, b: &Tensor, g: &Tensor) -> Result<Tensor> {
-    let sample = a.elem_count() / g.elem_count().max(1);
-    Call::new(Kernel::SquaredErrorGradient(sample), a.shape()).run([a, b, g])
-}
-
-/// `act(x + bias)`, of `x` `[pixels, channels]`.
-pub(super) fn bias_activate(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::BiasActivate(bias.elem_count()), x.shape()).run([x, bias])
-}
-
-/// Gradient of [`bias_activate`] with respect to `x`: `g act'(x + bias)`.
-pub(super) fn bias_activate_gradient(x: &Tensor, bias: &Tensor, g: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::BiasActivateGradient(bias.elem_count()), x.shape()).run([x, bias, g])
-}
-
-/// `x + bias` of each channel, and `+ residual`.
-pub(super) fn add_bias(x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-    let channels = bias.elem_count();
-    match residual {
-        Some(residual) => {
-            Call::new(Kernel::AddBiasAndResidual(channels), x.shape()).run([x, bias, residual])
-        }
-        None => Call::new(Kernel::AddBias(channels), x.shape()).run([x, bias]),
-    }
-}
-
-/// Depthwise 3x3 convolution with `params` `dw [9, c] | bias [c]`.
-pub(super) fn depthwise(x: &Tensor, params: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::Depthwise(size(x.shape())?), x.shape()).run([x, params])
-}
-
-/// Gradient of the input of [`depthwise`] from that of its output.
-pub(super) fn depthwise_input_gradient(g: &Tensor, params: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::DepthwiseTurned(size(g.shape())?), g.shape()).run([g, params])
-}
-
-/// Gradient of the parameters of [`depthwise`] from its input and the gradient of its output.
+/// Gradient of the parameters of a depthwise convolution from its input and the gradient of its output.
 pub(super) fn depthwise_parameter_gradient(x: &Tensor, g: &Tensor) -> Result<Tensor> {
     let size = size(x.shape())?;
     let all_rows = x.dim(0)? * size.height;

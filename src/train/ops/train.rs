@@ -4,11 +4,19 @@
 use candle_core::{Result, Tensor};
 
 use super::call::Call;
-pub use super::composed::TrainPointwise;
 use super::tape::{Made, record};
 use super::{composed, elementwise, with_values};
 use crate::train::cuda::Kernel;
-use crate::train::kernels;
+use crate::train::kernels::{self, Engine, PointwiseLayer, Shape};
+
+/// `y = W x + b` with the flat parameters `W [n, k] | b [n]`.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainPointwise {
+    /// Sizes, and the precision of the products.
+    pub layer: PointwiseLayer,
+    /// Whether the input needs a gradient (the picture does not).
+    pub input_gradient: bool,
+}
 
 impl TrainPointwise {
     /// The layer's output.
@@ -20,20 +28,11 @@ impl TrainPointwise {
             return composed::pointwise(x, params, self);
         }
         let (b, h, w, _) = x.dims4()?;
-        let pixels = b * h * w;
-        let mut y = kernels::unwritten(pixels * self.outputs);
+        let mut y = kernels::unwritten(b * h * w * self.layer.outputs);
         with_values([x, params], |[x, params]| {
-            kernels::pointwise_forward(
-                self.precision,
-                x,
-                pixels,
-                self.inputs,
-                self.outputs,
-                params,
-                &mut y,
-            );
+            self.layer.forward(Engine::best(), x, params, &mut y);
         })?;
-        let made = Made::on_cpu(y, (b, h, w, self.outputs));
+        let made = Made::on_cpu(y, (b, h, w, self.layer.outputs));
         let (input, weights) = (x.clone(), params.clone());
         record([x, params], made, move |grad| {
             self.backward(&input, &weights, &grad)
@@ -42,23 +41,13 @@ impl TrainPointwise {
 
     /// Gradients of input and parameters.
     fn backward(self, x: &Tensor, params: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let pixels = x.elem_count() / self.inputs;
         let wanted = usize::from(self.input_gradient);
         let mut gx = kernels::unwritten(wanted * x.elem_count());
         let mut gp = kernels::unwritten(params.elem_count());
         with_values([x, params, grad], |[x, p, grad]| {
             let gx = self.input_gradient.then_some(&mut gx[..]);
-            kernels::pointwise_backward(
-                self.precision,
-                x,
-                grad,
-                pixels,
-                self.inputs,
-                self.outputs,
-                p,
-                gx,
-                &mut gp,
-            );
+            let engine = Engine::best();
+            self.layer.backward(engine, x, grad, p, gx, &mut gp);
         })?;
         let gx = self
             .input_gradient
@@ -75,17 +64,18 @@ pub fn block(x: &Tensor, params: &Tensor) -> Result<Tensor> {
     if x.device().is_cuda() {
         return composed::block(x, params);
     }
-    let (b, h, w, c) = x.dims4()?;
+    let (_, h, w, c) = x.dims4()?;
+    let (engine, shape) = (Engine::best(), Shape { h, w, c });
     let mut y = kernels::unwritten(x.elem_count());
     with_values([x, params], |[x, params]| {
-        kernels::block_forward(x, b, h, w, c, params, &mut y);
+        kernels::block_forward(engine, x, shape, params, &mut y);
     })?;
     let (input, weights) = (x.clone(), params.clone());
     record([x, params], Made::on_cpu(y, x.shape()), move |grad| {
         let mut gx = kernels::unwritten(input.elem_count());
         let mut gp = kernels::unwritten(weights.elem_count());
         with_values([&input, &weights, &grad], |[x, params, grad]| {
-            kernels::block_backward(x, grad, b, h, w, c, params, &mut gx, &mut gp);
+            kernels::block_backward(engine, x, grad, shape, params, &mut gx, &mut gp);
         })?;
         Ok([
             Some(Made::on_cpu(gx, input.shape()).plain()),
@@ -141,18 +131,6 @@ pub fn scale_channels(x: &Tensor, g: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// `y[b, h, w, c] = 8 * x[b, h, w, c] + o[b, c]`: a network's output as a scale index.
-///
-/// # Errors
-/// When an operation fails.
-pub fn scale_index(x: &Tensor, o: &Tensor) -> Result<Tensor> {
-    let made = elementwise::scale_index(x.shape())?.make([x, o])?;
-    record([x, o], made, |grad| {
-        let gx = elementwise::affine(&grad, 8)?;
-        Ok([Some(gx), Some(elementwise::sum_channels(&grad)?)])
-    })
-}
-
 /// Bits of each sample's symbols: `(residual y - mean [b, ...], scale index [b, ...]) -> [b]`,
 /// under the discretized Gaussian of the entropy tables.
 ///
@@ -175,7 +153,7 @@ pub fn rate(residual: &Tensor, scale: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When an operation fails.
 pub fn chosen_symbols(residual: &Tensor, scale: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    Call::new(Kernel::RateChoices, residual.shape()).run([residual, scale, weight])
+    Call::like(Kernel::RateChoices, [residual, scale, weight])
 }
 
 /// Sum of squared differences of each sample: `(x̂ [b, ...], x [b, ...]) -> [b]`;
@@ -188,7 +166,9 @@ pub fn squared_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tenso
     let made = elementwise::sample_sums(errors, [reconstruction, original])?;
     let (a, t) = (reconstruction.clone(), original.clone());
     record([reconstruction], made, move |grad| {
-        Ok([Some(elementwise::squared_error_gradient(&a, &t, &grad)?)])
+        let difference = Call::like(Kernel::Subtract, [&a, &t])?;
+        let slopes = elementwise::affine(&grad, 2)?;
+        Ok([Some(elementwise::scale_samples(&difference, &slopes)?)])
     })
 }
 

@@ -32,7 +32,7 @@ pub fn least_with(context_channels: usize) -> Vec<u8> {
     let layers = layers.map(|layer| {
         (
             layer.path.clone(),
-            (0..layer.kind.len()).map(value).collect(),
+            (0..layer.kind.parameters()).map(value).collect(),
         )
     });
     let weights = Weights {
