@@ -14,12 +14,12 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        id: 0xbca5_8de9_0c92_06a0_u64.to_be_bytes(),
+        id: 0x618a_1848_b5d8_170b_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
         name: "base-ssim",
-        id: 0xff81_44a8_2be1_2531_u64.to_be_bytes(),
+        id: 0xeb8e_ae5d_fb3e_7dbf_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base-ssim.safetensors"),
     },
 ];
