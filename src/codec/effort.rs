@@ -47,11 +47,11 @@ impl Effort {
             2 => (1, 0, false),
             3 => (1, 1, false),
             4 => (2, 1, false),
-            5 => (1, 2, true),
-            6 => (1, 4, true),
-            7 => (1, 8, true),
-            8 => (1, 15, true),
-            _ => (1, 40, true),
+            5 => (3, 2, true),
+            6 => (5, 3, true),
+            7 => (5, 8, true),
+            8 => (5, 15, true),
+            _ => (5, 40, true),
         };
         Plan {
             rounds: [vec![Gradient::Linear; linear], vec![Gradient::Whole; whole]].concat(),
