@@ -292,7 +292,7 @@ const TOWARDS_RECONSTRUCTION: f32 = 0.06;
 /// The decoder's step times the analysis gain is less than 1 where most values are small:
 /// reconstructions lie nearer to zero than what was rounded to them. Choosing by rate and
 /// distortion already moves symbols that way, so a little of it is taken back: more moves large
-/// values by whole steps. On four validation pictures, effort 1, 0.1 of it takes 2.6 % fewer bits
+/// values by whole steps. On four validation pictures, effort 1, 0.1 of it takes 2.5 % fewer bits
 /// than none by PSNR, and 0.3 takes 9 % more than 0.1; with the model for `--tune ssim`, which was
 /// trained on chosen symbols, none and 0.05 are equal by SSIMULACRA2 and 0.1 takes 3 % more.
 pub(super) fn targets(quality: &QualityModel) -> Vec<f32> {
