@@ -233,7 +233,7 @@ fn a_pattern_that_cannot_be_coded_costs_next_to_nothing() {
     };
     let (single_pass, searched) = (bytes(Effort::FASTEST), bytes(Effort::default()));
     assert!(
-        searched < 150 && 2 * searched < single_pass,
+        searched < 150 && searched <= single_pass,
         "{single_pass} {searched}"
     );
 }
