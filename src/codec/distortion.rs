@@ -149,12 +149,13 @@ impl<'a> Distortion<'a> {
     ) -> Result<u64> {
         let sum = self.decode(quantized, steps)?;
         let size = (quantized.height, quantized.width);
-        let Some(visual) = &mut self.visual else {
+        let Some(visual) = &self.visual else {
             return Ok(sum);
         };
         let by_position = &mut curvature.by_position;
         let weights = by_position.get_or_insert_with(|| Grid::zeros(size.0, size.1, 1));
-        self.cost = visual.cost_with_gradient(sum, weights);
+        let (cost, of_samples) = visual.cost_with_gradient(sum, weights);
+        self.cost = cost;
         let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
             emit(rows, gradient, curvature);
             steps.advance(0)
@@ -162,13 +163,13 @@ impl<'a> Distortion<'a> {
         match kind {
             Gradient::Linear => {
                 let known = &mut |rows: Range<usize>, gradient: &mut [f32]| {
-                    visual.gradient(rows, gradient);
+                    of_samples.write(rows, gradient);
                 };
                 self.quality.known_linear_gradient(size, known, emit)?;
             }
             Gradient::Whole => {
                 let known = &mut |rows: Range<usize>, decoded: &[f32], gradient: &mut [f32]| {
-                    visual.gradient(rows, gradient);
+                    of_samples.write(rows, gradient);
                     // Samples beyond the range are clipped, so they have no slope.
                     for (gradient, decoded) in gradient.iter_mut().zip(decoded) {
                         if decoded.abs() > 0.5 {
@@ -180,7 +181,6 @@ impl<'a> Distortion<'a> {
                 self.quality.synthesis_gradient(quantized, known, emit)?;
             }
         }
-        visual.forget_gradient();
         Ok(sum)
     }
 

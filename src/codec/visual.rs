@@ -24,8 +24,14 @@ pub(super) struct VisualDistortion<'a> {
     bits: f32,
     /// The samples as they are shown, `[height, width, 3]`.
     decoded: Vec<u8>,
-    /// The gradient in bits, `[height, width, 3]`.
-    gradient: Vec<bf16>,
+}
+
+/// The gradient of the distortion in bits: two bytes for each sample, which coding has a better use for.
+pub(super) struct VisualGradient {
+    /// `[height, width, 3]`.
+    values: Vec<bf16>,
+    /// Values per row.
+    stride: usize,
 }
 
 impl<'a> VisualDistortion<'a> {
@@ -35,7 +41,6 @@ impl<'a> VisualDistortion<'a> {
             encoder,
             bits,
             decoded: vec![0; encoder.rgb.len()],
-            gradient: Vec::new(),
         }
     }
 
@@ -81,9 +86,9 @@ impl<'a> VisualDistortion<'a> {
         self.cost_of(&(0..self.encoder.rows()), squared)
     }
 
-    /// As [`cost`](Self::cost). Afterwards its gradient is known, and `weights` (`[h, w, 1]`) say how much more than
-    /// plain squared error it weighs at each latent.
-    pub fn cost_with_gradient(&mut self, squared: u64, weights: &mut Grid) -> f64 {
+    /// As [`cost`](Self::cost), and its gradient; `weights` (`[h, w, 1]`) get how much more than plain squared error it
+    /// weighs at each latent.
+    pub fn cost_with_gradient(&self, squared: u64, weights: &mut Grid) -> (f64, VisualGradient) {
         let (original, decoded) = (&*self.encoder.rgb, &self.decoded[..]);
         let stride = CHANNELS * self.width();
         let comparison = BandedComparison::new(original, decoded, self.width());
@@ -122,9 +127,9 @@ impl<'a> VisualDistortion<'a> {
                 }
             }
         });
-        self.gradient = gradient;
         weigh(&energies, weights);
-        cost
+        let values = gradient;
+        (cost, VisualGradient { values, stride })
     }
 
     /// What the squared error (samples from 0 to 255) and the visual `error` of so many samples are worth.
@@ -133,19 +138,16 @@ impl<'a> VisualDistortion<'a> {
         let visual = squared_error_of_visual(samples) * error;
         f64::from(self.bits) * ((1.0 - VISUAL_SHARE) * squared + VISUAL_SHARE * visual)
     }
+}
 
-    /// Frees the gradient: two bytes for each sample, which coding has a better use for.
-    pub fn forget_gradient(&mut self) {
-        self.gradient = Vec::new();
-    }
-
+impl VisualGradient {
     /// Writes the gradient in bits with respect to rows of patches; zeros beyond the picture's edges.
-    pub fn gradient(&self, rows: Range<usize>, out: &mut [f32]) {
-        let stride = CHANNELS * self.width();
+    pub fn write(&self, rows: Range<usize>, out: &mut [f32]) {
+        let stride = self.stride;
         let padded = out.len() / rows.len().max(1) / PATCH;
         let mut band = vec![0.0; out.len()];
-        let top = (rows.start * PATCH * stride).min(self.gradient.len());
-        let known = self.gradient[top..].par_chunks_exact(stride);
+        let top = (rows.start * PATCH * stride).min(self.values.len());
+        let known = self.values[top..].par_chunks_exact(stride);
         let lines = band.par_chunks_exact_mut(padded).zip(known);
         lines.for_each(|(line, known)| {
             for (value, known) in line.iter_mut().zip(known) {
