@@ -327,13 +327,31 @@ fn gains_round_half_to_even_and_saturate() {
     same_everywhere(|| scaled(&all));
 }
 
+/// A block of four pointwise layers and a depthwise one, with the scales of its tensors in their order.
+fn block_of([w1, w2, w3, w4]: [Pointwise; 4], dw: Depthwise, scale: [Scale; 6]) -> Block {
+    let [input, first, depthwise, middle, hidden, output] = scale;
+    Block {
+        w1,
+        dw,
+        w2,
+        w3,
+        w4,
+        input,
+        first,
+        depthwise,
+        middle,
+        hidden,
+        output,
+    }
+}
+
 /// Every value of every tensor, each piece once or with the rim of its tile.
 #[test]
 fn who_watches_a_block_sees_its_tensors() {
     let mut random = Random(15);
     let (height, width, channels) = (70, 50, 4);
     let layers = [(1, 1), (1, 1), (1, 2), (2, 1)];
-    let [w1, w2, w3, w4] = layers.map(|(inputs, outputs)| {
+    let layers = layers.map(|(inputs, outputs)| {
         let layer = random.layer(inputs * channels, outputs * channels, false);
         layer.packed()
     });
@@ -342,19 +360,7 @@ fn who_watches_a_block_sees_its_tensors() {
     let dw = Depthwise::new(&taps, random.rescale(9, channels)).unwrap();
     let size = (height, width);
     let x = random.integers(height * width * channels);
-    let weights = Block {
-        w1,
-        dw,
-        w2,
-        w3,
-        w4,
-        input: scale[0],
-        first: scale[1],
-        depthwise: scale[2],
-        middle: scale[3],
-        hidden: scale[4],
-        output: scale[5],
-    };
+    let weights = block_of(layers, dw, scale);
     let largest = |values: &[i16]| values.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
     let seen = [(); 5].map(|()| AtomicU16::new(0));
     let watch = |tensor: usize, values: &[i16]| {
@@ -443,19 +449,8 @@ fn fused_block_equals_its_layers() {
         let hidden = w3.apply_in(&middle, true, None, scale[4]);
         let plain = w4.apply_in(&hidden, false, residual(&middle, scale[3]), scale[5]);
 
-        let weights = Block {
-            w1: w1.packed(),
-            dw: Depthwise::new(&taps, rescale).unwrap(),
-            w2: w2.packed(),
-            w3: w3.packed(),
-            w4: w4.packed(),
-            input: scale[0],
-            first: scale[1],
-            depthwise: scale[2],
-            middle: scale[3],
-            hidden: scale[4],
-            output: scale[5],
-        };
+        let dw = Depthwise::new(&taps, rescale).unwrap();
+        let weights = block_of([w1, w2, w3, w4].map(|layer| layer.packed()), dw, scale);
         everywhere(|path| {
             let mut out = vec![1; x.len()];
             block(&x, (height, width), 0..height, &weights, None, &mut out);
