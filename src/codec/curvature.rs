@@ -6,6 +6,7 @@
 
 use super::price::Price;
 use crate::error::Result;
+use crate::network::worth::CHOICE_WORTH;
 use crate::network::{Grid, QualityModel};
 
 /// Rows and columns of latents that the measurement takes from the middle of the picture.
@@ -114,10 +115,11 @@ impl TileCurvature<'_> {
         self.by_channel.len()
     }
 
-    /// Of a channel at a position of the tile's latents.
-    pub fn at(&self, position: usize, channel: usize) -> f32 {
+    /// What symbols are chosen by: the curvature of a channel at a position of the tile's latents, and what keeping
+    /// a symbol is worth besides.
+    pub fn choice_weight(&self, position: usize, channel: usize) -> f32 {
         let local = self.local.as_ref().map_or(1.0, |local| local[position]);
-        local * self.by_channel[channel]
+        CHOICE_WORTH * local * self.by_channel[channel]
     }
 }
 

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::alpha::{self, EncodedAlpha};
 use super::area::Area;
 use super::curvature::Curvature;
+use super::effort::{Plan, Tune};
 use super::fill::fill_transparent;
 use super::price::Price;
 use super::rate_gradient::rate_gradient;
@@ -89,6 +90,11 @@ impl<'a> PictureEncoder<'a> {
             rgb: filled.map_or(Cow::Borrowed(&image.rgb), Cow::Owned),
             alpha,
         })
+    }
+
+    /// The search that the options ask for.
+    pub fn plan(&self) -> Plan {
+        self.options.effort.plan(self.options.tune)
     }
 
     /// What distortion is worth at a quality.
@@ -200,7 +206,7 @@ impl<'a> PictureEncoder<'a> {
         let tile = latent.crop(y, x, height, width);
         let hyper = quality.hyper_analysis(&tile)?;
         let hyper = scaled(hyper, &quality.hyper_gain);
-        let targets = scaled(tile, &targets(quality));
+        let targets = scaled(tile, &targets(quality, self.options.tune));
         let curvature = curvature.of_tile(place, size);
         let mut recorder = Recorder::new(tables, &curvature, hyper, targets);
         let coded = code_tile(quality, height, width, &mut recorder)?;
@@ -282,24 +288,25 @@ fn flatten_marked(marked: &[bool], width: usize, patches: &mut [f32]) {
         });
 }
 
-/// How far the values that symbols are chosen for go from the analysis gain's to those whose
-/// reconstruction is exact.
-const TOWARDS_RECONSTRUCTION: f32 = 0.06;
-
 /// Factors from the normalized latent to the values, in quantization steps, that symbols
 /// are chosen for.
 ///
 /// The decoder's step times the analysis gain is less than 1 where most values are small:
 /// reconstructions lie nearer to zero than what was rounded to them. Choosing by rate and
 /// distortion already moves symbols that way, so a little of it is taken back: more moves large
-/// values by whole steps. On four validation pictures, effort 1, 0.1 of it takes 2.5 % fewer bits
-/// than none by PSNR, and 0.3 takes 9 % more than 0.1; with the model for `--tune ssim`, which was
-/// trained on chosen symbols, none and 0.05 are equal by SSIMULACRA2 and 0.1 takes 3 % more.
-pub(super) fn targets(quality: &QualityModel) -> Vec<f32> {
+/// values by whole steps. On 16 validation pictures at the default effort, 0.12 takes 0.9 % fewer
+/// bits than nothing by PSNR; for `--tune ssim`, 0.06 takes 1.3 % fewer than nothing by MS-SSIM and
+/// 0.6 % more by SSIMULACRA2, and 0.1 another 1 % more.
+pub(super) fn targets(quality: &QualityModel, tune: Tune) -> Vec<f32> {
+    // How far they go from the analysis gain's to those whose reconstruction is exact.
+    let towards_reconstruction = match tune {
+        Tune::Psnr => 0.12,
+        Tune::Ssim => 0.06,
+    };
     let gains = quality.latent_encoder_gain.iter();
     let target = |(gain, step): (&f32, &f32)| {
         let exact = if gain * step > 0.1 { 1.0 / step } else { *gain };
-        gain + TOWARDS_RECONSTRUCTION * (exact - gain)
+        gain + towards_reconstruction * (exact - gain)
     };
     gains
         .zip(&quality.latent_inverse_gain)

@@ -34,7 +34,7 @@ pub(super) fn rate_gradient(
                 (*mean, *scale) = (0.0, 0.0);
                 continue;
             }
-            let weight = curvature.at(place, channel);
+            let weight = curvature.choice_weight(place, channel);
             let cost = |residual: f32, table: u8| choose(tables, residual, table, weight).1;
             let gain = quality.latent_gain[channel];
             let residual = targets[place * channels + channel] - *mean * gain;

@@ -42,9 +42,10 @@ impl Strides {
     /// where there is most of it.
     const fn of(tune: Tune, gradient: Gradient) -> Self {
         let (first, shortening, overshoot) = match (tune, gradient) {
-            (Tune::Psnr, _) => (0.3, 0.5, 1.2),
-            (Tune::Ssim, Gradient::Linear) => (0.1, 0.6, 0.6),
-            (Tune::Ssim, Gradient::Whole) => (0.12, 0.6, 1.0),
+            (Tune::Psnr, Gradient::Linear) => (0.3, 0.5, 1.2),
+            (Tune::Psnr, Gradient::Whole) => (0.6, 0.5, 1.0),
+            (Tune::Ssim, Gradient::Linear) => (0.15, 0.3, 0.8),
+            (Tune::Ssim, Gradient::Whole) => (0.3, 0.6, 1.0),
         };
         Self {
             first,
@@ -70,7 +71,7 @@ pub(super) struct Refined {
 
 /// Steps that [`refine`] takes at most.
 pub(super) fn work(encoder: &PictureEncoder<'_>) -> usize {
-    let rounds = encoder.options.effort.plan().rounds.len();
+    let rounds = encoder.plan().rounds.len();
     let passes = 2 * encoder.rows();
     match rounds {
         0 => encoder.coding_work(),
@@ -110,7 +111,7 @@ pub(super) fn refine(
     wants_quantized: bool,
     steps: &Steps<'_>,
 ) -> Result<Refined> {
-    let plan = encoder.options.effort.plan();
+    let plan = encoder.plan();
     if plan.rounds.is_empty() {
         return single_pass(encoder, quality, &latent, wants_quantized, steps);
     }
@@ -122,7 +123,7 @@ pub(super) fn refine(
         plan,
         distortion: Distortion::new(encoder, quality, price.squared_sample),
         curvature: Curvature::linear(&price),
-        factors: targets(quality),
+        factors: targets(quality, encoder.options.tune),
         best: None,
         wants_quantized,
         steps,

@@ -230,7 +230,7 @@ impl SymbolCoder for Recorder<'_> {
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
         let weight = self
             .curvature
-            .at(index / self.curvature.channels(), channel);
+            .choice_weight(index / self.curvature.channels(), channel);
         let (symbol, _) = choose(self.tables, self.latent[index] - mean, table, weight);
         // At most 1024 latent channels (ModelConfig::validate).
         self.recorded

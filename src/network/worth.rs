@@ -10,6 +10,11 @@ pub fn bits_per_squared_sample(lambda: f64) -> f32 {
     (lambda * 255.0 * 255.0 / 3.0) as f32
 }
 
+/// How much more than its own error keeping a latent's symbol is worth, where symbols are chosen by bits and error: a
+/// smaller one also tells the latents after it less, and they take more bits. On 16 validation pictures this takes
+/// 1.8 % fewer bits than 1 without search and 1 % with it, and 2 takes 0.3 % more.
+pub const CHOICE_WORTH: f32 = 1.5;
+
 /// Squared norms of the columns of the linear path's matrix `[768, channels]` in `linear`: how much an error in a
 /// latent channel shows in the picture.
 #[must_use]

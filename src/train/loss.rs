@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 use super::batch::{Batch, Quantization};
 use super::noise;
 use super::visual::visual_error;
-use crate::network::worth::{VISUAL_BALANCE, bits_per_squared_sample};
+use crate::network::worth::{CHOICE_WORTH, VISUAL_BALANCE, bits_per_squared_sample};
 use crate::train::network::Gains;
 use crate::train::network::Network;
 use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
@@ -123,7 +123,7 @@ fn code_latent(
         Quantization::Rounding => None,
     };
     let weights = (batch.patch_norms.as_deref())
-        .map(|norms| bits_per_squared_step(batch, norms, gains))
+        .map(|norms| choice_weights(batch, norms, gains))
         .transpose()?;
     let (mut so_far, mut state) = (y.detach().zeros_like()?, None);
     let mut bits = Vec::new();
@@ -150,12 +150,12 @@ fn code_latent(
     Ok((so_far, total(bits)?))
 }
 
-/// Bits that an error of one quantization step is worth, of each sample and latent channel `[batch, M]`: what the
-/// encoder weighs symbols by.
-fn bits_per_squared_step(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<Tensor> {
+/// Bits that an error of one quantization step is worth where symbols are chosen, of each sample and latent channel
+/// `[batch, M]`: what the encoder weighs symbols by.
+fn choice_weights(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<Tensor> {
     let device = gains.latent_inverse_gain.device();
     let per_sample: Vec<f32> = (batch.lambdas.iter())
-        .map(|lambda| bits_per_squared_sample(*lambda))
+        .map(|lambda| CHOICE_WORTH * bits_per_squared_sample(*lambda))
         .collect();
     let per_sample = Tensor::from_vec(per_sample, (batch.samples(), 1), device)?;
     let norms = Tensor::new(norms, device)?;
