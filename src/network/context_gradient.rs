@@ -285,7 +285,7 @@ fn copy_coded(mask: StepMask, latent: &Grid, known: &mut Grid) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::grid::random_values as values;
+    use crate::network::tests::random_values as values;
     use crate::network::{Features, Inference, QualityModel};
 
     fn grid(height: usize, width: usize, channels: usize, seed: u32) -> Grid {

@@ -78,14 +78,3 @@ impl Grid {
         }
     }
 }
-
-/// Repeatable values in -0.5..0.5.
-#[cfg(test)]
-pub(super) fn random_values(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 16_777_216.0 - 0.5
-    };
-    (0..count).map(|_| next()).collect()
-}

@@ -319,13 +319,3 @@ impl QualityModel<'_> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-impl Inference {
-    /// The tiny model of the golden vectors.
-    pub(super) fn tiny() -> Self {
-        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        let weights = IntegerWeights::from_bytes(bytes).expect("the committed model is valid");
-        Self::new(weights).expect("the network can be built")
-    }
-}

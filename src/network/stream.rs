@@ -163,7 +163,7 @@ impl<'a> BlockStream<'a> {
 mod tests {
     use super::*;
     use crate::format::PATCH8;
-    use crate::network::grid::random_values;
+    use crate::network::tests::random_values;
     use crate::network::{Grid, Inference};
 
     /// Runs `transform` on pictures that one thread cuts into one band, several, and many, and
