@@ -67,14 +67,6 @@ const WEIGHTS: [[Weights; PLANES]; SCALES] = [
 /// Factor on the weighted sum.
 const SCALE: f64 = 0.956_238_261_683_484_4;
 
-/// SSIMULACRA2's score of an error: 100 for none, falling without a bound.
-#[must_use]
-pub fn score(error: f64) -> f64 {
-    let bent = 2.326_765_642_916_932 * error - 0.020_884_521_182_843_837 * error * error
-        + 6.248_496_625_763_138e-5 * error * error * error;
-    100.0 - 10.0 * bent.max(0.0).powf(0.627_633_646_783_138_7)
-}
-
 /// Sums over the maps of a picture or of a part of it: the sums of several parts add up to those of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sums {
@@ -104,7 +96,6 @@ impl Sums {
     }
 
     /// The error of the picture: 0 for equal ones.
-    #[must_use]
     pub fn error(&self) -> f64 {
         let mut error = 0.0;
         self.each(|weight, [sum, fourth], positions| {
@@ -154,7 +145,6 @@ impl Comparison {
     ///
     /// # Panics
     /// When the lengths do not agree or a side is zero.
-    #[must_use]
     pub fn new(original: &[f32], decoded: &[f32], width: usize) -> Self {
         assert_eq!(original.len(), decoded.len(), "visual: lengths");
         assert!(
@@ -189,7 +179,6 @@ impl Comparison {
 
     /// The sums over these rows of the finest scale (all of them for a whole picture; a part's start at a multiple of
     /// [`ALIGNMENT`]).
-    #[must_use]
     pub fn sums(&self, rows: Range<usize>) -> Sums {
         let mut sums = Sums::default();
         for (halvings, comparison) in self.scales.iter().enumerate() {
@@ -358,7 +347,6 @@ impl<'a> BandedComparison<'a> {
     ///
     /// # Panics
     /// When the lengths do not agree or a side is zero.
-    #[must_use]
     pub fn new(original: &'a [u8], decoded: &'a [u8], width: usize) -> Self {
         assert_eq!(original.len(), decoded.len(), "visual: lengths");
         assert!(
@@ -396,7 +384,6 @@ impl<'a> BandedComparison<'a> {
     }
 
     /// The error: 0 for equal pictures.
-    #[must_use]
     pub fn error(&self) -> f64 {
         self.sums.error()
     }
@@ -542,6 +529,13 @@ mod tests {
         let mut gradient = vec![0.0; a.len()];
         comparison.gradient(b, &sums, &mut gradient);
         gradient
+    }
+
+    /// SSIMULACRA2's score of an error: 100 for none, falling without a bound.
+    fn score(error: f64) -> f64 {
+        let bent = 2.326_765_642_916_932 * error - 0.020_884_521_182_843_837 * error * error
+            + 6.248_496_625_763_138e-5 * error * error * error;
+        100.0 - 10.0 * bent.max(0.0).powf(0.627_633_646_783_138_7)
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::file::{
     self, Part, check_count, config_text, malformed, read_reals, read_tables, real_bytes,
 };
 use super::signals::Signal;
+use super::weights::is_of_training;
 use crate::error::{Error, Result};
 use crate::format::{EXPONENTS, MAX_REAL, MAX_WIDE, PATCH_EXPONENT};
 use crate::kernels::integer::{split_wide, sums_fit};
@@ -118,8 +119,7 @@ impl IntegerWeights {
     /// or breaks a rule for its values.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let (config, file) = file::open(bytes)?;
-        let training = file.tensor("analysis.conv_in.weight");
-        if training.is_ok_and(|tensor| tensor.dtype() == Dtype::F16) {
+        if is_of_training(bytes) {
             let text = "weights of a training run, of which 'aec export' makes a model";
             return Err(Error::Weights(text.into()));
         }
@@ -179,7 +179,6 @@ impl IntegerWeights {
     }
 
     /// The exponent of a tensor.
-    #[must_use]
     pub fn exponent(&self, signal: &Signal) -> i32 {
         let stored = match signal {
             Signal::Patches => PATCH_EXPONENT,
@@ -191,12 +190,6 @@ impl IntegerWeights {
             }
         };
         stored.into()
-    }
-
-    /// The exponent of the first tensor of this name.
-    #[must_use]
-    pub fn exponent_of(&self, name: &str) -> i32 {
-        self.exponent(&Signal::Named(name.into(), 0))
     }
 }
 

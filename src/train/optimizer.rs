@@ -224,22 +224,22 @@ impl Rule {
     /// Muon with Nesterov's momentum: all directions of the matrix at one pace.
     fn muon(&self, state: Slices<'_>, gradient_scale: f32, (rows, columns): (usize, usize)) {
         DIRECTION.with_borrow_mut(|direction| {
-            direction.resize(state.gradient.len(), 0.0);
-            let Slices {
-                parameters,
+            let gradient = state.gradient;
+            direction.resize(gradient.len(), 0.0);
+            momentum(
+                state.first,
                 gradient,
-                first,
-                average,
-                ..
-            } = state;
-            momentum(first, gradient, gradient_scale, MATRIX_BETA, direction);
+                gradient_scale,
+                MATRIX_BETA,
+                direction,
+            );
             orthogonalize(Engine::best(), direction, rows, columns);
             let by = Descent {
                 rate: self.matrix_rate(rows, columns),
                 decay: self.decay,
                 average: self.average,
             };
-            descend(parameters, average, direction, by);
+            descend(state.parameters, state.average, direction, by);
         });
     }
 }

@@ -125,10 +125,10 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
-    let (count, megapixels) = (pictures.len(), pictures.pixels() / 1_000_000);
+    let (count, megapixels) = (pictures.count(), pictures.pixels() / 1_000_000);
     global.say(&format!(
         "{count} training pictures ({megapixels} MP), {} for validation",
-        validation.len()
+        validation.count()
     ));
     let options = RunOptions {
         out: args.out.clone(),
@@ -168,7 +168,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
 
 /// The crops that the gallery shows, and their side.
 fn gallery_crops(validation: &Pictures, side: usize) -> (Vec<Vec<u8>>, u32) {
-    let shown = (0..validation.len()).take(gallery::COLUMNS);
+    let shown = (0..validation.count()).take(gallery::COLUMNS);
     let crops = shown.map(|i| validation.center_crop(i, side)).collect();
     (crops, u32::try_from(side).unwrap_or(u32::MAX))
 }
