@@ -11,6 +11,7 @@ use super::context::{Features, PHASES, StepMask, joined, phase_positions};
 use super::grid::Grid;
 use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise};
+use super::stream::add_to;
 use crate::format::CONTEXT_STEPS;
 use crate::kernels::block::{
     block_first_layer, block_gradient_pointwise, block_gradient_spatial, block_other_layers,
@@ -93,7 +94,7 @@ impl ContextGradient {
             let kept = kept.pop().expect("a step before each");
             let mut gradient = step.heads_gradient(index, &kept.output, width, slopes);
             if let Some(later) = &from_later {
-                gradient.iter_mut().zip(later).for_each(|(a, b)| *a += b);
+                add_to(&mut gradient, later);
             }
             let gradient = step.block_gradient(&kept, &gradient, height, width);
             from_later = (step.state.as_ref()).map(|[_, back]| applied(back, &gradient));
@@ -115,8 +116,7 @@ impl ContextGradient {
             for before in 0..step {
                 let first = StepMask::new(before).group_at(position / width, position % width);
                 let coded = first * group..(first + 1) * group;
-                let pairs = out[coded.clone()].iter_mut().zip(&gradient[coded]);
-                pairs.for_each(|(out, gradient)| *out += gradient);
+                add_to(&mut out[coded.clone()], &gradient[coded]);
             }
         }
     }

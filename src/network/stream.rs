@@ -108,6 +108,11 @@ impl<T: Copy + Default> Rows<T> {
     }
 }
 
+/// `values += others`.
+pub(super) fn add_to(values: &mut [f32], others: &[f32]) {
+    values.iter_mut().zip(others).for_each(|(a, b)| *a += b);
+}
+
 /// The end of the rows that a 3 x 3 convolution can compute of `height` rows, from those up to `end`.
 pub(super) fn computable(end: usize, height: usize) -> usize {
     if end == height {

@@ -10,7 +10,6 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::messages::GlobalOptions;
-use super::options::Device;
 use super::output::{RESUME_OR_OVERWRITE, check_folder, write_file};
 use super::{interrupt, text};
 use crate::atomic;
@@ -21,7 +20,9 @@ use crate::network::file::read_file;
 use crate::network::{IntegerWeights, Weights};
 use crate::picture::io::{OutputFormat, write};
 use crate::train::data::{MAX_PIXELS, Pictures};
-use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
+use crate::train::{
+    ComputeDevice, Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig,
+};
 
 /// Arguments of `aec train`.
 #[derive(Debug, clap::Args)]
@@ -97,7 +98,7 @@ pub(super) struct Args {
     ///
     /// The pictures are copied to a GPU's memory.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
+    device: ComputeDevice,
 
     /// Worker threads [default: all cores]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -135,7 +136,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
         resume: args.resume,
         init,
         grow: args.grow,
-        device: args.device.into(),
+        device: args.device,
     };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
     let bar = progress_bar(&run, global);

@@ -30,10 +30,11 @@ pub use png::is_own as is_own_png;
 
 /// A picture format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum OutputFormat {
-    /// PNG with alpha, ICC profile, Exif, XMP and resolution.
+    /// PNG, with alpha and metadata
     Png,
-    /// Binary PPM, or PGM for gray pictures; no alpha, no metadata.
+    /// PPM, or PGM for gray pictures
     Ppm,
 }
 
