@@ -19,7 +19,7 @@ use crate::kernels::opponent::{
     Planes, brightness_gradient, brightness_plane, light_gradient, light_gradient_of_bytes,
     light_planes, light_planes_of_bytes, opponent_gradient, opponent_planes,
 };
-use crate::kernels::similarity::{MAPS, PlanePair, REACH, map_gradient, map_sums};
+use crate::kernels::similarity::{MAPS, PlanePair, REACH, add_sums, map_gradient, map_sums};
 
 /// Scales, each half as large as the one before.
 const SCALES: usize = 5;
@@ -84,10 +84,7 @@ impl Sums {
     pub fn add(&mut self, other: &Self) {
         for (scale, other) in self.maps.iter_mut().zip(&other.maps) {
             for (plane, other) in scale.iter_mut().zip(other) {
-                for (map, other) in plane.iter_mut().zip(other) {
-                    map[0] += other[0];
-                    map[1] += other[1];
-                }
+                add_sums(plane, other);
             }
         }
         for (positions, other) in self.positions.iter_mut().zip(other.positions) {
@@ -146,11 +143,7 @@ impl Comparison {
     /// # Panics
     /// When the lengths do not agree or a side is zero.
     pub fn new(original: &[f32], decoded: &[f32], width: usize) -> Self {
-        assert_eq!(original.len(), decoded.len(), "visual: lengths");
-        assert!(
-            width > 0 && original.len().is_multiple_of(3 * width),
-            "visual: width"
-        );
+        check_sizes(original.len(), decoded.len(), width);
         let light = [light_planes(original), light_planes(decoded)];
         Self::of_light(0..SCALES, light, width).0
     }
@@ -275,6 +268,13 @@ impl ScaleComparison {
     }
 }
 
+/// Panics unless two pictures have the same number of samples, in whole rows of this width.
+fn check_sizes(original: usize, decoded: usize, width: usize) {
+    assert_eq!(original, decoded, "visual: lengths");
+    let is_whole = width > 0 && original.is_multiple_of(3 * width);
+    assert!(is_whole, "visual: width");
+}
+
 /// The planes of a scale that have weights.
 fn planes_of(scale: usize) -> Vec<usize> {
     let planes = 0..PLANES;
@@ -348,11 +348,7 @@ impl<'a> BandedComparison<'a> {
     /// # Panics
     /// When the lengths do not agree or a side is zero.
     pub fn new(original: &'a [u8], decoded: &'a [u8], width: usize) -> Self {
-        assert_eq!(original.len(), decoded.len(), "visual: lengths");
-        assert!(
-            width > 0 && original.len().is_multiple_of(3 * width),
-            "visual: width"
-        );
+        check_sizes(original.len(), decoded.len(), width);
         let mut sums = Sums::default();
         let mut kept = Vec::new();
         let mut light: [Planes; 2] = Default::default();

@@ -242,13 +242,10 @@ impl Run {
             batch.patch_norms = Some(self.parameters.patch_norms()?);
         }
         let data = clock.lap();
-        let Passes {
-            stores,
-            means,
-            seconds: [forward, backward],
-        } = self.forward_backward(&batch)?;
+        let passes = self.forward_backward(&batch)?;
+        let [forward, backward] = passes.seconds;
         clock.lap();
-        let gradients = self.parameters.gradients(stores)?;
+        let gradients = self.parameters.gradients(passes.stores)?;
         let sums = clock.lap();
         let variables = &self.parameters.variables;
         let outcome = self
@@ -262,7 +259,7 @@ impl Run {
             optimizer: clock.lap(),
         };
         if outcome != StepOutcome::Skipped {
-            window.add(means, times, outcome)?;
+            window.add(passes.means, times, outcome)?;
         }
         Ok(outcome)
     }

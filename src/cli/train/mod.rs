@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::messages::GlobalOptions;
 use super::output::{RESUME_OR_OVERWRITE, check_folder, write_file};
+use super::progress::style;
 use super::{interrupt, text};
 use crate::atomic;
 use crate::codec::Model;
@@ -279,12 +280,7 @@ fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {
     let bar = ProgressBar::new(run.config().steps);
     bar.set_position(run.step());
     bar.reset_eta();
-    let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {msg} {elapsed} / {duration}");
-    bar.set_style(
-        style
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> "),
-    );
+    bar.set_style(style("{pos}/{len} [{bar:30}] {msg} {elapsed} / {duration}"));
     if global.quiet {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }

@@ -80,13 +80,14 @@ impl Task<'_> {
             let next = h.min(end + 1);
             let (at, b1) = ((ahead - top) * packed_line, self.biases.b1);
             let x_ahead = &x[ahead * line..next * line];
+            let (w1, to) = (self.weights[0], &mut hidden[at..]);
             expand(
                 lanes,
                 x_ahead,
-                self.weights[0],
+                w1,
                 b1,
                 strip.rows,
-                &mut hidden[at..],
+                to,
                 Some(&mut slope[at..]),
             );
             ahead = next;
@@ -106,12 +107,8 @@ impl Task<'_> {
                 gy: &gy[range.clone()],
                 gx: &mut gx[range],
             };
-            self.second_half(
-                lanes,
-                tensors,
-                &mut gu[(start - top) * packed_line..(end - top) * packed_line],
-                &mut strip,
-            );
+            let of_strip = &mut gu[(start - top) * packed_line..(end - top) * packed_line];
+            self.second_half(lanes, tensors, of_strip, &mut strip);
 
             let next = if end == h { h } else { end - 1 };
             // Through the depthwise convolution and the first activation: `slope` becomes the gradient of W1 x + b1.
@@ -125,13 +122,8 @@ impl Task<'_> {
             convolve_backward(lanes, plane, rows, gu, taps, slope, &mut sums);
             let range = behind * line..next * line;
             let gradient = &slope[(behind - top) * packed_line..];
-            self.first_layer(
-                lanes,
-                &x[range.clone()],
-                &mut gx[range],
-                gradient,
-                &mut strip.operands,
-            );
+            let (x, gx) = (&x[range.clone()], &mut gx[range]);
+            self.first_layer(lanes, x, gx, gradient, &mut strip.operands);
             behind = next;
 
             let keep = end.saturating_sub(LEFT_OVER);

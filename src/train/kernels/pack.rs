@@ -292,9 +292,5 @@ pub(super) fn pack_weights<'a>(
             }
         });
     });
-    Panels {
-        data,
-        depth,
-        columns,
-    }
+    Panels::new(data, depth, columns)
 }
