@@ -55,6 +55,14 @@ pub(super) fn data_uri(picture: &Image) -> Result<String> {
     ))
 }
 
+/// Writes a picture's colors in the format of an encoder of the `image` crate.
+pub(super) fn write_rgb(picture: &Image, encoder: impl ImageEncoder) -> Result<()> {
+    let (width, height) = (picture.width, picture.height);
+    encoder
+        .write_image(&picture.rgb, width, height, ExtendedColorType::Rgb8)
+        .map_err(|error| Error::Image(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,12 +74,4 @@ mod tests {
             "<{{b}}|2>"
         );
     }
-}
-
-/// Writes a picture's colors in the format of an encoder of the `image` crate.
-pub(super) fn write_rgb(picture: &Image, encoder: impl ImageEncoder) -> Result<()> {
-    let (width, height) = (picture.width, picture.height);
-    encoder
-        .write_image(&picture.rgb, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| Error::Image(error.to_string()))
 }
