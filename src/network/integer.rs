@@ -15,7 +15,6 @@ use super::file::{
     self, Part, check_count, config_text, malformed, read_reals, read_tables, real_bytes,
 };
 use super::signals::Signal;
-use super::weights::is_of_training;
 use crate::error::{Error, Result};
 use crate::format::{EXPONENTS, MAX_REAL, MAX_WIDE, PATCH_EXPONENT};
 use crate::kernels::integer::{split_wide, sums_fit};
@@ -119,7 +118,8 @@ impl IntegerWeights {
     /// or breaks a rule for its values.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let (config, file) = file::open(bytes)?;
-        if is_of_training(bytes) {
+        let training = file.tensor("analysis.conv_in.weight");
+        if training.is_ok_and(|tensor| tensor.dtype() == Dtype::F16) {
             let text = "weights of a training run, of which 'aec export' makes a model";
             return Err(Error::Weights(text.into()));
         }

@@ -224,22 +224,22 @@ impl Rule {
     /// Muon with Nesterov's momentum: all directions of the matrix at one pace.
     fn muon(&self, state: Slices<'_>, gradient_scale: f32, (rows, columns): (usize, usize)) {
         DIRECTION.with_borrow_mut(|direction| {
-            let gradient = state.gradient;
-            direction.resize(gradient.len(), 0.0);
-            momentum(
-                state.first,
+            direction.resize(state.gradient.len(), 0.0);
+            let Slices {
+                parameters,
                 gradient,
-                gradient_scale,
-                MATRIX_BETA,
-                direction,
-            );
+                first,
+                average,
+                ..
+            } = state;
+            momentum(first, gradient, gradient_scale, MATRIX_BETA, direction);
             orthogonalize(Engine::best(), direction, rows, columns);
             let by = Descent {
                 rate: self.matrix_rate(rows, columns),
                 decay: self.decay,
                 average: self.average,
             };
-            descend(state.parameters, state.average, direction, by);
+            descend(parameters, average, direction, by);
         });
     }
 }

@@ -28,7 +28,8 @@ use crate::limits::Limits;
 use crate::orientation::Orientation;
 pub use png::is_own as is_own_png;
 
-/// A picture format that can be written.
+/// A picture format that can be written. PNG holds alpha, ICC profile, Exif, XMP and resolution; binary PPM, or PGM
+/// for gray pictures, neither alpha nor metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum OutputFormat {

@@ -80,14 +80,13 @@ impl Task<'_> {
             let next = h.min(end + 1);
             let (at, b1) = ((ahead - top) * packed_line, self.biases.b1);
             let x_ahead = &x[ahead * line..next * line];
-            let (w1, to) = (self.weights[0], &mut hidden[at..]);
             expand(
                 lanes,
                 x_ahead,
-                w1,
+                self.weights[0],
                 b1,
                 strip.rows,
-                to,
+                &mut hidden[at..],
                 Some(&mut slope[at..]),
             );
             ahead = next;
