@@ -1,6 +1,5 @@
 //! Encoding: where to, how, and then a picture.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -162,15 +161,11 @@ impl<'a, W: Write> Encoder<'a, W> {
     /// [`InvalidOption`](crate::Error::InvalidOption) for a tile size or a goal that makes no sense;
     /// [`TargetOutOfReach`](crate::Error::TargetOutOfReach) when no quality meets the goal;
     /// [`Cancelled`](crate::Error::Cancelled) when the progress closure says so. Nothing was written then.
-    pub fn encode(mut self, image: &Image) -> Result<()> {
-        let image = match self.metadata.take() {
-            Some(metadata) => Cow::Owned(Image {
-                metadata,
-                ..image.clone()
-            }),
-            None => Cow::Borrowed(image),
-        };
-        self.write(&image)
+    pub fn encode(self, image: &Image) -> Result<()> {
+        match self.metadata {
+            Some(_) => self.encode_owned(image.clone()),
+            None => self.write(image),
+        }
     }
 
     fn write(mut self, image: &Image) -> Result<()> {

@@ -18,7 +18,6 @@ impl<'a> AlphaPayload<'a> {
     pub(super) const MIN_LENGTH: usize = 4;
 
     /// The payload's bytes.
-    #[must_use]
     pub fn write(&self) -> Vec<u8> {
         [&self.checksum.to_le_bytes()[..], self.stream].concat()
     }

@@ -18,7 +18,6 @@ const EFFORT: u8 = 10;
 
 impl Metadata {
     /// The tags and payloads of the sections, in the order they are written.
-    #[must_use]
     pub(crate) fn payloads(&self) -> Vec<([u8; 4], Vec<u8>)> {
         let blocks = [
             (tag::ICC, &self.icc),

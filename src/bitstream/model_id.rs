@@ -8,7 +8,6 @@ pub struct ModelId(pub [u8; 8]);
 
 impl ModelId {
     /// The id of the model with this digest.
-    #[must_use]
     pub fn of_digest(digest: &[u8; 32]) -> Self {
         let mut id = [0; 8];
         id.copy_from_slice(&digest[..8]);

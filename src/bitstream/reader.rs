@@ -31,7 +31,6 @@ impl<'a> Reader<'a> {
     }
 
     /// A reader `offset` bytes further on, or at the end.
-    #[must_use]
     pub fn ahead(&self, offset: u64) -> Self {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         Self {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::ValueEnum;
 
 use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::damage::report_damage;
@@ -19,7 +18,8 @@ use crate::bitstream::{Header, Reader};
 use crate::codec::Model;
 use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
 use crate::error::Error;
-use crate::picture::{Image, io};
+use crate::picture::Image;
+use crate::picture::io::{self, OutputFormat};
 
 /// Arguments of `aec decode`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(super) struct Args {
     ///
     /// For '-' and --out-dir, where it names the files too, the default is png.
     #[arg(long, value_name = "F")]
-    format: Option<Format>,
+    format: Option<OutputFormat>,
 
     /// Decode this part only, in pixels of the upright picture
     ///
@@ -78,16 +78,7 @@ pub(super) struct Args {
     resources: Resources,
 }
 
-/// A picture format that can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// PNG, with alpha and metadata
-    Png,
-    /// PPM, or PGM for gray pictures
-    Ppm,
-}
-
-impl Format {
+impl OutputFormat {
     /// The format to write `path` in: as asked for, else by the extension.
     fn choose(asked: Option<Self>, path: &Path) -> Result<Self, Complaint> {
         let extension = path.extension().unwrap_or_default().to_string_lossy();
@@ -138,15 +129,6 @@ impl Format {
     }
 }
 
-impl From<Format> for io::OutputFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Png => Self::Png,
-            Format::Ppm => Self::Ppm,
-        }
-    }
-}
-
 /// Reads `--region`: four numbers.
 fn parse_region(text: &str) -> Result<Region, String> {
     let numbers: Vec<u32> = text
@@ -179,7 +161,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
 fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut clock = StageClock::start(global);
-    let format = Format::choose(args.format, output)?;
+    let format = OutputFormat::choose(args.format, output)?;
     let existing = args.overwrite.existing(Kind::Picture);
     let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
@@ -194,8 +176,8 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         clock.lap("decode");
         Ok(image)
     })?;
-    let lost = io::not_kept(&image, format.into());
-    target.commit(|out| io::write(&image, format.into(), out))?;
+    let lost = io::not_kept(&image, format);
+    target.commit(|out| io::write(&image, format, out))?;
     stdio::keep_time(args.preserve, &args.input, output)?;
     clock.lap("write image");
     global.warn_about(&stdio::output_name(output), lost.as_slice());
@@ -206,7 +188,7 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
 
 /// Files and folders of files to a folder of pictures.
 fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Result<()> {
-    let format = args.format.unwrap_or(Format::Png);
+    let format = args.format.unwrap_or(OutputFormat::Png);
     let batch = Batch {
         label: "decoding",
         kinds: FileKinds {
@@ -230,9 +212,9 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         let (image, damage) =
             args.decode(&task.input, bytes, &*models.of_file(bytes)?, &NoProgress)?;
         let output = batch.output(task)?;
-        output.commit(|out| io::write(&image, format.into(), out))?;
+        output.commit(|out| io::write(&image, format, out))?;
         stdio::keep_time(args.preserve, &task.input, &task.output)?;
-        let lost = io::not_kept(&image, format.into());
+        let lost = io::not_kept(&image, format);
         global.warn_about(&stdio::output_name(&task.output), lost.as_slice());
         refuse_damage(&damage, &stdio::input_name(&task.input), global)?;
         let route = stdio::route(&task.input, &task.output);
@@ -351,11 +333,14 @@ mod tests {
 
     #[test]
     fn the_format_is_asked_for_or_told_by_the_extension() {
-        let choose = |asked, path: &str| Format::choose(asked, Path::new(path)).ok();
-        assert_eq!(choose(None, "a.png"), Some(Format::Png));
-        assert_eq!(choose(None, "a.PGM"), Some(Format::Ppm));
-        assert_eq!(choose(None, "-"), Some(Format::Png));
-        assert_eq!(choose(Some(Format::Ppm), "a.png"), Some(Format::Ppm));
+        let choose = |asked, path: &str| OutputFormat::choose(asked, Path::new(path)).ok();
+        assert_eq!(choose(None, "a.png"), Some(OutputFormat::Png));
+        assert_eq!(choose(None, "a.PGM"), Some(OutputFormat::Ppm));
+        assert_eq!(choose(None, "-"), Some(OutputFormat::Png));
+        assert_eq!(
+            choose(Some(OutputFormat::Ppm), "a.png"),
+            Some(OutputFormat::Ppm)
+        );
         assert_eq!(choose(None, "a.jpg"), None);
         assert_eq!(choose(None, "png"), None);
     }

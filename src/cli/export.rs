@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let weights = load_initial(&args.weights)?;
     let most = args.pictures.into();
     let pictures = load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;
-    global.say(&format!("measuring on {} pictures", pictures.len()));
+    global.say(&format!("measuring on {} pictures", pictures.count()));
     let model = export(&weights, pictures.images()).context("cannot measure the weights")?;
     write(&model, output)?;
     global.say(&format!("model in {}", text::quoted(&args.out)));

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::ExtendedColorType;
 use image::codecs::webp::WebPEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 
 use crate::error::{Error, Result};
 use crate::picture::Image;
@@ -48,18 +48,19 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
 /// A picture as lossless WebP in a data URI.
 pub(super) fn data_uri(picture: &Image) -> Result<String> {
     let mut file = Vec::new();
-    WebPEncoder::new_lossless(&mut file)
-        .encode(
-            &picture.rgb,
-            picture.width,
-            picture.height,
-            ExtendedColorType::Rgb8,
-        )
-        .map_err(|error| Error::Image(error.to_string()))?;
+    write_rgb(picture, WebPEncoder::new_lossless(&mut file))?;
     Ok(format!(
         "data:image/webp;base64,{}",
         BASE64_STANDARD.encode(&file)
     ))
+}
+
+/// Writes a picture's colors in the format of an encoder of the `image` crate.
+pub(super) fn write_rgb(picture: &Image, encoder: impl ImageEncoder) -> Result<()> {
+    let (width, height) = (picture.width, picture.height);
+    encoder
+        .write_image(&picture.rgb, width, height, ExtendedColorType::Rgb8)
+        .map_err(|error| Error::Image(error.to_string()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::ValueEnum;
 
 use super::messages::{Complaint, GlobalOptions};
 use crate::codec::DecodeOptions;
@@ -52,7 +51,7 @@ pub struct Resources {
 
     /// Where the networks run
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: Device,
+    pub device: ComputeDevice,
 
     /// Refuse larger images
     ///
@@ -78,15 +77,6 @@ pub struct Resources {
         hide_short_help = true
     )]
     pub kernels: Option<KernelPath>,
-}
-
-/// A device that networks can run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Device {
-    /// The processor
-    Cpu,
-    /// An NVIDIA GPU
-    Cuda,
 }
 
 impl Resources {
@@ -134,7 +124,7 @@ impl Resources {
     }
 }
 
-impl Device {
+impl ComputeDevice {
     /// Refuses a device that this build cannot train on.
     ///
     /// # Errors
@@ -162,15 +152,6 @@ impl Device {
             )
             .into()),
             Self::Cpu => Ok(()),
-        }
-    }
-}
-
-impl From<Device> for ComputeDevice {
-    fn from(device: Device) -> Self {
-        match device {
-            Device::Cpu => Self::Cpu,
-            Device::Cuda => Self::Cuda,
         }
     }
 }

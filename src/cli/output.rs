@@ -128,11 +128,10 @@ impl Output {
         let descriptor = descriptor(path);
         if is_standard_stream(path) || descriptor.as_deref().is_some_and(is_own_stdout) {
             if stdio::stdout()?.is_terminal() {
-                return Err(Complaint::failure(
+                bail!(Complaint::failure(
                     "refusing to write binary data to a terminal",
                     "use '-' with a pipe, or name a file",
-                )
-                .into());
+                ));
             }
             return Ok(Target::Stdout);
         }
@@ -171,15 +170,14 @@ impl Output {
             && !is_standard_stream(input)
             && identity(path).is_some_and(|file| identity(input) == Some(file))
         {
-            return Err(Complaint::failure(
+            bail!(Complaint::failure(
                 format!(
                     "cannot write {}: it is the input {}",
                     output_name(&self.path),
                     text::quoted(input)
                 ),
                 "name another file",
-            )
-            .into());
+            ));
         }
         Ok(self)
     }

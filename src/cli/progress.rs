@@ -21,14 +21,20 @@ pub struct Bar {
     global: GlobalOptions,
 }
 
+/// How bars are drawn: by a template of `indicatif`.
+pub(super) fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
+}
+
 impl Bar {
     /// A bar labeled with a verb such as `encoding`.
     pub fn new(label: &'static str, global: &GlobalOptions) -> Self {
         let bar = ProgressBar::hidden().with_message(label);
-        let style =
-            ProgressStyle::with_template("{msg} [{bar:40}] {percent:>3} % {elapsed} / {duration}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("=> "));
+        bar.set_style(style(
+            "{msg} [{bar:40}] {percent:>3} % {elapsed} / {duration}",
+        ));
         Self {
             bar,
             started: Instant::now(),

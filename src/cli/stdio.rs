@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::messages::Complaint;
 use super::text;
@@ -30,7 +30,7 @@ static IS_STDOUT_CLOSED: bool = rustix::io::fcntl_getfd(io::stdout()).is_err();
 pub fn stdout() -> anyhow::Result<io::StdoutLock<'static>> {
     #[cfg(unix)]
     if *IS_STDOUT_CLOSED {
-        anyhow::bail!("stdout is closed");
+        bail!("stdout is closed");
     }
     Ok(io::stdout().lock())
 }
@@ -85,16 +85,15 @@ pub fn read_input(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
         if is_standard_stream(path) {
             let stdin = io::stdin().lock();
             if stdin.is_terminal() {
-                return Err(Complaint::failure(
+                bail!(Complaint::failure(
                     "refusing to read binary data from a terminal",
                     "use '-' with a pipe, or name a file",
-                )
-                .into());
+                ));
             }
             return read_bounded(stdin, limits);
         }
         if path.is_dir() {
-            anyhow::bail!("it is a folder");
+            bail!("it is a folder");
         }
         read_bounded(fs::File::open(path)?, limits)
     };

@@ -7,7 +7,6 @@ use indicatif::HumanCount;
 
 /// `text` without what a terminal would obey: control characters, and those that turn the
 /// direction of writing, become escapes such as `\n` and `\u{1b}`.
-#[must_use]
 pub fn printable(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
@@ -22,25 +21,21 @@ pub fn printable(text: &str) -> String {
 }
 
 /// A path as messages show it, in single quotes.
-#[must_use]
 pub fn quoted(path: &Path) -> String {
     format!("'{}'", printable(&path.to_string_lossy()))
 }
 
 /// `1234567` as `1,234,567`.
-#[must_use]
 pub fn thousands(value: u64) -> String {
     HumanCount(value).to_string()
 }
 
 /// Bits per pixel with three decimals.
-#[must_use]
 pub fn bits_per_pixel(bytes: u64, pixels: u64) -> String {
     format!("{:.3} bpp", bytes as f64 * 8.0 / pixels as f64)
 }
 
 /// Seconds and megapixels per second: `1.42 s (0.28 MP/s)`.
-#[must_use]
 pub fn speed(pixels: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let rate = pixels as f64 / 1e6 / seconds.max(1e-9);

@@ -57,13 +57,11 @@ impl SymbolCounts {
     }
 
     /// Symbols in all.
-    #[must_use]
     pub fn total(&self) -> u64 {
         self.magnitudes.iter().flatten().sum()
     }
 
     /// Bits that `tables` take for the counted symbols.
-    #[must_use]
     pub fn bits(&self, tables: &ScaleTables) -> f64 {
         let of_table = |(table, counts): (u8, &Vec<u64>)| cost(counts, tables.table(table));
         (0..).zip(&self.magnitudes).map(of_table).sum()
@@ -79,7 +77,6 @@ fn cost(counts: &[u64], table: &Table) -> f64 {
 impl ScaleTables {
     /// Tables that take few bits for what was counted: smooth, falling from zero outwards,
     /// with the Gaussian's shape where little was seen.
-    #[must_use]
     pub fn fitted(counts: &SymbolCounts) -> Self {
         let fit = |(i, counts): (usize, &Vec<u64>)| fit_table(counts, Self::sigma(i));
         Self::from_tables(counts.magnitudes.iter().enumerate().map(fit).collect())

@@ -209,7 +209,6 @@ impl<'a> SymbolDecoder<'a> {
 
     /// Bits that are left: the logarithm of the number that the rest of the stream stands for. By
     /// how much it falls with a symbol is what that symbol cost.
-    #[must_use]
     pub fn bits_left(&self) -> f64 {
         let words = self.coder.bulk().len() as f64;
         words * f64::from(u32::BITS) + (self.coder.state() as f64 + 1.0).log2()

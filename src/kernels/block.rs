@@ -17,6 +17,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::aligned::AlignedBuffer;
+use super::check_length;
 use super::depthwise::{PackedDepthwise, RowsOf, depthwise_rows};
 use super::dispatch::{self, KernelPath, on_path};
 use super::pointwise::{PackedPointwise, pointwise_chunk};
@@ -46,7 +47,6 @@ impl PackedBlock {
     }
 
     /// The weights that the block's gradient is computed with: transposed and turned, without biases.
-    #[must_use]
     pub fn transposed(&self) -> Self {
         Self {
             w1: self.w1.transposed(),
@@ -94,9 +94,9 @@ pub fn block_other_layers(
     let path = dispatch::active();
     let (channels, wide) = (block.channels(), block.w3.outputs());
     let width = first.width;
-    assert_eq!(x.len(), rows.len() * width * channels, "block: input");
+    check_length(x.len(), [rows.len(), width, channels], "block: input");
     assert_eq!(y.len(), x.len(), "block: output");
-    assert_eq!(hidden.len(), rows.len() * width * wide, "block: hidden");
+    check_length(hidden.len(), [rows.len(), width, wide], "block: hidden");
     x.par_chunks(width * channels)
         .zip(y.par_chunks_mut(width * channels))
         .zip(hidden.par_chunks_mut(width * wide))
@@ -173,7 +173,7 @@ pub fn block_gradient_spatial(
     let path = dispatch::active();
     let channels = transposed.channels();
     let stride = inner.width * channels;
-    assert_eq!(gx.len(), rows.len() * stride, "block: gradient");
+    check_length(gx.len(), [rows.len(), stride], "block: gradient");
     assert_eq!(before.len(), gx.len(), "block: gradient");
     assert_eq!(middle.len(), gx.len(), "block: gradient");
     let of_row = before.par_chunks(stride).zip(middle.par_chunks(stride));

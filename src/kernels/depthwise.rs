@@ -5,9 +5,9 @@
 //! executed like the others.
 
 use super::aligned::AlignedBuffer;
+use super::check_length;
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
-use super::product;
 use std::ops::Range;
 
 /// Pixels of a row computed together, so that a tap is loaded once for all.
@@ -31,7 +31,7 @@ impl PackedDepthwise {
     /// When `channels` is zero or a slice has another length.
     pub fn new(channels: usize, taps: &[f32], bias: &[f32]) -> Self {
         assert!(channels > 0, "depthwise: no channels");
-        assert_eq!(taps.len(), product([9, channels]), "depthwise: taps length");
+        check_length(taps.len(), [9, channels], "depthwise: taps length");
         assert_eq!(bias.len(), channels, "depthwise: bias length");
         Self {
             channels,
@@ -43,7 +43,6 @@ impl PackedDepthwise {
 
     /// The same taps turned around, without a bias: what takes the gradient of the output to
     /// that of the input.
-    #[must_use]
     pub fn turned(&self) -> Self {
         let rows = self.taps.values().chunks_exact(self.channels).rev();
         let taps: Vec<f32> = rows.flatten().copied().collect();
@@ -79,10 +78,10 @@ pub(super) fn depthwise_rows(
     out: &mut [f32],
 ) {
     let channels = weights.channels;
-    assert_eq!(
+    check_length(
         out.len(),
-        rows.len() * columns.len() * channels,
-        "depthwise: output length"
+        [rows.len(), columns.len(), channels],
+        "depthwise: output length",
     );
     dispatch::run(
         path,

@@ -36,7 +36,7 @@ pub use pixels::{patches_to_pixels, pixels_to_patches};
 pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};
 
-/// The product of sizes that a slice's length is held against.
+/// The product of sizes of a slice.
 ///
 /// # Panics
 /// When it does not fit: a product that wrapped could agree with a slice that is too short.
@@ -45,4 +45,10 @@ fn product<const N: usize>(sizes: [usize; N]) -> usize {
         .iter()
         .try_fold(1, |product: usize, &size| product.checked_mul(size))
         .expect("the number of values fits in memory")
+}
+
+/// Panics with `what` unless a slice is as long as its sizes say.
+#[track_caller]
+fn check_length<const N: usize>(length: usize, sizes: [usize; N], what: &str) {
+    assert_eq!(length, product(sizes), "{what}");
 }

@@ -1,7 +1,7 @@
 //! Bytes of a picture to values of the first layer, and back (spec: Arithmetic).
 
+use super::check_length;
 use super::dispatch::{self, on_path};
-use super::product;
 use crate::format::PATCH;
 use rayon::prelude::*;
 
@@ -63,11 +63,7 @@ pub fn patches_to_pixels(x: &[f32], height: usize, width: usize, rgb: &mut [u8])
 fn check(bytes: usize, values: usize, height: usize, width: usize) -> usize {
     let whole = height.is_multiple_of(PATCH) && width.is_multiple_of(PATCH);
     assert!(whole, "patches: size is not a multiple of 8");
-    assert_eq!(
-        bytes,
-        product([height, width, 3]),
-        "patches: number of bytes"
-    );
+    check_length(bytes, [height, width, 3], "patches: number of bytes");
     assert_eq!(values, bytes, "patches: number of values");
     match bytes {
         0 => 1,

@@ -8,7 +8,7 @@
 use super::aligned::AlignedBuffer;
 use super::dispatch::{self, Kernel, KernelPath};
 use super::lanes::Lanes;
-use super::product;
+use super::{check_length, product};
 use rayon::prelude::*;
 
 /// Outputs per panel of packed weights.
@@ -41,11 +41,7 @@ impl PackedPointwise {
     /// When a count is zero or a slice has another length.
     pub fn new(inputs: usize, outputs: usize, weight: &[f32], bias: &[f32]) -> Self {
         assert!(inputs > 0 && outputs > 0, "pointwise: no channels");
-        assert_eq!(
-            weight.len(),
-            product([inputs, outputs]),
-            "pointwise: weight length"
-        );
+        check_length(weight.len(), [inputs, outputs], "pointwise: weight length");
         assert_eq!(bias.len(), outputs, "pointwise: bias length");
         let padded = outputs.next_multiple_of(PANEL);
         let mut panels = AlignedBuffer::zeros(product([padded, inputs]));
@@ -66,7 +62,6 @@ impl PackedPointwise {
 
     /// The transposed weights without a bias: what takes the gradient of the outputs to that of
     /// the inputs.
-    #[must_use]
     pub fn transposed(&self) -> Self {
         let mut weight = vec![0.0; self.inputs * self.outputs];
         for input in 0..self.inputs {
@@ -92,12 +87,12 @@ impl PackedPointwise {
     /// Panics unless the slices hold the same whole number of pixels.
     fn check(&self, x: &[f32], residual: Option<&[f32]>, out: &[f32]) {
         let pixels = out.len() / self.outputs;
-        assert_eq!(out.len(), pixels * self.outputs, "pointwise: output length");
-        assert_eq!(
-            x.len(),
-            product([pixels, self.inputs]),
-            "pointwise: input length"
+        check_length(
+            out.len(),
+            [pixels, self.outputs],
+            "pointwise: output length",
         );
+        check_length(x.len(), [pixels, self.inputs], "pointwise: input length");
         if let Some(residual) = residual {
             assert_eq!(residual.len(), out.len(), "pointwise: residual length");
         }

@@ -1,6 +1,6 @@
 //! Moving values between space and channels: no arithmetic (spec: Arithmetic).
 
-use super::product;
+use super::check_length;
 use rayon::prelude::*;
 
 /// `[height, width, channels]` to `[height / s, width / s, s * s * channels]`,
@@ -64,11 +64,7 @@ fn check(
         s > 0 && height.is_multiple_of(s) && width.is_multiple_of(s),
         "rearrange: size is not a multiple"
     );
-    assert_eq!(
-        x,
-        product([height, width, channels]),
-        "rearrange: input length"
-    );
+    check_length(x, [height, width, channels], "rearrange: input length");
     assert_eq!(out, x, "rearrange: output length");
     match x {
         0 => (1, 1),

@@ -106,7 +106,8 @@ pub fn map_gradient(pair: &PlanePair<'_>, slopes: &[[f32; 2]; MAPS]) -> Vec<f32>
     gradient
 }
 
-fn add_sums(sums: &mut [[f64; 2]; MAPS], other: &[[f64; 2]; MAPS]) {
+/// Adds the sums of other positions.
+pub fn add_sums(sums: &mut [[f64; 2]; MAPS], other: &[[f64; 2]; MAPS]) {
     for (sums, other) in sums.iter_mut().zip(other) {
         sums[0] += other[0];
         sums[1] += other[1];

@@ -51,19 +51,16 @@ impl<'a> RgbView<'a> {
     }
 
     /// The samples, `height * width * 3` of them.
-    #[must_use]
     pub fn samples(&self) -> &'a [u8] {
         self.samples
     }
 
     /// Width in pixels.
-    #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// Height in pixels.
-    #[must_use]
     pub fn height(&self) -> usize {
         self.height
     }

@@ -41,7 +41,6 @@ pub fn ms_ssim(a: &RgbView, b: &RgbView) -> Result<f64> {
 /// MS-SSIM on a decibel scale: `-10 log10(1 - ms_ssim)`, on which curves and averages are easier to read.
 ///
 /// Rounding takes the value of equal pictures over 1; it is infinity then.
-#[must_use]
 pub fn ms_ssim_db(ms_ssim: f64) -> f64 {
     0.0 - 10.0 * (1.0 - ms_ssim).max(0.0).log10()
 }

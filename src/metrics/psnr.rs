@@ -48,7 +48,6 @@ pub fn psnr(a: &RgbView, b: &RgbView) -> Result<f64> {
 }
 
 /// PSNR in dB of `squared_error` summed over `samples` samples; infinite when there is no error.
-#[must_use]
 pub fn psnr_from_error(squared_error: u64, samples: u64) -> f64 {
     10.0 * (PEAK * PEAK * samples as f64 / squared_error as f64).log10()
 }

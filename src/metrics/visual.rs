@@ -19,7 +19,7 @@ use crate::kernels::opponent::{
     Planes, brightness_gradient, brightness_plane, light_gradient, light_gradient_of_bytes,
     light_planes, light_planes_of_bytes, opponent_gradient, opponent_planes,
 };
-use crate::kernels::similarity::{MAPS, PlanePair, REACH, map_gradient, map_sums};
+use crate::kernels::similarity::{MAPS, PlanePair, REACH, add_sums, map_gradient, map_sums};
 
 /// Scales, each half as large as the one before.
 const SCALES: usize = 5;
@@ -67,14 +67,6 @@ const WEIGHTS: [[Weights; PLANES]; SCALES] = [
 /// Factor on the weighted sum.
 const SCALE: f64 = 0.956_238_261_683_484_4;
 
-/// SSIMULACRA2's score of an error: 100 for none, falling without a bound.
-#[must_use]
-pub fn score(error: f64) -> f64 {
-    let bent = 2.326_765_642_916_932 * error - 0.020_884_521_182_843_837 * error * error
-        + 6.248_496_625_763_138e-5 * error * error * error;
-    100.0 - 10.0 * bent.max(0.0).powf(0.627_633_646_783_138_7)
-}
-
 /// Sums over the maps of a picture or of a part of it: the sums of several parts add up to those of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sums {
@@ -92,10 +84,7 @@ impl Sums {
     pub fn add(&mut self, other: &Self) {
         for (scale, other) in self.maps.iter_mut().zip(&other.maps) {
             for (plane, other) in scale.iter_mut().zip(other) {
-                for (map, other) in plane.iter_mut().zip(other) {
-                    map[0] += other[0];
-                    map[1] += other[1];
-                }
+                add_sums(plane, other);
             }
         }
         for (positions, other) in self.positions.iter_mut().zip(other.positions) {
@@ -104,7 +93,6 @@ impl Sums {
     }
 
     /// The error of the picture: 0 for equal ones.
-    #[must_use]
     pub fn error(&self) -> f64 {
         let mut error = 0.0;
         self.each(|weight, [sum, fourth], positions| {
@@ -154,13 +142,8 @@ impl Comparison {
     ///
     /// # Panics
     /// When the lengths do not agree or a side is zero.
-    #[must_use]
     pub fn new(original: &[f32], decoded: &[f32], width: usize) -> Self {
-        assert_eq!(original.len(), decoded.len(), "visual: lengths");
-        assert!(
-            width > 0 && original.len().is_multiple_of(3 * width),
-            "visual: width"
-        );
+        check_sizes(original.len(), decoded.len(), width);
         let light = [light_planes(original), light_planes(decoded)];
         Self::of_light(0..SCALES, light, width).0
     }
@@ -189,7 +172,6 @@ impl Comparison {
 
     /// The sums over these rows of the finest scale (all of them for a whole picture; a part's start at a multiple of
     /// [`ALIGNMENT`]).
-    #[must_use]
     pub fn sums(&self, rows: Range<usize>) -> Sums {
         let mut sums = Sums::default();
         for (halvings, comparison) in self.scales.iter().enumerate() {
@@ -286,6 +268,13 @@ impl ScaleComparison {
     }
 }
 
+/// Panics unless two pictures have the same number of samples, in whole rows of this width.
+fn check_sizes(original: usize, decoded: usize, width: usize) {
+    assert_eq!(original, decoded, "visual: lengths");
+    let is_whole = width > 0 && original.is_multiple_of(3 * width);
+    assert!(is_whole, "visual: width");
+}
+
 /// The planes of a scale that have weights.
 fn planes_of(scale: usize) -> Vec<usize> {
     let planes = 0..PLANES;
@@ -358,13 +347,8 @@ impl<'a> BandedComparison<'a> {
     ///
     /// # Panics
     /// When the lengths do not agree or a side is zero.
-    #[must_use]
     pub fn new(original: &'a [u8], decoded: &'a [u8], width: usize) -> Self {
-        assert_eq!(original.len(), decoded.len(), "visual: lengths");
-        assert!(
-            width > 0 && original.len().is_multiple_of(3 * width),
-            "visual: width"
-        );
+        check_sizes(original.len(), decoded.len(), width);
         let mut sums = Sums::default();
         let mut kept = Vec::new();
         let mut light: [Planes; 2] = Default::default();
@@ -396,7 +380,6 @@ impl<'a> BandedComparison<'a> {
     }
 
     /// The error: 0 for equal pictures.
-    #[must_use]
     pub fn error(&self) -> f64 {
         self.sums.error()
     }
@@ -542,6 +525,13 @@ mod tests {
         let mut gradient = vec![0.0; a.len()];
         comparison.gradient(b, &sums, &mut gradient);
         gradient
+    }
+
+    /// SSIMULACRA2's score of an error: 100 for none, falling without a bound.
+    fn score(error: f64) -> f64 {
+        let bent = 2.326_765_642_916_932 * error - 0.020_884_521_182_843_837 * error * error
+            + 6.248_496_625_763_138e-5 * error * error * error;
+        100.0 - 10.0 * bent.max(0.0).powf(0.627_633_646_783_138_7)
     }
 
     #[test]

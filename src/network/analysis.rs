@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::gains::Gains;
 use super::layers::{Block, Head, Loader, Pointwise};
-use super::stream::{BlockStream, Rows, Sink, Source, bands, space};
+use super::stream::{BlockStream, Rows, Sink, Source, add_to, bands, space};
 use crate::error::Result;
 use crate::format::{PATCH_EXPONENT, PATCH8, PATCH16};
 use crate::kernels::integer::{Scale, quantize};
@@ -98,11 +98,7 @@ impl Analysis {
             done.drop_above(rows.end);
             let rows_of = width * self.linear.outputs();
             let both = out.par_chunks_mut(rows_of).zip(linear.par_chunks(rows_of));
-            both.for_each(|(out, linear)| {
-                out.iter_mut()
-                    .zip(linear)
-                    .for_each(|(out, linear)| *out += linear);
-            });
+            both.for_each(|(out, linear)| add_to(out, linear));
             emit(rows, out)?;
         }
         Ok(())

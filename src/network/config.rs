@@ -55,7 +55,6 @@ fn is_false(value: &bool) -> bool {
 
 impl ModelConfig {
     /// The shipped size: 32 kMAC/pixel to decode, 10.9 million parameters.
-    #[must_use]
     pub fn base() -> Self {
         Self {
             name: "base".into(),
@@ -77,7 +76,6 @@ impl ModelConfig {
     }
 
     /// A very small size for tests: 42 thousand parameters.
-    #[must_use]
     pub fn tiny() -> Self {
         Self {
             name: "tiny".into(),
@@ -96,7 +94,6 @@ impl ModelConfig {
 
     /// The Lagrange multiplier of a quality in 0.0..=1.0: log-spaced over the range. The same on
     /// every machine, because the encoder's choices depend on it.
-    #[must_use]
     pub fn lambda(&self, quality: f64) -> f64 {
         let range = (self.lambda_max / self.lambda_min).min(f64::MAX);
         self.lambda_min * math::pow(range, quality)
@@ -153,26 +150,22 @@ impl ModelConfig {
     }
 
     /// Latent channels per context group.
-    #[must_use]
     pub fn group_channels(&self) -> usize {
         self.latent_channels / CONTEXT_STEPS
     }
 
     /// Whether a context step has a layer for the state that the step before it left.
-    #[must_use]
     pub fn has_state(&self, step: usize) -> bool {
         self.context_state && step > 0
     }
 
     /// Rows of latents around a band that its transforms depend on, from the
     /// 3x3 kernels of both stages (two positions at 1/8 are one at 1/16).
-    #[must_use]
     pub fn halo(&self) -> usize {
         self.stage16_blocks + self.stage8_blocks.div_ceil(2)
     }
 
     /// Every layer of the network in storage order.
-    #[must_use]
     pub fn layers(&self) -> Vec<LayerSpec> {
         use Side::{Decoder, Encoder};
         let context = (0..CONTEXT_STEPS)
@@ -189,7 +182,6 @@ impl ModelConfig {
     }
 
     /// The layer at `path`, if there is one.
-    #[must_use]
     pub fn layer(&self, path: &str) -> Option<LayerSpec> {
         self.layers().into_iter().find(|layer| layer.path == path)
     }
@@ -300,7 +292,6 @@ impl ModelConfig {
     ///
     /// The encoder runs the entropy model too, so its cost includes the
     /// decoder's layers up to the context model.
-    #[must_use]
     pub fn macs_per_pixel(&self, side: Side) -> f64 {
         let layers = self.layers();
         let counted = layers.iter().filter(|layer| match side {
@@ -311,7 +302,6 @@ impl ModelConfig {
     }
 
     /// Number of parameters that are trained.
-    #[must_use]
     pub fn parameters(&self) -> usize {
         self.layers()
             .iter()
@@ -399,7 +389,6 @@ pub enum LayerKind {
 
 impl LayerKind {
     /// The layer's tensors in flat order: name suffix and shape.
-    #[must_use]
     pub fn parts(&self) -> Vec<(&'static str, Vec<usize>)> {
         match *self {
             Self::Pointwise { inputs, outputs } => {
@@ -422,7 +411,6 @@ impl LayerKind {
     }
 
     /// Number of parameters.
-    #[must_use]
     pub fn parameters(&self) -> usize {
         self.lengths().sum()
     }
@@ -440,7 +428,6 @@ impl LayerKind {
     }
 
     /// Number of channels that the layer reads.
-    #[must_use]
     pub fn inputs(&self) -> usize {
         match *self {
             Self::Pointwise { inputs, .. } => inputs,
@@ -450,7 +437,6 @@ impl LayerKind {
     }
 
     /// Multiply-accumulates per position of the layer's own grid.
-    #[must_use]
     pub fn macs_per_position(&self) -> usize {
         match *self {
             Self::Pointwise { inputs, outputs } => inputs * outputs,
@@ -475,7 +461,6 @@ pub struct LayerSpec {
 
 impl LayerSpec {
     /// Multiply-accumulates per picture pixel.
-    #[must_use]
     pub fn macs_per_pixel(&self) -> f64 {
         if self.stride == 0 {
             return 0.0;

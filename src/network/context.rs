@@ -17,13 +17,11 @@ pub struct StepMask(usize);
 
 impl StepMask {
     /// The mask of step 0 to 3.
-    #[must_use]
     pub fn new(step: usize) -> Self {
         Self(step % CONTEXT_STEPS)
     }
 
     /// The channel group that is coded at row `y`, column `x` of a tile.
-    #[must_use]
     pub fn group_at(self, y: usize, x: usize) -> usize {
         // Phases in the order (0, 0), (1, 1), (0, 1), (1, 0): diagonal neighbors first.
         const PHASE: [[usize; 2]; 2] = [[0, 2], [3, 1]];
@@ -31,14 +29,12 @@ impl StepMask {
     }
 
     /// Whether a channel group is coded at row `y`, column `x`.
-    #[must_use]
     pub fn is_active(self, group: usize, y: usize, x: usize) -> bool {
         self.group_at(y, x) == group
     }
 }
 
 /// Channels per group of `channels` latent channels.
-#[must_use]
 pub fn channel_group(channels: usize) -> usize {
     channels / CONTEXT_STEPS
 }
@@ -81,7 +77,6 @@ pub struct EntropyParams {
 impl EntropyParams {
     /// Normalized means and raw scales of the coded channels at row `y`, column `x`.
     /// The table index is `8 * raw + latent_scale[channel]`, clamped and floored.
-    #[must_use]
     pub fn at(&self, y: usize, x: usize) -> (&[f32], &[f32]) {
         let place = y / 2 * (self.width / 2) + x / 2;
         let phase = &self.phases[2 * (y % 2) + x % 2];
@@ -156,12 +151,7 @@ impl ContextStep {
     fn joined(&self, Features(features): &Features, latent: &Grid) -> Vec<i16> {
         let (f, m) = (self.block.channels(), latent.channels);
         let integers = self.latent.integers(&latent.values);
-        let mut joined = Vec::with_capacity(features.len() + integers.len());
-        for (features, latent) in features.chunks_exact(f).zip(integers.chunks_exact(m)) {
-            joined.extend_from_slice(features);
-            joined.extend_from_slice(latent);
-        }
-        joined
+        joined((features, f), (&integers, m))
     }
 
     /// Brings the latents that the step before has coded to their places.
@@ -182,6 +172,23 @@ impl ContextStep {
             to[start..start + group].copy_from_slice(from);
         }
     }
+}
+
+/// Two tensors side by side at each position, each given with its channels.
+pub(super) fn joined<T: Copy>((a, m): (&[T], usize), (b, n): (&[T], usize)) -> Vec<T> {
+    let mut joined = Vec::with_capacity(a.len() + b.len());
+    for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(n)) {
+        joined.extend_from_slice(a);
+        joined.extend_from_slice(b);
+    }
+    joined
+}
+
+/// The positions, in raster order, of a phase of the 2 x 2 pattern.
+pub(crate) fn phase_positions(phase: usize, height: usize, width: usize) -> Vec<usize> {
+    let rows = (phase / 2..height).step_by(2);
+    rows.flat_map(|y| (phase % 2..width).step_by(2).map(move |x| y * width + x))
+        .collect()
 }
 
 /// Every second row and column of `[h, w, c]` (sides even), from row and column `phase` on.

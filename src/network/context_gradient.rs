@@ -7,10 +7,11 @@
 //! gradient has the same bits on every machine; it may differ in the last bits from what
 //! inference computes, which decides no probability.
 
-use super::context::{Features, PHASES, StepMask};
+use super::context::{Features, PHASES, StepMask, joined, phase_positions};
 use super::grid::Grid;
 use super::integer::IntegerWeights;
 use super::real_layers::{real_block, real_pointwise};
+use super::stream::add_to;
 use crate::format::CONTEXT_STEPS;
 use crate::kernels::block::{
     block_first_layer, block_gradient_pointwise, block_gradient_spatial, block_other_layers,
@@ -93,7 +94,7 @@ impl ContextGradient {
             let kept = kept.pop().expect("a step before each");
             let mut gradient = step.heads_gradient(index, &kept.output, width, slopes);
             if let Some(later) = &from_later {
-                gradient.iter_mut().zip(later).for_each(|(a, b)| *a += b);
+                add_to(&mut gradient, later);
             }
             let gradient = step.block_gradient(&kept, &gradient, height, width);
             from_later = (step.state.as_ref()).map(|[_, back]| applied(back, &gradient));
@@ -115,8 +116,7 @@ impl ContextGradient {
             for before in 0..step {
                 let first = StepMask::new(before).group_at(position / width, position % width);
                 let coded = first * group..(first + 1) * group;
-                let pairs = out[coded.clone()].iter_mut().zip(&gradient[coded]);
-                pairs.for_each(|(out, gradient)| *out += gradient);
+                add_to(&mut out[coded.clone()], &gradient[coded]);
             }
         }
     }
@@ -162,14 +162,7 @@ impl Step {
         let (height, width) = (known.height, known.width);
         let (f, hidden) = (self.block.channels(), self.block.w3.outputs());
         let positions = height * width;
-        let mut joined = Vec::with_capacity(features.len() + known.values.len());
-        let pairs = features
-            .chunks_exact(f)
-            .zip(known.values.chunks_exact(known.channels));
-        for (features, latents) in pairs {
-            joined.extend_from_slice(features);
-            joined.extend_from_slice(latents);
-        }
+        let joined = joined((features, f), (&known.values, known.channels));
         let mut x = applied(&self.conv_in, &joined);
         drop(joined);
         if let (Some([layer, _]), Some(state)) = (&self.state, state) {
@@ -177,10 +170,7 @@ impl Step {
             pointwise(state, layer, Some(&x), &mut sum);
             x = sum;
         }
-        let [mut first, mut activated, mut output] = [const { Vec::new() }; 3];
-        for values in [&mut first, &mut activated, &mut output] {
-            values.resize(positions * f, 0.0);
-        }
+        let [mut first, mut activated, mut output] = [(); 3].map(|()| vec![0.0; positions * f]);
         let mut wide = vec![0.0; positions * hidden];
         block_first_layer(&x, &self.block, &mut first, &mut activated);
         let window = whole(&activated, width);
@@ -204,10 +194,7 @@ impl Step {
         let height = output.len() / (width * f);
         let mut gradient = vec![0.0; output.len()];
         for (phase, [head, back]) in self.heads.iter().enumerate() {
-            let places: Vec<usize> = (phase / 2..height)
-                .step_by(2)
-                .flat_map(|y| (phase % 2..width).step_by(2).map(move |x| y * width + x))
-                .collect();
+            let places = phase_positions(phase, height, width);
             let gathered: Vec<f32> = places
                 .iter()
                 .flat_map(|place| output[place * f..(place + 1) * f].iter().copied())
@@ -229,10 +216,7 @@ impl Step {
 
     /// The gradient of the block's input from that of its output.
     fn block_gradient(&self, kept: &Kept, output: &[f32], height: usize, width: usize) -> Vec<f32> {
-        let [mut middle, mut inner, mut gradient] = [const { Vec::new() }; 3];
-        for values in [&mut middle, &mut inner, &mut gradient] {
-            values.resize(output.len(), 0.0);
-        }
+        let [mut middle, mut inner, mut gradient] = [(); 3].map(|()| vec![0.0; output.len()]);
         let back = &self.block_back;
         block_gradient_pointwise(output, &kept.hidden, back, &mut middle, &mut inner);
         let window = whole(&inner, width);
@@ -285,7 +269,7 @@ fn copy_coded(mask: StepMask, latent: &Grid, known: &mut Grid) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::grid::random_values as values;
+    use crate::network::tests::random_values as values;
     use crate::network::{Features, Inference, QualityModel};
 
     fn grid(height: usize, width: usize, channels: usize, seed: u32) -> Grid {

@@ -17,7 +17,6 @@ pub struct RowPosition {
 impl RowPosition {
     /// The position of a stored quality (0..=50000) among `rows` rows, in integers
     /// to 12 fractional bits (codec-spec.md, Quality).
-    #[must_use]
     pub fn new(stored: u16, rows: usize) -> Self {
         let last = rows as u64 - 1;
         let position = u64::from(stored.min(QUALITY_MAX)) * last * 4096 / u64::from(QUALITY_MAX);

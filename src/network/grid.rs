@@ -17,7 +17,6 @@ pub struct Grid {
 
 impl Grid {
     /// A grid of zeros.
-    #[must_use]
     pub fn zeros(height: usize, width: usize, channels: usize) -> Self {
         Self {
             height,
@@ -28,7 +27,6 @@ impl Grid {
     }
 
     /// The channels at row `y`, column `x`.
-    #[must_use]
     pub fn at(&self, y: usize, x: usize) -> &[f32] {
         let start = (y * self.width + x) * self.channels;
         &self.values[start..start + self.channels]
@@ -38,7 +36,6 @@ impl Grid {
     ///
     /// # Panics
     /// When there are no such rows.
-    #[must_use]
     pub fn rows(&self, rows: Range<usize>) -> &[f32] {
         let stride = self.width * self.channels;
         &self.values[rows.start * stride..rows.end * stride]
@@ -54,7 +51,6 @@ impl Grid {
     }
 
     /// A copy of `height` rows and `width` columns from row `y`, column `x`.
-    #[must_use]
     pub fn crop(&self, y: usize, x: usize, height: usize, width: usize) -> Self {
         let mut out = Self::zeros(height, width, self.channels);
         out.paste_from(self, (y, x), (0, 0), (height, width));
@@ -77,15 +73,4 @@ impl Grid {
                 .copy_from_slice(&source.values[read..read + size.1 * c]);
         }
     }
-}
-
-/// Repeatable values in -0.5..0.5.
-#[cfg(test)]
-pub(super) fn random_values(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 16_777_216.0 - 0.5
-    };
-    (0..count).map(|_| next()).collect()
 }

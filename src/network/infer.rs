@@ -78,13 +78,11 @@ impl Inference {
     }
 
     /// The network's sizes.
-    #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.weights.config
     }
 
     /// The network at one stored quality (0..=50000).
-    #[must_use]
     pub fn at_quality(&self, stored: u16) -> QualityModel<'_> {
         let tables = &self.quality;
         let position = RowPosition::new(stored, self.config().quality_rows);
@@ -108,9 +106,7 @@ impl Inference {
             gains: tables.gains(position),
         }
     }
-}
 
-impl Inference {
     /// The networks of the encoder, made at the first call.
     fn encoder(&self) -> Result<&EncoderLayers> {
         if let Some(layers) = self.encoder.get() {
@@ -147,7 +143,6 @@ fn quality_tables(weights: &IntegerWeights) -> QualityTables {
 }
 
 /// Clamps and floors a real scale index to a table index (codec-spec.md, Scale index).
-#[must_use]
 pub fn scale_index(scale: f32) -> u8 {
     // In 0..=63 after the clamp, so the conversion truncates a small positive number.
     scale.max(0.0).min((SCALE_LEVELS - 1) as f32) as u8
@@ -177,13 +172,11 @@ pub struct QualityModel<'a> {
 
 impl QualityModel<'_> {
     /// Sizes of the network.
-    #[must_use]
     pub fn config(&self) -> &ModelConfig {
         self.inference.config()
     }
 
     /// The weights of the synthesis transform's linear path and their bias, `[768, M]` and `[768]`.
-    #[must_use]
     pub fn linear_path(&self) -> Vec<f32> {
         self.inference.weights.real_layer_at("synthesis.linear")
     }
@@ -213,7 +206,6 @@ impl QualityModel<'_> {
     }
 
     /// Hyper-synthesis: normalized ẑ `[h, w, Z]` to features at `[4h, 4w]`.
-    #[must_use]
     pub fn hyper_synthesis(&self, hyper_latent: &Grid) -> Features {
         let network = &self.inference.hyper_synthesis;
         network.forward(hyper_latent, &self.gains)
@@ -317,15 +309,5 @@ impl QualityModel<'_> {
             stream.add(2 * band.start..2 * band.end, &[], &mut known, emit)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-impl Inference {
-    /// The tiny model of the golden vectors.
-    pub(super) fn tiny() -> Self {
-        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
-        let weights = IntegerWeights::from_bytes(bytes).expect("the committed model is valid");
-        Self::new(weights).expect("the network can be built")
     }
 }

@@ -179,7 +179,6 @@ impl IntegerWeights {
     }
 
     /// The exponent of a tensor.
-    #[must_use]
     pub fn exponent(&self, signal: &Signal) -> i32 {
         let stored = match signal {
             Signal::Patches => PATCH_EXPONENT,
@@ -191,12 +190,6 @@ impl IntegerWeights {
             }
         };
         stored.into()
-    }
-
-    /// The exponent of the first tensor of this name.
-    #[must_use]
-    pub fn exponent_of(&self, name: &str) -> i32 {
-        self.exponent(&Signal::Named(name.into(), 0))
     }
 }
 

@@ -29,6 +29,8 @@ mod stream;
 mod stream_gradient;
 mod synthesis;
 mod synthesis_gradient;
+#[cfg(test)]
+mod tests;
 pub mod weights;
 pub(crate) mod worth;
 

@@ -18,7 +18,6 @@ pub struct Meter(Option<(Arc<[AtomicU16]>, usize)>);
 
 impl Ranges {
     /// Of a network that has not run.
-    #[must_use]
     pub fn new(config: &ModelConfig) -> Self {
         let none = |count: usize| (0..count).map(|_| AtomicU16::new(0)).collect();
         let names = config.exponents().into_iter();
@@ -32,7 +31,6 @@ impl Ranges {
     }
 
     /// Exponents with room for twice what was seen in `weights`' network.
-    #[must_use]
     pub fn exponents(&self, weights: &IntegerWeights) -> BTreeMap<String, Vec<i8>> {
         let of = |(name, seen): (&String, &Arc<[AtomicU16]>)| {
             let now = weights.exponents.get(name).map_or(&[][..], Vec::as_slice);

@@ -20,14 +20,12 @@ const NARROW: f32 = 127.0;
 const WIDE: f32 = 127.0 * 256.0;
 
 /// The exponents of a network whose tensors have not been measured: room for 512 and steps of 1/64.
-#[must_use]
 pub fn provisional_exponents(config: &ModelConfig) -> BTreeMap<String, Vec<i8>> {
     let list = config.exponents().into_iter();
     list.map(|(name, count)| (name, vec![-6; count])).collect()
 }
 
 /// The exponent with which integers of 16 bits have room for twice `largest`.
-#[must_use]
 pub fn exponent_for(largest: f32) -> i8 {
     let wanted = 2.0 * f64::from(largest) / f64::from(i16::MAX);
     let exponent = wanted.max(1e-9).log2().ceil();
@@ -35,7 +33,6 @@ pub fn exponent_for(largest: f32) -> i8 {
 }
 
 /// 2 to the power of an exponent.
-#[must_use]
 pub fn power(exponent: i32) -> f32 {
     2f32.powi(exponent)
 }
@@ -64,7 +61,6 @@ impl IntegerWeights {
     }
 
     /// The weights that the integers stand for.
-    #[must_use]
     pub fn to_real(&self) -> Weights {
         let layers = self.config.layers().into_iter().map(|layer| {
             let values = self.real_layer(&layer);
@@ -78,7 +74,6 @@ impl IntegerWeights {
     }
 
     /// The flat parameters of the layer at `path`, as far as it is there.
-    #[must_use]
     pub fn real_layer_at(&self, path: &str) -> Vec<f32> {
         let layer = self.config.layer(path);
         layer.map_or_else(Vec::new, |layer| self.real_layer(&layer))

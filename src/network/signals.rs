@@ -34,7 +34,6 @@ fn makes_reals(path: &str) -> bool {
 impl LayerSpec {
     /// Whether the weights have 16 bits in a model file: the linear path, whose errors reach
     /// the picture directly.
-    #[must_use]
     pub fn is_wide(&self) -> bool {
         self.path.ends_with(".linear")
     }
@@ -56,7 +55,6 @@ impl LayerSpec {
 
 impl ModelConfig {
     /// The names of the model's exponents, and how many each has.
-    #[must_use]
     pub fn exponents(&self) -> Vec<(String, usize)> {
         let of_layers = self.layers().into_iter().filter_map(|layer| {
             let count = layer.signals();
@@ -72,7 +70,6 @@ impl ModelConfig {
     }
 
     /// What the layer at `path` reads, or what the tensor of this name is made of; and how many channels of each.
-    #[must_use]
     pub fn inputs(&self, path: &str) -> Vec<(Signal, usize)> {
         let parts: Vec<&str> = path.split('.').collect();
         if let &["context", step, layer] = &parts[..] {

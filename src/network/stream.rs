@@ -108,6 +108,20 @@ impl<T: Copy + Default> Rows<T> {
     }
 }
 
+/// `values += others`.
+pub(super) fn add_to(values: &mut [f32], others: &[f32]) {
+    values.iter_mut().zip(others).for_each(|(a, b)| *a += b);
+}
+
+/// The end of the rows that a 3 x 3 convolution can compute of `height` rows, from those up to `end`.
+pub(super) fn computable(end: usize, height: usize) -> usize {
+    if end == height {
+        end
+    } else {
+        end.saturating_sub(1)
+    }
+}
+
 /// Depth-conv blocks one after another. Each needs the row below the one that it
 /// computes, so that its output is one row behind its input.
 pub(super) struct BlockStream<'a> {
@@ -142,11 +156,7 @@ impl<'a> BlockStream<'a> {
             let (inputs, outputs) = self.rows.split_at_mut(index + 1);
             let (input, output) = (&mut inputs[index], &mut outputs[0]);
             let have = input.range();
-            let end = if have.end == self.height {
-                have.end
-            } else {
-                have.end.saturating_sub(1)
-            };
+            let end = computable(have.end, self.height);
             let start = output.range.end;
             if start < end {
                 let rows = start - have.start..end - have.start;
@@ -163,7 +173,7 @@ impl<'a> BlockStream<'a> {
 mod tests {
     use super::*;
     use crate::format::PATCH8;
-    use crate::network::grid::random_values;
+    use crate::network::tests::random_values;
     use crate::network::{Grid, Inference};
 
     /// Runs `transform` on pictures that one thread cuts into one band, several, and many, and

@@ -6,7 +6,7 @@
 //! computed twice. No step computes more rows than were asked for at once, not even where the
 //! picture ends and all that is left could follow: the largest step sets the memory.
 
-use super::stream::Rows;
+use super::stream::{Rows, computable};
 use crate::kernels::block::{
     PackedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
     block_other_layers,
@@ -116,15 +116,6 @@ impl<'a> BlockGradientStream<'a> {
             after[0].backward((self.height, self.width), self.at_once, gradient);
         }
         &mut self.gradient
-    }
-}
-
-/// The end of the rows that a 3 x 3 convolution can compute of `height` rows, from those up to `end`.
-fn computable(end: usize, height: usize) -> usize {
-    if end == height {
-        end
-    } else {
-        end.saturating_sub(1)
     }
 }
 

@@ -9,7 +9,7 @@ use super::gains::Gains;
 use super::grid::Grid;
 use super::layers::{Block, Entry, Gain, Head, Loader, Pointwise};
 use super::signals::{LATENT, SYNTHESIS_OUT};
-use super::stream::{BlockStream, Rows, Sink, bands, space};
+use super::stream::{BlockStream, Rows, Sink, add_to, bands, space};
 use crate::error::Result;
 use crate::format::{PATCH8, PATCH16};
 use crate::kernels::depth_to_space;
@@ -115,10 +115,7 @@ impl Synthesis {
             // Two patches side by side are one half of a square.
             let half = row % 2 * PATCH16 / 2;
             for (out, square) in out.chunks_exact_mut(PATCH16 / 2).zip(squares) {
-                let linear = &square[half..half + PATCH16 / 2];
-                out.iter_mut()
-                    .zip(linear)
-                    .for_each(|(out, linear)| *out += linear);
+                add_to(out, &square[half..half + PATCH16 / 2]);
             }
         });
         out

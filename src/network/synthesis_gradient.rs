@@ -265,7 +265,7 @@ impl LinearGradient<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::grid::random_values as values;
+    use crate::network::tests::random_values as values;
     use crate::network::{Inference, QualityModel};
 
     fn latent(model: &Inference, height: usize, width: usize) -> Grid {

@@ -100,7 +100,6 @@ impl Weights {
 }
 
 /// Whether a file holds the weights of a training run rather than a model's integers.
-#[must_use]
 pub fn is_of_training(bytes: &[u8]) -> bool {
     let header = SafeTensors::read_metadata(bytes);
     header.is_ok_and(|(_, header)| {

@@ -93,7 +93,6 @@ impl Batch {
     }
 
     /// Number of samples.
-    #[must_use]
     pub fn samples(&self) -> usize {
         self.positions.len()
     }

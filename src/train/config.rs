@@ -181,7 +181,6 @@ impl TrainConfig {
     }
 
     /// Factor on the learning rate of the layer at `path`.
-    #[must_use]
     pub fn layer_rate(&self, path: &str) -> f64 {
         if path.ends_with(".linear") {
             self.linear_rate
@@ -191,7 +190,6 @@ impl TrainConfig {
     }
 
     /// Crops of a step, and their side in pixels.
-    #[must_use]
     pub fn samples_at(&self, step: u64) -> (usize, usize) {
         if self.is_among_last(step, self.large_fraction) {
             (self.large_batch, self.large_crop)
@@ -201,7 +199,6 @@ impl TrainConfig {
     }
 
     /// Whether a step uses the symbols that an encoder chooses.
-    #[must_use]
     pub fn chooses_symbols_at(&self, step: u64) -> bool {
         self.is_among_last(step, self.chosen_fraction)
     }
@@ -212,7 +209,6 @@ impl TrainConfig {
     }
 
     /// The learning rate of a step: warm-up, constant, then a linear fall to 1 %.
-    #[must_use]
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let rise = (step + 1) as f64 / self.warmup_steps.max(1) as f64;
         let left = (self.steps.saturating_sub(step)) as f64

@@ -57,7 +57,6 @@ impl Crop {
     }
 
     /// The sample's `side` x `side` pixels: interleaved RGB.
-    #[must_use]
     pub fn pixels(&self, picture: &Image, side: usize) -> Vec<u8> {
         let mut pixels = Vec::with_capacity(3 * side * side);
         for row in 0..side {

@@ -47,7 +47,6 @@ impl<'a> CropSource<'a> {
     }
 
     /// The pictures.
-    #[must_use]
     pub fn pictures(&self) -> &'a Pictures {
         match self {
             Self::Host(pictures) => pictures,
@@ -202,7 +201,6 @@ impl Pictures {
     }
 
     /// Uses pictures that are in memory already (at least one).
-    #[must_use]
     pub fn new(pictures: Vec<Image>) -> Self {
         let mut total = 0;
         let areas = pictures
@@ -216,31 +214,21 @@ impl Pictures {
     }
 
     /// The pictures.
-    #[must_use]
     pub fn images(&self) -> &[Image] {
         &self.pictures
     }
 
     /// Number of pictures.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.pictures.len()
     }
 
-    /// Whether there are no pictures.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pictures.is_empty()
-    }
-
     /// Pixels in all.
-    #[must_use]
     pub fn pixels(&self) -> u64 {
         self.areas.last().copied().unwrap_or(0)
     }
 
     /// Splits off every 50th picture for validation; a single picture serves both.
-    #[must_use]
     pub fn split_for_validation(self) -> (Self, Self) {
         let count = self.pictures.len().div_ceil(50);
         let step = self.pictures.len() / count;
@@ -259,13 +247,11 @@ impl Pictures {
     }
 
     /// Whether a picture has room for a crop of `side` x `side` pixels.
-    #[must_use]
     pub fn have_room_for(&self, side: usize) -> bool {
         self.pictures.iter().any(|picture| has_room(picture, side))
     }
 
     /// Whether every picture is of one color.
-    #[must_use]
     pub fn are_plain(&self) -> bool {
         let is_plain = |picture: &Image| {
             let (pixels, _) = picture.rgb.as_chunks::<CHANNELS>();
@@ -293,13 +279,11 @@ impl Pictures {
     }
 
     /// The pixels of a crop: interleaved RGB.
-    #[must_use]
     pub fn crop(&self, at: &Crop, side: usize) -> Vec<u8> {
         at.pixels(&self.pictures[at.picture], side)
     }
 
     /// The crop in the middle of picture `i`, as it is.
-    #[must_use]
     pub fn center_crop(&self, i: usize, side: usize) -> Vec<u8> {
         let picture = &self.pictures[i];
         let middle = Crop {

@@ -4,13 +4,15 @@ use candle_core::Device;
 
 use crate::error::{Error, Result};
 
-/// Where networks are trained. Pictures are coded on the CPU.
+/// Where networks are trained: on all cores of the CPU, or on the first GPU, which needs a build with the feature
+/// `cuda`. Pictures are coded on the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum ComputeDevice {
-    /// All cores of the CPU.
+    /// The processor
     #[default]
     Cpu,
-    /// The first NVIDIA GPU; needs a build with the feature `cuda`.
+    /// An NVIDIA GPU
     Cuda,
 }
 

@@ -7,7 +7,6 @@ use candle_core::{Result, Tensor};
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Number `index` of the stream `seed`, in -0.5..0.5.
-#[must_use]
 pub fn uniform(seed: u64, index: u64) -> f32 {
     let mut z = seed.wrapping_add((index.wrapping_add(1)).wrapping_mul(GAMMA));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -5,7 +5,6 @@
 ///
 /// One-sided Jacobi (Hestenes 1958): rotations make the rows orthogonal; row i
 /// ends as eigenvalue i times eigenvector i.
-#[must_use]
 pub fn eigenvectors(matrix: &[f64], n: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     let mut rows: Vec<Vec<f64>> = matrix.chunks_exact(n).map(<[f64]>::to_vec).collect();
     for _sweep in 0..30 {

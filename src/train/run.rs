@@ -75,8 +75,6 @@ pub enum Event {
         bpp: f64,
         /// PSNR in dB over all qualities (of the mean over samples).
         psnr: f64,
-        /// Gradient norm before clipping.
-        gradient_norm: f64,
         /// Steps per second.
         steps_per_second: f64,
         /// Where the time of a step went.
@@ -168,19 +166,16 @@ impl Run {
     }
 
     /// Steps done so far.
-    #[must_use]
     pub fn step(&self) -> u64 {
         self.step
     }
 
     /// The run's configuration.
-    #[must_use]
     pub fn config(&self) -> &TrainConfig {
         &self.config
     }
 
     /// Where the trained model is written.
-    #[must_use]
     pub fn model_path(&self) -> PathBuf {
         self.out.join(MODEL)
     }
@@ -247,13 +242,10 @@ impl Run {
             batch.patch_norms = Some(self.parameters.patch_norms()?);
         }
         let data = clock.lap();
-        let Passes {
-            stores,
-            means,
-            seconds: [forward, backward],
-        } = self.forward_backward(&batch)?;
+        let passes = self.forward_backward(&batch)?;
+        let [forward, backward] = passes.seconds;
         clock.lap();
-        let gradients = self.parameters.gradients(stores)?;
+        let gradients = self.parameters.gradients(passes.stores)?;
         let sums = clock.lap();
         let variables = &self.parameters.variables;
         let outcome = self
@@ -267,7 +259,7 @@ impl Run {
             optimizer: clock.lap(),
         };
         if outcome != StepOutcome::Skipped {
-            window.add(means, times, outcome)?;
+            window.add(passes.means, times, outcome)?;
         }
         Ok(outcome)
     }
@@ -343,7 +335,6 @@ impl Run {
             loss,
             bpp,
             psnr,
-            gradient_norm: norm,
             steps_per_second: rate,
             times: window.times / window.steps as f64,
         });
@@ -371,8 +362,8 @@ impl Run {
     /// What a checkpoint's model is fitted to.
     fn export_crops(&self, validation: &Pictures) -> Result<Vec<Image>> {
         let side = self.config.crop;
-        let step = validation.len().div_ceil(EXPORT_CROPS).max(1);
-        let crops = (0..validation.len()).step_by(step);
+        let step = validation.count().div_ceil(EXPORT_CROPS).max(1);
+        let crops = (0..validation.count()).step_by(step);
         let length = u32::try_from(side).unwrap_or(u32::MAX);
         let crop = |i| Image::new(length, length, validation.center_crop(i, side));
         crops.map(crop).collect()
@@ -386,10 +377,10 @@ impl Run {
         let network = &parameters.replicas[0];
         let side = self.config.crop;
         let crops = |pictures: &Pictures, step: usize| -> Vec<Vec<u8>> {
-            let numbers = (0..pictures.len()).step_by(step.max(1));
+            let numbers = (0..pictures.count()).step_by(step.max(1));
             numbers.map(|i| pictures.center_crop(i, side)).collect()
         };
-        let seen = crops(training, training.len() / SEEN_CROPS);
+        let seen = crops(training, training.count() / SEEN_CROPS);
         let (seen_loss, _) = self.measure(network, "seen", &seen)?;
         let (loss, points) = self.measure(network, "valid", &crops(validation, 1))?;
         Ok(Event::Validation {

@@ -53,11 +53,10 @@ pub(super) fn plan(inputs: &[PathBuf], out_dir: &Path, kinds: &FileKinds) -> any
     let mut plan = Plan::default();
     for input in inputs {
         if stdio::is_standard_stream(input) {
-            return Err(Complaint::usage(
+            bail!(Complaint::usage(
                 "cannot use '-' with --out-dir",
                 "name files and folders, or leave out --out-dir",
-            )
-            .into());
+            ));
         }
         if input.is_dir() {
             plan.add_folder(input, out_dir, kinds);
@@ -121,7 +120,7 @@ fn refuse_collisions(tasks: &mut Vec<Task>) -> anyhow::Result<()> {
         }
     });
     if let Some((other, task)) = collision {
-        return Err(Complaint::failure(
+        bail!(Complaint::failure(
             format!(
                 "{} and {} would both become {}",
                 text::quoted(&other),
@@ -129,8 +128,7 @@ fn refuse_collisions(tasks: &mut Vec<Task>) -> anyhow::Result<()> {
                 text::quoted(&task.output)
             ),
             "use --keep-extension, or another --out-dir for one of them",
-        )
-        .into());
+        ));
     }
     refuse_replaced_inputs(tasks)
 }
@@ -142,15 +140,14 @@ fn refuse_replaced_inputs(tasks: &[Task]) -> anyhow::Result<()> {
         .collect();
     for task in tasks {
         if let Some(input) = identity(&task.output).and_then(|output| inputs.get(&output)) {
-            return Err(Complaint::failure(
+            bail!(Complaint::failure(
                 format!(
                     "the result of {} would replace the input {}",
                     text::quoted(&task.input),
                     text::quoted(input)
                 ),
                 "use another --out-dir",
-            )
-            .into());
+            ));
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 pub(super) use files::{FileKinds, Task};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::memory::{self, Work};
 use super::messages::{Complaint, GlobalOptions};
@@ -228,7 +228,7 @@ impl Tally {
             ));
         }
         if self.failed > 0 {
-            return Err(Complaint::failure(line, "").into());
+            bail!(Complaint::failure(line, ""));
         }
         global.say(&line);
         Ok(())

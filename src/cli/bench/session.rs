@@ -202,14 +202,9 @@ impl Session<'_> {
     fn size_remarks(&self, rows: &[Measurement]) -> Vec<String> {
         let mut small: BTreeSet<String> = BTreeSet::new();
         for row in rows {
-            for metric in self
-                .args
-                .metric
-                .iter()
-                .filter(|metric| row.value(**metric).is_none())
-            {
-                small.insert(too_small(row, *metric));
-            }
+            let metrics = self.args.metric.iter().copied();
+            let missing = metrics.filter(|&metric| row.value(metric).is_none());
+            small.extend(missing.map(|metric| too_small(row, metric)));
         }
         small.into_iter().collect()
     }
@@ -231,7 +226,7 @@ fn too_small(row: &Measurement, metric: Metric) -> String {
 }
 
 /// `count` items spread over the list.
-fn spread<T>(items: &[T], count: usize) -> Vec<&T> {
+pub(super) fn spread<T>(items: &[T], count: usize) -> Vec<&T> {
     let count = count.min(items.len());
     (0..count)
         .map(|i| &items[i * items.len() / count])

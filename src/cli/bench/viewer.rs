@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::codec::{Codec, Source};
 use super::inputs::Input;
 use super::measure::Measurement;
+use super::session::spread;
 use crate::cli::html::data_uri;
 use crate::cli::metric::{Metric, view};
 use crate::error::Result;
@@ -65,11 +66,10 @@ impl ViewerPlan<'_> {
         inputs: &[&Input],
         count: usize,
     ) -> anyhow::Result<Vec<ViewerPicture>> {
-        let count = count.min(inputs.len());
         let mut pictures: Vec<ViewerPicture> = Vec::new();
         let mut characters = 0;
-        for i in 0..count {
-            let picture = self.picture(inputs[i * inputs.len() / count])?;
+        for input in spread(inputs, count) {
+            let picture = self.picture(input)?;
             characters += picture.characters();
             if characters > MAX_CHARACTERS && !pictures.is_empty() {
                 break;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
 mod report;
@@ -75,7 +75,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     }
     if failed > 0 {
         let message = format!("{failed} of {} files failed", args.files.len());
-        return Err(Complaint::failure(message, "").into());
+        bail!(Complaint::failure(message, ""));
     }
     Ok(())
 }

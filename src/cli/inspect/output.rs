@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::exhibit::Exhibit;
 use super::{maps, page, report};
+use crate::cli::html::write_rgb;
 use crate::cli::output::{Existing, Output, write_file};
 use crate::cli::sheet::sheet;
 use crate::cli::text;
-use crate::error::Error;
 use crate::picture::{Image, io};
 
 /// Longest side of a picture in the overview.
@@ -79,14 +78,10 @@ fn write_folder(out: &Path, exhibits: &[Exhibit], most: f64, blocks: usize) -> a
 
 fn jpeg(image: &Image) -> crate::error::Result<Vec<u8>> {
     let mut file = Vec::new();
-    JpegEncoder::new_with_quality(&mut file, OVERVIEW_QUALITY)
-        .encode(
-            &image.rgb,
-            image.width,
-            image.height,
-            ExtendedColorType::Rgb8,
-        )
-        .map_err(|error| Error::Image(error.to_string()))?;
+    write_rgb(
+        image,
+        JpegEncoder::new_with_quality(&mut file, OVERVIEW_QUALITY),
+    )?;
     Ok(file)
 }
 

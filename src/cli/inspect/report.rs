@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::exhibit::{Exhibit, Outlier};
+use super::exhibit::Exhibit;
 use crate::cli::text::{self, decibels};
 use crate::codec::{StepUsage, TileUsage};
 use crate::picture::CHANNELS;
@@ -119,14 +119,9 @@ pub(super) fn text(exhibit: &Exhibit, blocks: usize) -> String {
         out.push_str("  blocks that cost far more than those around them:\n");
         out.push_str("     left    top      bits   around it\n");
     }
-    for Outlier {
-        x,
-        y,
-        bits,
-        surroundings,
-    } in outliers
-    {
-        let _ = writeln!(out, "  {x:>7} {y:>6} {bits:>9.0} {surroundings:>11.0}");
+    for block in outliers {
+        let (x, y, bits, around) = (block.x, block.y, block.bits, block.surroundings);
+        let _ = writeln!(out, "  {x:>7} {y:>6} {bits:>9.0} {around:>11.0}");
     }
     out.truncate(out.trim_end().len());
     out

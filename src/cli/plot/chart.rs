@@ -16,6 +16,26 @@ const INK: Color = [33, 37, 41];
 const FAINT: Color = [226, 230, 234];
 const GRAY: Color = [90, 98, 106];
 
+const TITLE: Lettering = lettering(16.0, INK, Anchor::Start);
+const LABEL: Lettering = lettering(13.0, INK, Anchor::Middle);
+const LABEL_UPWARDS: Lettering = Lettering {
+    is_upright: false,
+    ..LABEL
+};
+const TICK: Lettering = lettering(13.0, GRAY, Anchor::Middle);
+const TICK_BESIDE: Lettering = lettering(13.0, GRAY, Anchor::End);
+const KEY: Lettering = lettering(13.0, INK, Anchor::Start);
+const NOTE: Lettering = lettering(12.0, GRAY, Anchor::End);
+
+const fn lettering(size: f64, color: Color, anchor: Anchor) -> Lettering {
+    Lettering {
+        size,
+        color,
+        anchor,
+        is_upright: true,
+    }
+}
+
 /// How a curve looks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in super::super) enum Style {
@@ -108,11 +128,7 @@ impl Figure {
             .any(|series| series.style == Style::Published)
         {
             let at = (self.width() - RIGHT, TOP - 16.0);
-            svg.text(
-                at,
-                "dashed: published by others",
-                lettering(12.0, GRAY, Anchor::End),
-            );
+            svg.text(at, "dashed: published by others", NOTE);
         }
     }
 
@@ -177,54 +193,22 @@ impl Chart {
         for (value, label) in x.ticks() {
             let at = x.position(value);
             svg.line(&[(at, TOP), (at, bottom)], Stroke::solid(FAINT, 1.0));
-            svg.text(
-                (at, bottom + 19.0),
-                &label,
-                lettering(13.0, GRAY, Anchor::Middle),
-            );
+            svg.text((at, bottom + 19.0), &label, TICK);
         }
         for (value, label) in y.ticks() {
             let at = y.position(value);
             svg.line(&[(left, at), (right, at)], Stroke::solid(FAINT, 1.0));
-            svg.text(
-                (left - 8.0, at + 4.5),
-                &label,
-                lettering(13.0, GRAY, Anchor::End),
-            );
+            svg.text((left - 8.0, at + 4.5), &label, TICK_BESIDE);
         }
         svg.line(
             &[(left, TOP), (left, bottom), (right, bottom)],
             Stroke::solid(GRAY, 1.2),
         );
         let middle = f64::midpoint(left, right);
-        svg.text(
-            (left, TOP - 16.0),
-            &self.title,
-            lettering(16.0, INK, Anchor::Start),
-        );
-        svg.text(
-            (middle, bottom + 42.0),
-            &self.across,
-            lettering(13.0, INK, Anchor::Middle),
-        );
-        let upwards = Lettering {
-            is_upright: false,
-            ..lettering(13.0, INK, Anchor::Middle)
-        };
-        svg.text(
-            (left - 46.0, f64::midpoint(TOP, bottom)),
-            &self.label,
-            upwards,
-        );
-    }
-}
-
-fn lettering(size: f64, color: Color, anchor: Anchor) -> Lettering {
-    Lettering {
-        size,
-        color,
-        anchor,
-        is_upright: true,
+        svg.text((left, TOP - 16.0), &self.title, TITLE);
+        svg.text((middle, bottom + 42.0), &self.across, LABEL);
+        let at = (left - 46.0, f64::midpoint(TOP, bottom));
+        svg.text(at, &self.label, LABEL_UPWARDS);
     }
 }
 
@@ -262,11 +246,7 @@ impl Series {
     fn draw_key(&self, svg: &mut Svg, (x, y): Point) {
         svg.line(&[(x, y), (x + 30.0, y)], self.stroke());
         self.draw_mark(svg, (x + 15.0, y));
-        svg.text(
-            (x + 38.0, y + 4.5),
-            &shorten(&self.name),
-            lettering(13.0, INK, Anchor::Start),
-        );
+        svg.text((x + 38.0, y + 4.5), &shorten(&self.name), KEY);
     }
 }
 

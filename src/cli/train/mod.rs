@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::messages::GlobalOptions;
-use super::options::Device;
 use super::output::{RESUME_OR_OVERWRITE, check_folder, write_file};
+use super::progress::style;
 use super::{interrupt, text};
 use crate::atomic;
 use crate::codec::Model;
@@ -21,7 +21,9 @@ use crate::network::file::read_file;
 use crate::network::{IntegerWeights, Weights};
 use crate::picture::io::{OutputFormat, write};
 use crate::train::data::{MAX_PIXELS, Pictures};
-use crate::train::{Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig};
+use crate::train::{
+    ComputeDevice, Event, LOG, MODEL, RUN_FILES, Run, RunOptions, StepTimes, TrainConfig,
+};
 
 /// Arguments of `aec train`.
 #[derive(Debug, clap::Args)]
@@ -97,7 +99,7 @@ pub(super) struct Args {
     ///
     /// The pictures are copied to a GPU's memory.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
+    device: ComputeDevice,
 
     /// Worker threads [default: all cores]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -125,17 +127,17 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let init = args.init.as_deref().map(load_initial).transpose()?;
     let config = configure(args, init.as_ref())?;
     let (pictures, validation) = load_pictures(args, &config, global)?;
-    let (count, megapixels) = (pictures.len(), pictures.pixels() / 1_000_000);
+    let (count, megapixels) = (pictures.count(), pictures.pixels() / 1_000_000);
     global.say(&format!(
         "{count} training pictures ({megapixels} MP), {} for validation",
-        validation.len()
+        validation.count()
     ));
     let options = RunOptions {
         out: args.out.clone(),
         resume: args.resume,
         init,
         grow: args.grow,
-        device: args.device.into(),
+        device: args.device,
     };
     let mut run = Run::new(config, &pictures, options).context("cannot start the run")?;
     let bar = progress_bar(&run, global);
@@ -168,7 +170,7 @@ fn train(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
 
 /// The crops that the gallery shows, and their side.
 fn gallery_crops(validation: &Pictures, side: usize) -> (Vec<Vec<u8>>, u32) {
-    let shown = (0..validation.len()).take(gallery::COLUMNS);
+    let shown = (0..validation.count()).take(gallery::COLUMNS);
     let crops = shown.map(|i| validation.center_crop(i, side)).collect();
     (crops, u32::try_from(side).unwrap_or(u32::MAX))
 }
@@ -278,12 +280,7 @@ fn progress_bar(run: &Run, global: &GlobalOptions) -> ProgressBar {
     let bar = ProgressBar::new(run.config().steps);
     bar.set_position(run.step());
     bar.reset_eta();
-    let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {msg} {elapsed} / {duration}");
-    bar.set_style(
-        style
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> "),
-    );
+    bar.set_style(style("{pos}/{len} [{bar:30}] {msg} {elapsed} / {duration}"));
     if global.quiet {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }

@@ -22,7 +22,6 @@ const BLOCK: usize = 16;
 /// Codes `samples`, rows of `width >= 1` samples `0..=max`, into a stream.
 ///
 /// `max` must be 255 or 65535, and the samples whole rows within it.
-#[must_use]
 pub fn encode_plane(mut samples: Vec<u16>, width: usize, max: u16) -> Vec<u8> {
     let mut coder = PlaneCoder::new(BitEncoder::default(), width, max);
     coder

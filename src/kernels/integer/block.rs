@@ -16,7 +16,7 @@ use super::scale::Scale;
 use super::session::Session;
 use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::dispatch;
-use crate::kernels::product;
+use crate::kernels::{check_length, product};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
@@ -110,12 +110,8 @@ pub fn block(
     assert!(weights.is_consistent(), "block: layers do not fit together");
     assert!(rows.end <= height, "block: rows");
     let row = product([width, weights.channels()]);
-    assert_eq!(x.len(), product([height, row]), "block: input length");
-    assert_eq!(
-        out.len(),
-        product([rows.len(), row]),
-        "block: output length"
-    );
+    check_length(x.len(), [height, row], "block: input length");
+    check_length(out.len(), [rows.len(), row], "block: output length");
     if out.is_empty() {
         return;
     }

@@ -8,7 +8,7 @@ use super::rows::{Rows, Window};
 use super::scale::Scale;
 use super::session::Session;
 use super::unit::{Kernel, Unit};
-use crate::kernels::dispatch;
+use crate::kernels::{check_length, dispatch};
 use std::ops::Range;
 
 /// A depthwise 3x3 convolution of the picture `x` (`[height, width, channels]`)
@@ -50,10 +50,10 @@ pub(super) fn depthwise_rows(
         window.data.len() >= window.height * window.width * channels,
         "depthwise: window length"
     );
-    assert_eq!(
+    check_length(
         out.len(),
-        rows.len() * columns.len() * channels,
-        "depthwise: output length"
+        [rows.len(), columns.len(), channels],
+        "depthwise: output length",
     );
     session.run(Rows {
         window,

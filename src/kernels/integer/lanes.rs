@@ -36,7 +36,11 @@ pub(super) trait IntegerLanes: Lanes {
     ///
     /// # Safety
     /// As [`IntegerLanes::store_integers`].
-    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16);
+    #[inline(always)]
+    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
+        // SAFETY: the same contract; registers of four lanes are in order already.
+        unsafe { Self::store_integers(low, high, to) }
+    }
 
     /// `self * factor`.
     fn times(self, factor: Self) -> Self;
@@ -96,7 +100,11 @@ pub(super) trait Sums: Copy {
     ///
     /// # Safety
     /// As [`Sums::weights`].
-    unsafe fn last_input(from: *const i16) -> Self::Factors;
+    #[inline(always)]
+    unsafe fn last_input(from: *const i16) -> Self::Factors {
+        // SAFETY: the same contract, for groups of one.
+        unsafe { Self::inputs(from) }
+    }
 
     /// Adds the products of every lane.
     fn plus_products(self, weights: Self::Factors, inputs: Self::Factors) -> Self;
@@ -145,12 +153,6 @@ impl IntegerLanes for Plain4 {
         let integers = [low.0.map(to_integer), high.0.map(to_integer)];
         // SAFETY: writable (contract).
         unsafe { to.cast::<[[i16; 4]; 2]>().write(integers) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
-        // SAFETY: the same contract; there are four of each.
-        unsafe { Self::store_integers(low, high, to) }
     }
 
     #[inline(always)]

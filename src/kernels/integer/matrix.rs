@@ -1,7 +1,7 @@
 //! The weights of a pointwise convolution, in the order that each unit reads them.
 
 use crate::format::MAX_WEIGHT_SUM;
-use crate::kernels::aligned::AlignedBuffer;
+use crate::kernels::aligned::{AlignedBuffer, Number};
 use std::sync::OnceLock;
 
 /// Outputs per panel of packed weights.
@@ -12,14 +12,12 @@ pub(super) const TILE_INPUTS: usize = 64;
 
 /// A weight of 16 bits as `256 * high + low`, both signed bytes; it is at most
 /// [`MAX_WIDE`](crate::format::MAX_WIDE).
-#[must_use]
 pub fn split_wide(weight: i16) -> (i8, i8) {
     let low = weight as i8;
     (((i32::from(weight) - i32::from(low)) >> 8) as i8, low)
 }
 
 /// Whether no sum of products with the weights of an output can overflow.
-#[must_use]
 pub fn sums_fit(row: &[i8]) -> bool {
     let sum: u64 = row.iter().map(|w| u64::from(w.unsigned_abs())).sum();
     sum <= u64::from(MAX_WEIGHT_SUM)
@@ -85,7 +83,7 @@ impl Matrix {
     /// Panels `[groups, 32, GROUP]`: a multiple of `whole` groups of inputs,
     /// zero beyond the weights that exist.
     #[cold]
-    fn pack<T: Packed, const GROUP: usize>(&self, whole: usize) -> AlignedBuffer<T> {
+    fn pack<T: Number + From<i8>, const GROUP: usize>(&self, whole: usize) -> AlignedBuffer<T> {
         let groups = self.inputs.div_ceil(GROUP).next_multiple_of(whole);
         let panels = self.outputs.div_ceil(PANEL);
         let mut packed = AlignedBuffer::zeros(panels * groups * GROUP * PANEL);
@@ -104,9 +102,3 @@ impl Matrix {
         packed
     }
 }
-
-/// Numbers that packed weights are held in.
-trait Packed: crate::kernels::aligned::Number + From<i8> {}
-
-impl Packed for i8 {}
-impl Packed for i16 {}

@@ -70,12 +70,6 @@ impl IntegerLanes for Real128 {
     }
 
     #[inline(always)]
-    unsafe fn store_interleaved(low: Self, high: Self, to: *mut i16) {
-        // SAFETY: the same contract; there are four of each.
-        unsafe { Self::store_integers(low, high, to) }
-    }
-
-    #[inline(always)]
     fn times(self, factor: Self) -> Self {
         // SAFETY: a base instruction.
         Self(unsafe { vmulq_f32(self.0, factor.0) })
@@ -122,12 +116,6 @@ impl Sums for Sums128 {
     unsafe fn inputs(from: *const i16) -> Self::Factors {
         // SAFETY: readable (contract).
         unsafe { vld1_dup_s16(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn last_input(from: *const i16) -> Self::Factors {
-        // SAFETY: the same contract.
-        unsafe { Self::inputs(from) }
     }
 
     #[inline(always)]

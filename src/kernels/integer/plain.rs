@@ -5,7 +5,6 @@ use super::lanes::IntegerLanes;
 use super::matrix::{Matrix, PANEL};
 use super::rows::Rows;
 use super::unit::{Meanwhile, Pixels, Place, Stage, Unit};
-use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::lanes::Plain4;
 use std::hint::black_box;
 
@@ -16,12 +15,6 @@ impl Unit for PlainUnit {
     type Lanes = Plain4;
 
     const BLOCK: usize = 12;
-
-    fn pixel_bytes(inputs: usize) -> usize {
-        2 * inputs
-    }
-
-    unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
 
     unsafe fn sums<M: Meanwhile>(
         pixels: Pixels<'_>,

@@ -7,9 +7,9 @@ use super::matrix::PANEL;
 use super::session::Session;
 use super::unit::{Kernel, Meanwhile, Pixels, Place, STAGE_ROWS, Stage, Unit};
 use crate::kernels::aligned::AlignedBuffer;
+use crate::kernels::check_length;
 use crate::kernels::dispatch;
 use crate::kernels::lanes::Lanes;
-use crate::kernels::product;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
@@ -93,19 +93,14 @@ pub(super) fn pointwise_chunk(
 /// The number of pixels; panics unless all slices hold as many.
 fn check(x: &[i16], layer: &Pointwise, residual: Option<Residual<'_>>, out: &Output<'_>) -> usize {
     let pixels = out.len() / layer.outputs();
-    assert_eq!(
+    check_length(
         out.len(),
-        pixels * layer.outputs(),
-        "pointwise: output length"
+        [pixels, layer.outputs()],
+        "pointwise: output length",
     );
-    let length = product([pixels, layer.inputs()]);
-    assert_eq!(x.len(), length, "pointwise: input length");
-    if let Some(residual) = residual {
-        assert_eq!(
-            residual.values.len(),
-            out.len(),
-            "pointwise: residual length"
-        );
+    check_length(x.len(), [pixels, layer.inputs()], "pointwise: input length");
+    if let Some(Residual { values, .. }) = residual {
+        check_length(values.len(), [out.len()], "pointwise: residual length");
     }
     pixels
 }

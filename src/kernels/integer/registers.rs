@@ -4,7 +4,6 @@ use super::lanes::{IntegerLanes, Sums};
 use super::matrix::{Matrix, PANEL};
 use super::rows::{DepthwiseSums, Rows};
 use super::unit::{Meanwhile, Pixels, Place, STAGE_ROWS, Stage, Unit};
-use crate::kernels::aligned::AlignedBuffer;
 use std::hint::black_box;
 
 /// Sums in `ROWS` times `VECTORS` registers.
@@ -16,14 +15,6 @@ impl<S: DepthwiseSums, const ROWS: usize, const VECTORS: usize> Unit
     type Lanes = S::Lanes;
 
     const BLOCK: usize = 12;
-
-    #[inline(always)]
-    fn pixel_bytes(inputs: usize) -> usize {
-        2 * inputs
-    }
-
-    #[inline(always)]
-    unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
 
     #[inline(always)]
     unsafe fn sums<M: Meanwhile>(

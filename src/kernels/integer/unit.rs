@@ -70,13 +70,17 @@ pub(super) trait Unit {
     const BLOCK: usize;
 
     /// Bytes that one pixel occupies in the first-level cache.
-    fn pixel_bytes(inputs: usize) -> usize;
+    #[inline(always)]
+    fn pixel_bytes(inputs: usize) -> usize {
+        2 * inputs
+    }
 
     /// Brings pixels `[pixels, inputs]` to the form that [`Unit::sums`] reads.
     ///
     /// # Safety
     /// The CPU must have the instruction set of the unit.
-    unsafe fn prepare(x: &[i16], inputs: usize, to: &mut AlignedBuffer<i8>);
+    #[inline(always)]
+    unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
 
     /// Computes a block of sums, and does something else meanwhile.
     ///

@@ -28,12 +28,14 @@ use crate::limits::Limits;
 use crate::orientation::Orientation;
 pub use png::is_own as is_own_png;
 
-/// A picture format that can be written.
+/// A picture format that can be written. PNG holds alpha, ICC profile, Exif, XMP and resolution; binary PPM, or PGM
+/// for gray pictures, neither alpha nor metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum OutputFormat {
-    /// PNG with alpha, ICC profile, Exif, XMP and resolution.
+    /// PNG, with alpha and metadata
     Png,
-    /// Binary PPM, or PGM for gray pictures; no alpha, no metadata.
+    /// PPM, or PGM for gray pictures
     Ppm,
 }
 
@@ -97,14 +99,12 @@ fn unknown(bytes: &[u8]) -> Error {
 }
 
 /// Whether the file looks like a picture that [`read`] knows.
-#[must_use]
 pub fn is_picture(bytes: &[u8]) -> bool {
     detect(bytes).is_some()
 }
 
 /// Whether the file was compressed with loss (JPEG, lossy WebP), so that coding it again
 /// adds a second loss.
-#[must_use]
 pub fn is_lossy_source(bytes: &[u8]) -> bool {
     match detect(bytes) {
         Some(ImageFormat::Jpeg) => true,
@@ -114,7 +114,6 @@ pub fn is_lossy_source(bytes: &[u8]) -> bool {
 }
 
 /// Width and height that the file's header announces, without decoding anything; 0 both when it cannot be told.
-#[must_use]
 pub fn size(bytes: &[u8]) -> (u32, u32) {
     let size = match detect(bytes) {
         Some(ImageFormat::Jpeg) => jpeg::size(bytes),
@@ -129,14 +128,12 @@ pub fn size(bytes: &[u8]) -> (u32, u32) {
 }
 
 /// Number of pixels that the file's header announces, as [`size`].
-#[must_use]
 pub fn pixels(bytes: &[u8]) -> u64 {
     let (width, height) = size(bytes);
     u64::from(width) * u64::from(height)
 }
 
 /// What of a picture is lost when it is written in a format.
-#[must_use]
 pub fn not_kept(image: &Image, format: OutputFormat) -> Option<Warning> {
     let metadata = &image.metadata;
     let parts = [

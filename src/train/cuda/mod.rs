@@ -7,13 +7,11 @@
 //! These are the only kernels that know candle: its device, its stream and its memory.
 #![allow(unsafe_code)]
 
-#[cfg(test)]
-pub(crate) mod emulation;
 mod kernel;
 #[cfg(feature = "cuda")]
 mod launch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use kernel::{Kernel, Parts, Size, Step, Strips};
 #[cfg(feature = "cuda")]

@@ -1,8 +1,10 @@
 //! The kernels of training against the CPU's, and the optimizer's.
 
-use super::emulation::{Launch, emulator, from_bytes, to_bytes};
+pub(crate) mod emulation;
+
 use super::{Kernel, Size, THREADS};
 use crate::kernels::{depth_to_space, space_to_depth};
+use emulation::{Launch, emulator, from_bytes, to_bytes};
 
 /// Numbers of all sizes from -2 to 2.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {

@@ -239,21 +239,13 @@ fn forward_sample<L: Lanes>(
     let Shape { h, w, c } = shape;
     let (cp, wide_stride) = (padded(c), padded(2 * c));
     let [w1, w2, w3, w4] = *weights;
-    let Biases {
-        b1,
-        dw,
-        bd,
-        b2,
-        b3,
-        b4,
-    } = biases;
     let step = shape.rows_of(FORWARD_PIXELS);
     let most = padded((step * w).max(FORWARD_PIXELS));
     let rows = scratch.rows.at_least(most * cp);
     let spatial = scratch.spatial.at_least(most * cp);
     let wide = scratch.wide.at_least(most * wide_stride);
     let hidden = scratch.hidden.at_least(h * w * cp);
-    expand(lanes, x, w1, b1, rows, hidden, None);
+    expand(lanes, x, w1, biases.b1, rows, hidden, None);
     let plane = Plane {
         data: hidden,
         top: 0,
@@ -264,15 +256,22 @@ fn forward_sample<L: Lanes>(
     let pieces = x.chunks(step * w * c).zip(y.chunks_mut(step * w * c));
     for (i, (x, y)) in pieces.enumerate() {
         let pixels = x.len() / c;
-        convolve_rows(lanes, plane, i * step, dw, bd, &mut spatial[..pixels * cp]);
+        convolve_rows(
+            lanes,
+            plane,
+            i * step,
+            biases.dw,
+            biases.bd,
+            &mut spatial[..pixels * cp],
+        );
         let mut residual = Affine {
             wide: Some(y),
             narrow: Some(rows),
-            ..Affine::new(b2, Base::Tensor(x), c)
+            ..Affine::new(biases.b2, Base::Tensor(x), c)
         };
         product(lanes, spatial, pixels, w2, &mut residual);
         let mut activate = Activate {
-            bias: b3,
+            bias: biases.b3,
             out: wide,
             slope: None,
             stride: wide_stride,
@@ -280,7 +279,7 @@ fn forward_sample<L: Lanes>(
         product(lanes, rows, pixels, w3, &mut activate);
         let mut residual = Affine {
             wide: Some(y),
-            ..Affine::new(b4, Base::Output, c)
+            ..Affine::new(biases.b4, Base::Output, c)
         };
         product(lanes, wide, pixels, w4, &mut residual);
     }

@@ -1,7 +1,6 @@
 //! Backward pass of the depth-conv block. The inner tensors are computed again, sample by sample.
 
 use std::cell::Cell;
-use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -107,24 +106,23 @@ impl Task<'_> {
                 gy: &gy[range.clone()],
                 gx: &mut gx[range],
             };
-            self.second_half(
-                lanes,
-                tensors,
-                &mut gu[(start - top) * packed_line..(end - top) * packed_line],
-                &mut strip,
-            );
+            let of_strip = &mut gu[(start - top) * packed_line..(end - top) * packed_line];
+            self.second_half(lanes, tensors, of_strip, &mut strip);
 
             let next = if end == h { h } else { end - 1 };
-            self.spatial_backward(lanes, plane, behind..next, gu, slope);
+            // Through the depthwise convolution and the first activation: `slope` becomes the gradient of W1 x + b1.
+            let Gradients { dw, bd, b1, .. } = &mut self.gradients;
+            let mut sums = Sums {
+                taps: dw,
+                bias: bd,
+                input: b1,
+            };
+            let (rows, taps) = (behind..next, self.biases.dw);
+            convolve_backward(lanes, plane, rows, gu, taps, slope, &mut sums);
             let range = behind * line..next * line;
             let gradient = &slope[(behind - top) * packed_line..];
-            self.first_layer(
-                lanes,
-                &x[range.clone()],
-                &mut gx[range],
-                gradient,
-                &mut strip.operands,
-            );
+            let (x, gx) = (&x[range.clone()], &mut gx[range]);
+            self.first_layer(lanes, x, gx, gradient, &mut strip.operands);
             behind = next;
 
             let keep = end.saturating_sub(LEFT_OVER);
@@ -219,27 +217,6 @@ impl Task<'_> {
             ..Affine::new(&[], Base::None, c)
         };
         product(lanes, gradient, pixels, back2, &mut plain);
-    }
-
-    /// Through the depthwise convolution and the first activation over rows `ys`: `slope` becomes the gradient of
-    /// W1 x + b1.
-    #[inline(always)]
-    fn spatial_backward<L: Lanes>(
-        &mut self,
-        lanes: L,
-        hidden: Plane<'_>,
-        ys: Range<usize>,
-        gu: &[Bf16],
-        slope: &mut [Bf16],
-    ) {
-        let Gradients { dw, bd, b1, .. } = &mut self.gradients;
-        let mut sums = Sums {
-            taps: dw,
-            bias: bd,
-            input: b1,
-        };
-        let taps = self.biases.dw;
-        convolve_backward(lanes, hidden, ys, gu, taps, slope, &mut sums);
     }
 
     /// The gradient of W1 and what flows through it to x.

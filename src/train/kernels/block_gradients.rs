@@ -96,19 +96,9 @@ impl Operands<'_> {
         let depth = padded(gradient.rows);
         pack_transposed(lanes, gradient, self.left, depth);
         pack_pairs(lanes, input, self.right);
-        let panels = Panels {
-            data: self.right,
-            depth,
-            columns: input.columns,
-        };
-        product_into(
-            lanes,
-            self.left,
-            padded(gradient.columns),
-            panels,
-            sum.sums,
-            !sum.is_empty,
-        );
+        let panels = Panels::new(self.right, depth, input.columns);
+        let (rows, is_sum) = (padded(gradient.columns), !sum.is_empty);
+        product_into(lanes, self.left, rows, panels, sum.sums, is_sum);
         sum.is_empty = false;
     }
 }

@@ -60,20 +60,6 @@ impl Engine {
         engines
     }
 
-    /// Name of the instruction set, for messages of tests.
-    #[cfg(test)]
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Amx => "amx",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => "avx512",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => "avx2",
-            Kind::Plain => "plain",
-        }
-    }
-
     /// Runs `task` compiled for this instruction set.
     pub(super) fn run<T: Task>(self, task: T) {
         match self.0 {

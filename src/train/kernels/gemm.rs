@@ -12,6 +12,18 @@ pub(super) struct Panels<'a> {
     pub columns: usize,
 }
 
+impl<'a> Panels<'a> {
+    /// Packed panels of `columns` columns.
+    #[inline(always)]
+    pub(super) fn new(data: &'a [Bf16], depth: usize, columns: usize) -> Self {
+        Self {
+            data,
+            depth,
+            columns,
+        }
+    }
+}
+
 /// A block of 32x32 sums.
 #[repr(C, align(64))]
 pub(super) struct Stage([[f32; BLOCK]; BLOCK]);

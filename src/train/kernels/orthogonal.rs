@@ -132,12 +132,18 @@ impl Iteration<'_> {
                 lanes,
                 self.left,
                 side,
-                panels(self.right, rows, side),
+                Panels::new(self.right, rows, side),
                 &mut gram,
             );
         } else {
             pack_adjacent(lanes, matrix, self.right);
-            product_upper(lanes, x, side, panels(self.right, columns, side), &mut gram);
+            product_upper(
+                lanes,
+                x,
+                side,
+                Panels::new(self.right, columns, side),
+                &mut gram,
+            );
         }
 
         pack_pairs(lanes, Matrix::dense(&*self.gram, side, side), self.right);
@@ -146,7 +152,7 @@ impl Iteration<'_> {
             out: &mut *self.polynomial,
             side,
         };
-        let square = panels(self.right, side, side);
+        let square = Panels::new(self.right, side, side);
         product_upper(lanes, self.gram, side, square, &mut polynomial);
 
         let mut step = Step {
@@ -157,20 +163,18 @@ impl Iteration<'_> {
         let polynomial = Matrix::dense(&*self.polynomial, side, side);
         if is_tall {
             pack_pairs(lanes, polynomial, self.right);
-            product(lanes, x, rows, panels(self.right, side, side), &mut step);
+            product(
+                lanes,
+                x,
+                rows,
+                Panels::new(self.right, side, side),
+                &mut step,
+            );
         } else {
             pack_pairs(lanes, matrix, self.right);
-            let right = panels(self.right, side, columns);
+            let right = Panels::new(self.right, side, columns);
             product(lanes, polynomial.data, side, right, &mut step);
         }
-    }
-}
-
-fn panels(data: &[Bf16], depth: usize, columns: usize) -> Panels<'_> {
-    Panels {
-        data,
-        depth,
-        columns,
     }
 }
 

@@ -26,10 +26,8 @@ impl<'a, E> Matrix<'a, E> {
     #[inline(always)]
     pub(super) fn in_blocks(data: &'a [E], rows: usize, columns: usize) -> Self {
         Self {
-            data,
-            rows,
-            columns,
             stride: padded(columns),
+            ..Self::dense(data, rows, columns)
         }
     }
 
@@ -294,9 +292,5 @@ pub(super) fn pack_weights<'a>(
             }
         });
     });
-    Panels {
-        data,
-        depth,
-        columns,
-    }
+    Panels::new(data, depth, columns)
 }

@@ -216,7 +216,7 @@ impl PointwiseLayer {
                                 Part::Rounded => pack_pairs(lanes, x, right),
                                 Part::Rest => pack_pairs(lanes, x.rest(), right),
                             }
-                            let panels = Panels { data: right, depth, columns: k };
+                            let panels = Panels::new(right, depth, k);
                             product_into(lanes, left, np, panels, weights, i + j > 0);
                         }
                     }

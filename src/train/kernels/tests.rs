@@ -242,7 +242,7 @@ fn block_params(c: usize, scale: f32) -> Vec<f32> {
 /// Compares one block with the reference: relative error of the tensors, and of each part of the parameter gradient.
 fn check_block(engine: Engine, shape: [usize; 4], scale: f32, bounds: [f64; 2]) {
     let [batch, h, w, c] = shape;
-    let what = format!("{} {shape:?} scale {scale}", engine.name());
+    let what = format!("{engine:?} {shape:?} scale {scale}");
     let x = numbers(batch * h * w * c, 7);
     let gy = numbers(x.len(), 8);
     let params = block_params(c, scale);
@@ -292,7 +292,7 @@ fn pointwise_matches_reference() {
                 [300, 33, 65],
                 [1000, 64, 32],
             ] {
-                let what = format!("{} {precision:?} {pixels} {k} {n}", engine.name());
+                let what = format!("{engine:?} {precision:?} {pixels} {k} {n}");
                 let (x, gy) = (numbers(pixels * k, 1), numbers(pixels * n, 2));
                 let layer = PointwiseLayer {
                     inputs: k,
@@ -371,7 +371,7 @@ fn orthogonalize_matches_the_iterations_in_binary64() {
         for engine in Engine::supported() {
             let mut got = matrix.clone();
             orthogonalize(engine, &mut got, rows, columns);
-            let what = format!("{rows}x{columns} on {}", engine.name());
+            let what = format!("{rows}x{columns} on {engine:?}");
             assert_close(&what, &got, &want, 0.02);
         }
     }

@@ -91,7 +91,6 @@ impl Pointwise {
     }
 
     /// Skips the gradient of the layer's input: for layers that read the picture.
-    #[must_use]
     pub fn without_input_gradient(mut self) -> Self {
         self.op.input_gradient = false;
         self

@@ -125,7 +125,6 @@ fn from_trained(table: &Tensor, unit: Unit) -> Result<Tensor> {
 
 impl Unit {
     /// A stored value in the form that is trained.
-    #[must_use]
     pub fn to_trained(self, stored: f32) -> f32 {
         match self {
             Self::Gain => stored,
@@ -135,7 +134,6 @@ impl Unit {
     }
 
     /// A trained value in the form that is stored.
-    #[must_use]
     pub fn to_stored(self, trained: f32) -> f32 {
         match self {
             Self::Gain => trained,

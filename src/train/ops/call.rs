@@ -98,11 +98,3 @@ pub fn from_gpu(device: &CudaDevice, values: CudaSlice<f32>, shape: &Shape) -> T
     let storage = CudaStorage::wrap_cuda_slice(values, device.clone());
     Made::new(Storage::Cuda(storage), shape.clone()).plain()
 }
-
-/// A tensor of repeatable values in -2.5..2.55.
-#[cfg(test)]
-pub(super) fn repeatable(shape: impl Into<Shape>, seed: usize) -> Result<Tensor> {
-    let shape = shape.into();
-    let values = on_cpu::repeatable(shape.elem_count(), seed);
-    Tensor::from_vec(values, shape, &candle_core::Device::Cpu)
-}

@@ -286,8 +286,8 @@ pub fn total(bits: Vec<Tensor>) -> Result<Tensor> {
 mod tests {
     use candle_core::Var;
 
-    use super::super::call::repeatable as tensor;
     use super::super::tape::recorded;
+    use super::super::tests::tensor;
     use super::super::train::squared_error;
     use super::*;
     use crate::train::kernels::Precision;

@@ -7,6 +7,8 @@ pub mod elementwise;
 mod on_cpu;
 pub mod rearrange;
 pub mod tape;
+#[cfg(test)]
+mod tests;
 pub mod train;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};

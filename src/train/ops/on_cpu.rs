@@ -229,18 +229,11 @@ fn step_products(a: &[f32], b: &[f32], Step { size, step }: Step, sums: &mut [f3
     });
 }
 
-/// Repeatable values in -2.5..2.55.
-#[cfg(test)]
-pub(super) fn repeatable(count: usize, seed: usize) -> Vec<f32> {
-    let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 200.0 - 2.5;
-    (0..count).map(value).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::repeatable as values;
     use super::*;
-    use crate::train::cuda::emulation::emulator;
+    use crate::train::cuda::tests::emulation::emulator;
+    use crate::train::ops::tests::values;
 
     /// What a kernel makes that only a GPU is asked for.
     pub(super) fn as_on_a_gpu(kernel: Kernel, [a, b, c]: [&[f32]; 3], y: &mut [f32]) {

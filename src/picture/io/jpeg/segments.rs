@@ -5,7 +5,7 @@ use jpeg_decoder::ColorTransform;
 
 use super::frame::Frame;
 use super::long_xmp::{self, LongXmp};
-use super::scan::{Huffman, Scan, Walked};
+use super::scan::{Huffman, Scan};
 use crate::error::{Error, Result};
 use crate::picture::io::findings::{EXIF_IDENTIFIER, Findings, XMP_IDENTIFIER};
 use crate::picture::io::truncated;
@@ -207,21 +207,16 @@ impl<'a, 'f> Segments<'a, 'f> {
             is_refinement: approximation >> 4 > 0,
             restart_interval: self.restart_interval,
         };
-        let Walked {
-            done,
-            blocks,
-            is_damaged,
-            end,
-        } = scan.walk(frame, self.bytes, at);
-        if done < blocks {
-            return Err(cut(frame, done, blocks));
+        let walked = scan.walk(frame, self.bytes, at);
+        if walked.done < walked.blocks {
+            return Err(cut(frame, walked.done, walked.blocks));
         }
-        if is_damaged {
+        if walked.is_damaged {
             self.found
                 .notes
                 .damaged("the JPEG data is damaged: parts of the picture may be wrong");
         }
-        Ok(end)
+        Ok(walked.end)
     }
 
     fn read_application(&mut self, marker: u8, content: &'a [u8]) -> Result<()> {

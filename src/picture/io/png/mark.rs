@@ -13,7 +13,6 @@ pub(super) const SOFTWARE_TEXT: &[u8] = b"Software\0aec";
 
 /// Whether a file that starts with these bytes (128 are enough) is a PNG that [`write`](crate::picture::io::write())
 /// wrote: it says so.
-#[must_use]
 pub fn is_own(start: &[u8]) -> bool {
     start
         .get(HEADER_BYTES..)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use super::Kernel;
+use crate::train::cuda::Kernel;
 
 /// The program that runs kernels, built once; none where there is no C++ compiler.
 pub(crate) fn emulator() -> Option<&'static Emulator> {
