@@ -44,7 +44,7 @@ impl Strides {
         let (first, shortening, overshoot) = match (tune, gradient) {
             (Tune::Psnr, Gradient::Linear) => (0.3, 0.5, 1.2),
             (Tune::Psnr, Gradient::Whole) => (0.6, 0.5, 1.0),
-            (Tune::Ssim, Gradient::Linear) => (0.15, 0.3, 0.8),
+            (Tune::Ssim, Gradient::Linear) => (0.1, 0.3, 1.0),
             (Tune::Ssim, Gradient::Whole) => (0.3, 0.6, 1.0),
         };
         Self {

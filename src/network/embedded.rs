@@ -14,7 +14,7 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        id: 0x618a_1848_b5d8_170b_u64.to_be_bytes(),
+        id: 0xef7c_89de_51f6_8a39_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
