@@ -100,8 +100,8 @@ impl fmt::Display for Effort {
 pub enum Tune {
     /// Squared error of the red, green and blue samples.
     Psnr,
-    /// The error that SSIMULACRA2 sees, mixed with squared error: nearer to what people see. At effort 1 there is
-    /// no search to tune.
+    /// The error that SSIMULACRA2 sees, mixed with squared error: nearer to what people see. At effort 1, without a
+    /// search, it sets only the model and how values are moved before symbols are chosen.
     #[default]
     Ssim,
 }
