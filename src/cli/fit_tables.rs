@@ -6,8 +6,9 @@ use anyhow::Context;
 
 use super::messages::GlobalOptions;
 use super::output::{Kind, Output, OverwriteOptions};
+use super::rate::parse_tune;
 use super::text;
-use crate::codec::Model;
+use crate::codec::{Model, Tune};
 use crate::network::IntegerWeights;
 use crate::network::file::read_file;
 use crate::train::data::MAX_PIXELS;
@@ -43,6 +44,10 @@ pub(super) struct Args {
           value_parser = clap::value_parser!(u16).range(1..))]
     pictures: u16,
 
+    /// What the model's files are tuned for
+    #[arg(long, value_name = "METRIC", value_parser = parse_tune, default_value_t)]
+    tune: Tune,
+
     /// Rounds of encoding, counting and fitting
     #[arg(long, value_name = "N", default_value = "2",
           value_parser = clap::value_parser!(u8).range(1..=10))]
@@ -63,7 +68,8 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
             "{symbols} symbols, {part:+.2} % bits with fitted tables"
         ));
     };
-    let fitted = fit_tables(weights, pictures.images(), args.rounds.into(), &mut report)
+    let (images, rounds) = (pictures.images(), args.rounds.into());
+    let fitted = fit_tables(weights, images, args.tune, rounds, &mut report)
         .context("cannot count the symbols")?;
     write(&fitted, output)?;
     global.say(&format!("model in {}", text::quoted(&args.out)));

@@ -37,6 +37,8 @@ pub struct Batch {
     /// Where the symbols are those that an encoder chooses instead of rounded residuals: the squared norm of each latent
     /// channel's patch in the linear path.
     pub patch_norms: Option<Vec<f32>>,
+    /// Rounds of search that these symbols come from.
+    pub search_rounds: u32,
     /// Quantization of the rate term.
     pub quantization: Quantization,
     /// Pixels per sample.
@@ -122,6 +124,7 @@ impl Batch {
             lambdas: self.lambdas[start..end].to_vec(),
             visual_share: self.visual_share,
             patch_norms: self.patch_norms.clone(),
+            search_rounds: self.search_rounds,
             quantization,
             pixels: self.pixels,
         })
@@ -144,6 +147,7 @@ impl Batch {
             lambdas: qualities.iter().map(|q| config.model.lambda(*q)).collect(),
             visual_share: config.visual_share,
             patch_norms: None,
+            search_rounds: config.search_rounds,
             quantization,
             pixels: side * side,
         }

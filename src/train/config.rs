@@ -28,6 +28,9 @@ pub struct TrainConfig {
     /// Fraction of the steps, at the end, in which synthesis and context model see the symbols that an encoder chooses
     /// by rate and distortion, instead of rounded residuals (0: none do).
     pub chosen_fraction: f64,
+    /// Rounds of the encoder's search for squared error, through the linear path, that these symbols come from (0: those
+    /// of its single pass).
+    pub search_rounds: u32,
     /// Share of the visual error (what SSIMULACRA2 sees) in the distortion; the rest is squared error, which is all
     /// of it at 0. Both count the same in the mean, so that the quality dial keeps its meaning.
     pub visual_share: f64,
@@ -69,6 +72,7 @@ impl Default for TrainConfig {
             large_batch: 4,
             large_crop: 512,
             chosen_fraction: 0.0,
+            search_rounds: 0,
             visual_share: 0.0,
             learning_rate: 8e-4,
             linear_rate: 0.01,

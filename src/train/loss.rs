@@ -1,23 +1,17 @@
 //! The rate-distortion loss: the codec's path from picture to picture, with the
 //! rate of its symbols under the entropy model.
-//!
-//! Mixed quantization (Minnen and Singh, "Channel-wise autoregressive entropy
-//! models for learned image compression"): additive uniform noise in the rate
-//! term, straight-through rounding in what the other networks see.
 
 use candle_core::{Result, Tensor};
 
 use super::batch::{Batch, Quantization};
+use super::latent::LatentCoder;
 use super::noise;
+use super::search::{Searched, searched};
 use super::visual::visual_error;
-use crate::network::worth::{CHOICE_WORTH, VISUAL_BALANCE, bits_per_squared_sample};
-use crate::train::network::Gains;
-use crate::train::network::Network;
-use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
-use crate::train::ops::tape::{Made, record, through_candle};
-use crate::train::ops::train::{
-    add, chosen_symbols, rate, round_straight_through, scale_channels, squared_error, subtract,
-};
+use crate::network::worth::VISUAL_BALANCE;
+use crate::train::network::{Gains, Network};
+use crate::train::ops::tape::through_candle;
+use crate::train::ops::train::{add, rate, round_straight_through, scale_channels, squared_error};
 
 /// What one pass over a batch gives.
 pub struct Losses {
@@ -42,7 +36,12 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     let latent = network.analysis.forward(&batch.patches, &gains)?;
     let y = scale_channels(&latent, &gains.latent_gain)?;
     let (features, hyper_bits) = code_hyper_latent(network, batch, &gains, &latent)?;
-    let (normalized, latent_bits) = code_latent(network, batch, &gains, &y, &features)?;
+    let mut coder = LatentCoder::new(network, batch, &gains, &features)?;
+    let Searched {
+        latent: y,
+        detour_bits,
+    } = searched(network, batch, &gains, &mut coder, y)?;
+    let (normalized, latent_bits) = coder.quantized_with_bits(&y)?;
     let reconstruction = network.synthesis.forward(&normalized, &gains)?;
 
     let errors = squared_error(&reconstruction, &batch.patches)?;
@@ -56,11 +55,11 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     let pixels = batch.pixels as f64;
     let (mut bpp, mut mse) = (errors.detach(), errors.detach());
     let loss = through_candle(
-        [&hyper_bits, &latent_bits, &errors, &visual],
-        |[hyper_bits, latent_bits, errors, visual]| {
+        [&hyper_bits, &latent_bits, &detour_bits, &errors, &visual],
+        |[hyper_bits, latent_bits, detour, errors, visual]| {
             bpp = ((hyper_bits + latent_bits)? / pixels)?;
             mse = (errors * (255.0 * 255.0 / (3.0 * pixels)))?;
-            weighted_sum(batch, &bpp, &mse, visual)
+            weighted_sum(batch, &(&bpp + (detour / pixels)?)?, &mse, visual)
         },
     )?;
     Ok(Losses {
@@ -110,85 +109,11 @@ fn code_hyper_latent(
     Ok((network.hyper_synthesis.forward(&normalized, gains)?, bits))
 }
 
-/// Latent: normalized ŷ, and bits of each sample.
-fn code_latent(
-    network: &Network,
-    batch: &Batch,
-    gains: &Gains,
-    y: &Tensor,
-    features: &Tensor,
-) -> Result<(Tensor, Tensor)> {
-    let noise = match batch.quantization {
-        Quantization::Noise { seed, first } => Some(take_steps(&noise::like(y, seed, first)?)?),
-        Quantization::Rounding => None,
-    };
-    let weights = (batch.patch_norms.as_deref())
-        .map(|norms| choice_weights(batch, norms, gains))
-        .transpose()?;
-    let (mut so_far, mut state) = (y.detach().zeros_like()?, None);
-    let mut bits = Vec::new();
-    let steps = network.context.iter().zip(take_steps(y)?);
-    for (step, (context, y)) in steps.enumerate() {
-        let (mean, scale) = context.forward(features, &so_far, &mut state)?;
-        let mean = scale_step(step, &mean, &gains.latent_gain)?;
-        let index = index_step(step, &scale, &gains.latent_scale)?;
-        let quantized = match &weights {
-            None => quantize(&y, &mean)?,
-            Some(weights) => choose(step, &y, &mean, &index, weights)?,
-        };
-        let normalized = scale_step(step, &quantized, &gains.latent_inverse_gain)?;
-        so_far = place_step(step, &so_far, &normalized)?;
-
-        let residual = subtract(&y, &mean)?;
-        let symbols = match &noise {
-            Some(noise) => add(&residual, &noise[step])?,
-            None if weights.is_some() => subtract(&quantized, &mean)?,
-            None => round_straight_through(&residual)?,
-        };
-        bits.push(rate(&symbols, &index)?);
-    }
-    Ok((so_far, total(bits)?))
-}
-
-/// Bits that an error of one quantization step is worth where symbols are chosen, of each sample and latent channel
-/// `[batch, M]`: what the encoder weighs symbols by.
-fn choice_weights(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<Tensor> {
-    let device = gains.latent_inverse_gain.device();
-    let per_sample: Vec<f32> = (batch.lambdas.iter())
-        .map(|lambda| CHOICE_WORTH * bits_per_squared_sample(*lambda))
-        .collect();
-    let per_sample = Tensor::from_vec(per_sample, (batch.samples(), 1), device)?;
-    let norms = Tensor::new(norms, device)?;
-    let steps = gains
-        .latent_inverse_gain
-        .detach()
-        .reshape((batch.samples(), ()))?;
-    steps
-        .sqr()?
-        .broadcast_mul(&norms)?
-        .broadcast_mul(&per_sample)
-}
-
-/// The symbols that the encoder chooses in a step, plus the mean. Straight-through: the gradient goes to y.
-fn choose(
-    step: usize,
-    y: &Tensor,
-    mean: &Tensor,
-    index: &Tensor,
-    weights: &Tensor,
-) -> Result<Tensor> {
-    let (values, mean) = (y.detach(), mean.detach());
-    let weights = scale_step(step, &values.ones_like()?, weights)?;
-    let symbols = chosen_symbols(&subtract(&values, &mean)?, &index.detach(), &weights)?;
-    let quantized = Made::copy_of(&add(&symbols, &mean)?)?;
-    record([y], quantized, |grad| Ok([Some(grad)]))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     use super::*;
     use crate::network::ModelConfig;
@@ -301,19 +226,80 @@ mod tests {
     }
 
     #[test]
+    fn what_search_finds_costs_less() -> crate::Result<()> {
+        let (mut config, pictures) = (config(), pictures());
+        for visual_share in [0.0, 0.8] {
+            config.visual_share = visual_share;
+            let weights = initial_weights(&config, &pictures)?;
+            let parameters = Parameters::new(&weights, &Device::Cpu, 1)?;
+            let crops = vec![pictures.center_crop(0, config.crop)];
+            for quality in [0.3, 0.8] {
+                let mut batch = Batch::fixed(&config, &crops, quality, &Device::Cpu)?;
+                batch.patch_norms = Some(parameters.patch_norms()?);
+                let mut cost = |rounds: u32| -> crate::Result<f32> {
+                    batch.search_rounds = rounds;
+                    let Losses {
+                        bpp, mse, visual, ..
+                    } = rate_distortion(&parameters.replicas[0], &batch)?;
+                    let loss = weighted_sum(&batch, &bpp, &mse, &visual)?;
+                    Ok(loss.to_scalar::<f32>()?)
+                };
+                let (single_pass, found) = (cost(0)?, cost(4)?);
+                assert!(
+                    found < 0.995 * single_pass,
+                    "share {visual_share}, quality {quality}: {single_pass} {found}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_price_of_a_detour_has_its_gradient() -> crate::Result<()> {
+        let (config, pictures) = (config(), pictures());
+        let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
+        let crops = vec![pictures.center_crop(0, config.crop)];
+        let mut batch = Batch::fixed(&config, &crops, 0.5, &Device::Cpu)?;
+        batch.patch_norms = Some(parameters.patch_norms()?);
+        let network = &parameters.replicas[0];
+        let gains = network.gains(&batch.positions)?;
+        let latent = network.analysis.forward(&batch.patches, &gains)?;
+        let (features, _) = code_hyper_latent(network, &batch, &gains, &latent)?;
+        let mut coder = LatentCoder::new(network, &batch, &gains, &features)?;
+        let (b, h, w, _) = latent.dims4()?;
+        coder.local = Some(Tensor::full(3f32, (b, h, w, 1), &Device::Cpu)?);
+        let y = Var::from_tensor(&latent)?;
+        let target = (latent.detach() + 0.5)?;
+        let (bits, tape) = recorded(|| coder.error_bits(y.as_tensor(), &target))?;
+        // A squared error: the slopes times the distance are twice its price.
+        let slopes = tape.backward(&bits, 1.0)?.take(y.id()).expect("it has one");
+        let along = (slopes * -0.5)?.sum_all()?.to_scalar::<f32>()?;
+        let bits = bits.to_vec1::<f32>()?[0];
+        assert!(
+            bits > 0.0 && (along / bits - 2.0).abs() < 1e-3,
+            "{along} {bits}"
+        );
+        Ok(())
+    }
+
+    #[test]
     fn every_variable_gets_a_gradient() -> crate::Result<()> {
         let (config, pictures) = (config(), pictures());
         let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
-        let batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
+        let mut batch = Batch::random(&config, &CropSource::Host(&pictures), 0)?;
+        batch.search_rounds = 1;
         let network = &parameters.replicas[0];
-        let (losses, tape) = recorded(|| rate_distortion(network, &batch))?;
-        let store = tape.backward(&losses.loss, 1.0)?;
-        let gradients = parameters.gradients(vec![store])?;
-        for (path, gradient) in gradients {
-            assert!(
-                gradient.to_vec1::<f32>()?.iter().any(|g| *g != 0.0),
-                "{path} has a zero gradient"
-            );
+        for norms in [None, Some(parameters.patch_norms()?)] {
+            batch.patch_norms = norms;
+            let (losses, tape) = recorded(|| rate_distortion(network, &batch))?;
+            let store = tape.backward(&losses.loss, 1.0)?;
+            let gradients = parameters.gradients(vec![store])?;
+            for (path, gradient) in gradients {
+                assert!(
+                    gradient.to_vec1::<f32>()?.iter().any(|g| *g != 0.0),
+                    "{path} has a zero gradient"
+                );
+            }
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod grow;
 pub mod init;
 // Not public: sizes are checked for its callers here, not for any.
 pub(crate) mod kernels;
+mod latent;
 pub mod loss;
 pub(crate) mod network;
 pub mod noise;
@@ -27,6 +28,7 @@ pub mod parameters;
 pub mod principal;
 mod rule;
 pub mod run;
+mod search;
 pub mod tables;
 pub mod visual;
 mod window;

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use crate::bitstream::Quality;
-use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, count_symbols, encode};
+use crate::codec::{DecodeOptions, EncodeOptions, Model, NoProgress, Tune, count_symbols, encode};
 use crate::entropy::{ScaleTables, SymbolCounts};
 use crate::error::Result;
 use crate::network::IntegerWeights;
@@ -26,7 +26,7 @@ pub struct Round {
     pub after: f64,
 }
 
-/// Fits the scale tables of `weights` to what the encoder makes of `pictures`, in so many
+/// Fits the scale tables of `weights` to what the encoder makes of `pictures` for a tune, in so many
 /// rounds; `report` is told of each.
 ///
 /// # Errors
@@ -34,12 +34,13 @@ pub struct Round {
 pub fn fit_tables(
     mut weights: IntegerWeights,
     pictures: &[Image],
+    tune: Tune,
     rounds: usize,
     report: &mut dyn FnMut(Round),
 ) -> Result<IntegerWeights> {
     for _ in 0..rounds {
         let model = Model::from_bytes(&weights.to_bytes()?)?;
-        let counts = count(&model, pictures)?;
+        let counts = count(&model, pictures, tune)?;
         let tables = ScaleTables::fitted(&counts);
         report(Round {
             symbols: counts.total(),
@@ -52,12 +53,13 @@ pub fn fit_tables(
 }
 
 /// The symbols of all pictures at all qualities.
-fn count(model: &Model, pictures: &[Image]) -> Result<SymbolCounts> {
+fn count(model: &Model, pictures: &[Image], tune: Tune) -> Result<SymbolCounts> {
     let of_picture = |picture: &Image| {
         let mut counts = SymbolCounts::default();
         for percent in QUALITIES {
             let options = EncodeOptions {
                 quality: Quality::from_percent(percent)?,
+                tune,
                 ..EncodeOptions::default()
             };
             let file = encode(picture, model, &options, &NoProgress)?;
@@ -87,7 +89,8 @@ mod tests {
         let pixels = (0..3 * 160 * 128u32).map(|i| (i * (i / 480) / 50 % 256) as u8);
         let picture = Image::new(160, 128, pixels.collect()).expect("the sizes agree");
         let mut rounds = Vec::new();
-        let fitted = fit_tables(weights, std::slice::from_ref(&picture), 2, &mut |round| {
+        let pictures = std::slice::from_ref(&picture);
+        let fitted = fit_tables(weights, pictures, Tune::default(), 2, &mut |round| {
             rounds.push(round);
         });
         let fitted = fitted.expect("it codes").to_bytes().expect("it is valid");

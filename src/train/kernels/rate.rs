@@ -119,12 +119,17 @@ fn choice(v: f32, s: f32, w: f32) -> f32 {
     let nearest = v.round_ties_even();
     let sign = f32::from(nearest > 0.0) - f32::from(nearest < 0.0);
     let smaller = nearest - sign;
-    let cost = |symbol: f32| bits_of(symbol, s) + w * (v - symbol) * (v - symbol);
-    if cost(smaller) < cost(nearest) {
+    if cost(smaller, v, s, w) < cost(nearest, v, s, w) {
         smaller
     } else {
         nearest
     }
+}
+
+/// What coding a residual as a symbol costs, in bits.
+#[inline(always)]
+fn cost(symbol: f32, v: f32, s: f32, w: f32) -> f32 {
+    bits_of(symbol, s) + w * (v - symbol) * (v - symbol)
 }
 
 /// Derivatives with respect to the residual and the scale index.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{DType, Result, Tensor, Var, bail};
 
 use crate::network::config::{LayerKind, ModelConfig};
 use crate::train::kernels::{PointwiseLayer, Precision};
@@ -79,6 +79,29 @@ impl Pointwise {
     /// When an operation fails.
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         train::add(&self.forward(x)?, residual)
+    }
+
+    /// The product of `x` and the transposed weights: the gradient of the input where `x` is that of the output.
+    /// Itself without gradient.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn transposed(&self, x: &Tensor) -> Result<Tensor> {
+        let PointwiseLayer {
+            inputs, outputs, ..
+        } = self.op.layer;
+        let weights = self.params.detach().narrow(0, 0, inputs * outputs)?;
+        let weights = weights.reshape((outputs, inputs))?.t()?.flatten_all()?;
+        let biases = Tensor::zeros(inputs, DType::F32, weights.device())?;
+        let op = TrainPointwise {
+            layer: PointwiseLayer {
+                inputs: outputs,
+                outputs: inputs,
+                precision: Precision::Bf16,
+            },
+            ..self.op
+        };
+        op.forward(&x.detach(), &Tensor::cat(&[weights, biases], 0)?)
     }
 
     /// The convolution of `x` in the output channels that a context step codes (see

@@ -92,6 +92,17 @@ pub fn recorded<R, E>(
     Ok((result?, tape))
 }
 
+/// Runs operations that are not recorded: what they make has no gradient.
+///
+/// # Errors
+/// Those of the operations.
+pub fn unrecorded<R>(operations: impl FnOnce() -> Result<R>) -> Result<R> {
+    let outer = RECORDING.replace(None);
+    let result = operations();
+    RECORDING.set(outer);
+    result
+}
+
 /// The output of an operation as a tensor, on the tape if the thread records one.
 ///
 /// # Errors
