@@ -5,7 +5,7 @@ use ::image::DynamicImage;
 use crate::error::{Error, Result};
 use crate::picture::notes::Notes;
 use crate::picture::samples::{color_type, samples, to_dynamic, to_image};
-use crate::picture::{Alpha, Image};
+use crate::picture::{Alpha, Image, misfit};
 
 impl TryFrom<DynamicImage> for Image {
     type Error = Error;
@@ -32,6 +32,6 @@ impl TryFrom<Image> for DynamicImage {
         let size = (image.width, image.height);
         let color = color_type(image.is_gray, image.alpha.as_ref().map(Alpha::depth));
         let picture = to_dynamic(size, color, samples(&image).into_owned());
-        picture.ok_or_else(|| Error::Image("the samples do not fit the size".into()))
+        picture.ok_or_else(misfit)
     }
 }

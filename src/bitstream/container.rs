@@ -58,11 +58,7 @@ impl<'a> Container<'a> {
     #[allow(clippy::cast_possible_truncation)] // else refused below
     pub fn write(&self) -> Result<Vec<u8>> {
         let tiles = self.header.tile_grid().count();
-        let alpha = if self.header.alpha.is_some() {
-            tiles
-        } else {
-            0
-        };
+        let alpha = self.header.alpha.map_or(0, |_| tiles);
         for (what, found, wanted) in [
             ("tiles", self.tiles.len(), tiles),
             ("alpha payloads", self.alpha.len(), alpha),

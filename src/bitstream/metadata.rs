@@ -97,15 +97,9 @@ fn read_block(payload: &[u8], limits: &Limits) -> Result<Vec<u8>> {
             "a metadata block is too short for its length".into(),
         ));
     }
-    let mut block = vec![0; length as usize];
-    let mut state = DecompressorOxide::new();
-    let (status, read, written) = decompress(
-        &mut state,
-        rest,
-        &mut block,
-        0,
-        TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-    );
+    let (mut state, mut block) = (DecompressorOxide::new(), vec![0; length as usize]);
+    let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let (status, read, written) = decompress(&mut state, rest, &mut block, 0, flags);
     if status != TINFLStatus::Done || read != rest.len() || written != block.len() {
         return Err(Error::Corrupt(
             "a metadata block does not decompress to its length".into(),

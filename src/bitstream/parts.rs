@@ -189,17 +189,11 @@ impl<'a> Parts<'a> {
     fn place(&mut self, tag: [u8; 4], section: Result<Section<'a>>) {
         let payload = section.map(|section| section.payload);
         let error = if tag == tag::TILE {
-            keep(
-                &mut self.tiles,
-                payload.and_then(TilePayload::read),
-                DamagedPart::Tile,
-            )
+            let tile = payload.and_then(TilePayload::read);
+            keep(&mut self.tiles, tile, DamagedPart::Tile)
         } else {
-            keep(
-                &mut self.alpha,
-                payload.and_then(AlphaPayload::read),
-                DamagedPart::Alpha,
-            )
+            let alpha = payload.and_then(AlphaPayload::read);
+            keep(&mut self.alpha, alpha, DamagedPart::Alpha)
         };
         self.damage.extend(error);
     }
@@ -271,10 +265,8 @@ fn read_index(payload: &[u8], count: usize) -> Result<Vec<u32>> {
     if count > payload.len() {
         return Err(Error::Corrupt("the tile index is too short".into()));
     }
-    let lengths = (0..count)
-        .map(|_| reader.varint("tile index"))
-        .collect::<Result<_>>()
-        .map_err(payload_error)?;
+    let lengths = (0..count).map(|_| reader.varint("tile index"));
+    let lengths = lengths.collect::<Result<_>>().map_err(payload_error)?;
     if reader.remaining() > 0 {
         return Err(Error::Corrupt("the tile index is too long".into()));
     }
@@ -308,13 +300,8 @@ fn read_tagged<'a>(reader: &mut Reader<'a>, tag: [u8; 4]) -> (Result<Section<'a>
 
 /// The first intact section `tag` behind `reader`.
 fn find_section<'a>(reader: &Reader<'a>, tag: [u8; 4]) -> Option<Reader<'a>> {
-    let rest = reader.rest();
-    let places = rest
-        .windows(4)
-        .enumerate()
-        .filter(|(_, four)| **four == tag);
-    places
-        .take(MOST_TRIES)
-        .map(|(offset, _)| reader.ahead(offset as u64))
-        .find(|found| Section::read(&mut found.clone()).is_ok())
+    let places = reader.rest().windows(4).enumerate();
+    let places = places.filter(|(_, four)| **four == tag).take(MOST_TRIES);
+    let mut found = places.map(|(offset, _)| reader.ahead(offset as u64));
+    found.find(|found| Section::read(&mut found.clone()).is_ok())
 }

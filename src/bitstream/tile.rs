@@ -97,22 +97,15 @@ impl<'a> TilePayload<'a> {
     /// [`Error::InvalidOption`] when the zero map has no bytes or more than 65535.
     #[allow(clippy::cast_possible_truncation)] // checked above
     pub fn write(&self) -> Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(
-            Self::MIN_LENGTH + self.zero_map.map_or(0, |m| m.len() + 3) + self.stream.len(),
-        );
-        out.push(if self.zero_map.is_some() {
-            flag::ZERO_MAP
-        } else {
-            0
-        });
+        let map_bytes = self.zero_map.map_or(0, |map| map.len() + 3);
+        let mut out = Vec::with_capacity(Self::MIN_LENGTH + map_bytes + self.stream.len());
+        out.push(self.zero_map.map_or(0, |_| flag::ZERO_MAP));
         if let Some(map) = self.zero_map {
-            if !(1..=MAX_ZERO_MAP).contains(&map.len()) {
-                return Err(Error::InvalidOption(format!(
-                    "zero map of {} bytes",
-                    map.len()
-                )));
+            let length = map.len();
+            if !(1..=MAX_ZERO_MAP).contains(&length) {
+                return Err(Error::InvalidOption(format!("zero map of {length} bytes")));
             }
-            write_varint(&mut out, map.len() as u32);
+            write_varint(&mut out, length as u32);
             out.extend(map);
         }
         out.extend(self.checksum.to_le_bytes());
@@ -134,15 +127,12 @@ impl<'a> TilePayload<'a> {
         if flags & !flag::ZERO_MAP != 0 {
             return Err(Error::Unsupported(format!("tile flags {flags:#04x}")));
         }
-        let zero_map = (flags & flag::ZERO_MAP != 0)
-            .then(|| Self::read_zero_map(reader))
-            .transpose()?;
-        let checksum = reader.u32("tile")?;
-        let stream = reader.bytes("tile", reader.remaining())?;
+        let has_map = flags & flag::ZERO_MAP != 0;
+        let zero_map = has_map.then(|| Self::read_zero_map(reader));
         Ok(Self {
-            zero_map,
-            checksum,
-            stream,
+            zero_map: zero_map.transpose()?,
+            checksum: reader.u32("tile")?,
+            stream: reader.bytes("tile", reader.remaining())?,
         })
     }
 

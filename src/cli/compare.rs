@@ -79,33 +79,24 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
         // Says so when the sizes differ, before any metric does.
         let error = mse(&a, &b)?;
         let measure = |&metric: &Metric| {
-            (
-                metric,
-                metric.measure(&a, &b).map_err(|error| error.to_string()),
-            )
+            let value = metric.measure(&a, &b);
+            (metric, value.map_err(|error| error.to_string()))
         };
         let outcomes: Vec<Outcome> = args.metric.iter().map(measure).collect();
         Ok((distorted, alpha, outcomes, error))
     })?;
     let mut out = stdio::stdout()?;
     if args.json {
-        writeln!(
-            out,
-            "{}",
-            to_json(&args, &distorted, alpha, &outcomes, error)
-        )?;
+        let object = to_json(&args, &distorted, alpha, &outcomes, error);
+        writeln!(out, "{object}")?;
     } else {
         out.write_all(to_text(&distorted, alpha, &outcomes).as_bytes())?;
     }
-    let failures = outcomes
-        .iter()
-        .filter_map(|(_, value)| value.as_ref().err());
+    let values = outcomes.iter().map(|(_, value)| value.as_ref());
+    let failures = values.filter_map(Result::err);
     if outcomes.iter().all(|(_, value)| value.is_err()) {
-        let first = failures.map(String::as_str).next();
-        anyhow::bail!(
-            "nothing could be measured: {}",
-            first.unwrap_or("no metric")
-        );
+        let first = failures.map(String::as_str).next().unwrap_or("no metric");
+        anyhow::bail!("nothing could be measured: {first}");
     }
     failures.for_each(|failure| global.warn(failure));
     Ok(())

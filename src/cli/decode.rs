@@ -15,8 +15,7 @@ use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::{stdio, text};
 use crate::bitstream::{Header, Reader};
-use crate::codec::Model;
-use crate::codec::{self, Damage, DecodeOptions, NoProgress, Progress, Region};
+use crate::codec::{self, Damage, DecodeOptions, Model, NoProgress, Progress, Region};
 use crate::error::Error;
 use crate::picture::Image;
 use crate::picture::io::{self, OutputFormat};
@@ -87,11 +86,11 @@ impl OutputFormat {
             "png" => Some(Self::Png),
             "ppm" | "pgm" | "pnm" => Some(Self::Ppm),
             "aec" => {
+                let why = "it has the name of an .aec file, and decode writes pictures";
+                let hint = "name it .png or .ppm, or give --out-dir to decode several files";
                 return Err(Complaint::usage(
-                    format!(
-                        "cannot write {name}: it has the name of an .aec file, and decode writes pictures"
-                    ),
-                    "name it .png or .ppm, or give --out-dir to decode several files",
+                    format!("cannot write {name}: {why}"),
+                    hint,
                 ));
             }
             _ if stdio::is_standard_stream(path) => Some(Self::Png),
@@ -131,14 +130,12 @@ impl OutputFormat {
 
 /// Reads `--region`: four numbers.
 fn parse_region(text: &str) -> Result<Region, String> {
-    let numbers: Vec<u32> = text
-        .split(',')
-        .map(|number| number.trim().parse())
-        .collect::<Result<_, _>>()
-        .map_err(|_| "not four whole numbers separated by commas".to_string())?;
-    match numbers[..] {
-        [_, _, 0, _] | [_, _, _, 0] => Err("the width and the height must be at least 1".into()),
-        [x, y, width, height] => Ok(Region {
+    let numbers = text.split(',').map(|number| number.trim().parse());
+    match numbers.collect::<Result<Vec<u32>, _>>().as_deref() {
+        Ok([_, _, 0, _] | [_, _, _, 0]) => {
+            Err("the width and the height must be at least 1".into())
+        }
+        Ok(&[x, y, width, height]) => Ok(Region {
             x,
             y,
             width,
@@ -209,8 +206,8 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
     let decode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
         format.check_alpha(bytes)?;
-        let (image, damage) =
-            args.decode(&task.input, bytes, &*models.of_file(bytes)?, &NoProgress)?;
+        let model = models.of_file(bytes)?;
+        let (image, damage) = args.decode(&task.input, bytes, &model, &NoProgress)?;
         let output = batch.output(task)?;
         output.commit(|out| io::write(&image, format, out))?;
         stdio::keep_time(args.preserve, &task.input, &task.output)?;

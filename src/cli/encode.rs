@@ -15,8 +15,7 @@ use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::{RateOptions, SearchOptions};
 use super::{stdio, text};
-use crate::codec::Model;
-use crate::codec::{self, EncodeOptions, NoProgress, Progress, Round, Tune};
+use crate::codec::{self, EncodeOptions, Model, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
 use crate::format::SIGNATURE;
 use crate::picture::Image;
@@ -126,13 +125,16 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
 /// found look like INPUT and OUTPUT.
 fn refuse_picture_name(output: &Path) -> Result<(), Complaint> {
     match named_format(output) {
-        Some(format) => Err(Complaint::usage(
-            format!(
-                "cannot write {}: it has the name of a {format} picture, and encode writes .aec files",
-                stdio::output_name(output)
-            ),
-            "name it .aec, or give --out-dir to encode several pictures",
-        )),
+        Some(format) => {
+            let name = stdio::output_name(output);
+            let why =
+                format!("it has the name of a {format} picture, and encode writes .aec files");
+            let hint = "name it .aec, or give --out-dir to encode several pictures";
+            Err(Complaint::usage(
+                format!("cannot write {name}: {why}"),
+                hint,
+            ))
+        }
         None => Ok(()),
     }
 }
@@ -323,12 +325,9 @@ fn chosen(found: &codec::Encoded) -> String {
 
 /// Adds a hint when the input is an `.aec` file already.
 fn explain(error: Error, bytes: &[u8]) -> anyhow::Error {
-    if bytes.starts_with(&SIGNATURE) {
-        return Complaint::failure(
-            "it is an .aec file already",
-            "use 'aec decode' to get a picture",
-        )
-        .into();
+    if !bytes.starts_with(&SIGNATURE) {
+        return error.into();
     }
-    error.into()
+    let hint = "use 'aec decode' to get a picture";
+    Complaint::failure("it is an .aec file already", hint).into()
 }

@@ -62,8 +62,7 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let pictures = super::train::load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;
     global.say(&format!("counting in {} pictures", pictures.count()));
     let mut report = |round: Round| {
-        let part = 100.0 * (round.after / round.before - 1.0);
-        let symbols = round.symbols;
+        let (symbols, part) = (round.symbols, 100.0 * (round.after / round.before - 1.0));
         global.say(&format!(
             "{symbols} symbols, {part:+.2} % bits with fitted tables"
         ));

@@ -17,6 +17,7 @@ use super::stdio;
 use crate::bitstream::{Header, Reader};
 use crate::codec;
 use crate::network::Grid;
+use crate::network::file::real_bytes;
 
 /// Arguments of `aec latent`.
 #[derive(Debug, clap::Args)]
@@ -98,22 +99,12 @@ fn format_of(output: &Path) -> Result<Format, Complaint> {
     match extension.to_lowercase().as_str() {
         "npy" => Ok(npy),
         "safetensors" => Ok(safetensors),
-        _ => Err(Complaint::usage(
-            format!(
-                "cannot tell the array format from {}",
-                stdio::output_name(output)
-            ),
-            "name it .npy or .safetensors",
-        )),
+        _ => {
+            let name = stdio::output_name(output);
+            let message = format!("cannot tell the array format from {name}");
+            Err(Complaint::usage(message, "name it .npy or .safetensors"))
+        }
     }
-}
-
-fn values(latent: &Grid) -> Vec<u8> {
-    latent
-        .values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
 }
 
 /// NumPy's format, version 1.0: magic, length of the header, a Python dictionary that is padded
@@ -128,12 +119,12 @@ fn npy(_: &Header, latent: &Grid) -> anyhow::Result<Vec<u8>> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(u16::try_from(length)?.to_le_bytes());
     bytes.extend(header.as_bytes());
-    bytes.extend(values(latent));
+    bytes.extend(real_bytes(&latent.values));
     Ok(bytes)
 }
 
 fn safetensors(header: &Header, latent: &Grid) -> anyhow::Result<Vec<u8>> {
-    let values = values(latent);
+    let values = real_bytes(&latent.values);
     let shape = vec![latent.height, latent.width, latent.channels];
     let view = TensorView::new(Dtype::F32, shape, &values)?;
     let facts = json!({
@@ -145,8 +136,6 @@ fn safetensors(header: &Header, latent: &Grid) -> anyhow::Result<Vec<u8>> {
     });
     // One entry: the order of several would differ from run to run.
     let metadata = HashMap::from([("aec".to_owned(), facts.to_string())]);
-    Ok(::safetensors::serialize(
-        [("latent", view)],
-        Some(metadata),
-    )?)
+    let tensors = [("latent", view)];
+    Ok(::safetensors::serialize(tensors, Some(metadata))?)
 }

@@ -47,20 +47,18 @@ impl Work {
 fn needed((width, height): (u32, u32), work: Work) -> u64 {
     let (width, height) = (u64::from(width), u64::from(height));
     let pixels = width * height;
-    let bytes = |at_once: u64, base: u64, for_each: u64, for_others: u64| {
+    let of_pixels = |at_once: u64, for_each: u64, for_others: u64| {
         let in_work = pixels.min(at_once);
-        base.saturating_add(in_work * for_each)
-            .saturating_add((pixels - in_work).saturating_mul(for_others))
+        (in_work * for_each).saturating_add((pixels - in_work).saturating_mul(for_others))
     };
-    let pass = bytes(LARGEST_TILE, BASE, BYTES_PER_TILE_PIXEL, BYTES_PER_PIXEL)
-        .saturating_add(width * BYTES_PER_COLUMN);
-    let search = bytes(
+    let pass = of_pixels(LARGEST_TILE, BYTES_PER_TILE_PIXEL, BYTES_PER_PIXEL)
+        .saturating_add(BASE + width * BYTES_PER_COLUMN);
+    let search = of_pixels(
         SEARCHED_AT_ONCE,
-        SEARCH_BASE,
         BYTES_PER_SEARCHED_PIXEL,
         BYTES_PER_KEPT_PIXEL,
     )
-    .saturating_add(width * SEARCH_BYTES_PER_COLUMN);
+    .saturating_add(SEARCH_BASE + width * SEARCH_BYTES_PER_COLUMN);
     match work {
         Work::Pass => pass,
         Work::Search => pass.saturating_add(search),
@@ -75,14 +73,12 @@ pub(super) fn check(size: (u32, u32), work: Work, limits: &Limits) -> Result<(),
     let needed = needed(size, work);
     let is_allowed = limits.check_pixels(size.0, size.1).is_ok();
     match available() {
-        Some(left) if left < needed && is_allowed => Err(Complaint::failure(
-            format!(
-                "it takes about {} of memory, and there are {} left",
-                gigabytes(needed),
-                gigabytes(left)
-            ),
-            "use a machine with more memory, or allow the process more",
-        )),
+        Some(left) if left < needed && is_allowed => {
+            let [needed, left] = [needed, left].map(gigabytes);
+            let message = format!("it takes about {needed} of memory, and there are {left} left");
+            let hint = "use a machine with more memory, or allow the process more";
+            Err(Complaint::failure(message, hint))
+        }
         Some(_) | None => Ok(()),
     }
 }

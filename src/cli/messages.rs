@@ -7,7 +7,7 @@ use clap::ColorChoice;
 
 use super::text::printable;
 use crate::error::Error;
-use crate::picture::io::Warning;
+use crate::picture::io::{Warning, one_line};
 
 /// Options that every command has.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
@@ -64,11 +64,7 @@ impl std::error::Error for Complaint {}
 impl GlobalOptions {
     /// Prints an error with its causes on one line, and a hint if there is one.
     pub fn error(&self, error: &anyhow::Error) {
-        let text = format!("{error:#}")
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        self.print("error:", "\x1b[1;31m", &text);
+        self.print("error:", "\x1b[1;31m", &one_line(&format!("{error:#}")));
         if let Some(hint) = hint(error) {
             // The blank line sets the hint apart from the error.
             write_line("");

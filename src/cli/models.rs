@@ -78,15 +78,17 @@ impl ModelOption {
 fn find(path: &Path) -> PathBuf {
     let is_name = path.file_name() == Some(path.as_os_str());
     let in_folder = || {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".");
-        name.push(EXTENSION);
-        Some(folder()?.join(name)).filter(|file| file.is_file())
+        let mut file = folder()?.join(path).into_os_string();
+        file.push(".");
+        file.push(EXTENSION);
+        Some(PathBuf::from(file)).filter(|file| file.is_file())
     };
-    if !is_name || path.exists() {
-        return path.to_path_buf();
-    }
-    in_folder().unwrap_or_else(|| path.to_path_buf())
+    let found = if is_name && !path.exists() {
+        in_folder()
+    } else {
+        None
+    };
+    found.unwrap_or_else(|| path.to_path_buf())
 }
 
 /// The folder, if the environment names one.
@@ -151,11 +153,9 @@ impl Models<'_> {
     }
 
     fn load(&self, path: &Path, id: ModelId) -> Option<Model> {
-        let model = Model::load(path)
-            .map_err(|error| self.skip(path, &error))
-            .ok()?;
+        let model = Model::load(path).map_err(|error| self.skip(path, &error));
         // The file may have changed since it was listed.
-        (model_id(&model) == id).then_some(model)
+        model.ok().filter(|model| model_id(model) == id)
     }
 
     /// The model files of the folder, by name. What is no model is skipped.
@@ -166,9 +166,8 @@ impl Models<'_> {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) => {
-                let name = text::quoted(&folder);
-                self.global
-                    .warn(&format!("cannot look into {FOLDER} {name}: {error}"));
+                let what = format!("cannot look into {FOLDER} {}", text::quoted(&folder));
+                self.global.warn(&format!("{what}: {error}"));
                 return Vec::new();
             }
         };
@@ -178,20 +177,16 @@ impl Models<'_> {
             .take(MAX_FILES)
             .collect();
         paths.sort();
-        let name = |path: PathBuf| match id_of(&path) {
-            Ok(id) => Some((id, path)),
-            Err(error) => {
-                self.skip(&path, &error);
-                None
-            }
+        let name = |path: PathBuf| {
+            let id = id_of(&path).map_err(|error| self.skip(&path, &error));
+            Some((id.ok()?, path))
         };
         paths.into_iter().filter_map(name).collect()
     }
 
     fn skip(&self, path: &Path, error: &crate::Error) {
-        let name = text::quoted(path);
-        self.global
-            .warn(&format!("skipping the model {name}: {error}"));
+        let what = format!("skipping the model {}", text::quoted(path));
+        self.global.warn(&format!("{what}: {error}"));
     }
 }
 

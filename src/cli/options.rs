@@ -129,13 +129,12 @@ impl ComputeDevice {
     ///
     /// # Errors
     /// When the build has no CUDA support.
-    pub fn check(self) -> anyhow::Result<()> {
+    pub fn check(self) -> Result<(), Complaint> {
         match self {
             Self::Cuda if !cfg!(feature = "cuda") => Err(Complaint::failure(
                 "cannot use --device cuda: this build runs on the CPU only",
                 "leave the option out, or build with the feature 'cuda'",
-            )
-            .into()),
+            )),
             Self::Cpu | Self::Cuda => Ok(()),
         }
     }
@@ -144,13 +143,12 @@ impl ComputeDevice {
     ///
     /// # Errors
     /// For every other than the CPU.
-    fn check_coding(self) -> anyhow::Result<()> {
+    fn check_coding(self) -> Result<(), Complaint> {
         match self {
             Self::Cuda => Err(Complaint::failure(
                 "cannot use --device cuda: this version encodes and decodes on the CPU only",
                 "leave the option out; the result is the same",
-            )
-            .into()),
+            )),
             Self::Cpu => Ok(()),
         }
     }
@@ -173,10 +171,9 @@ impl<'a> StageClock<'a> {
 
     /// Ends a stage and starts the next.
     pub fn lap(&mut self, stage: &str) {
-        let now = Instant::now();
-        let milliseconds = (now - self.last).as_secs_f64() * 1e3;
+        let milliseconds = self.last.elapsed().as_secs_f64() * 1e3;
+        self.last = Instant::now();
         self.global
             .detail(|| format!("{stage}: {milliseconds:.1} ms"));
-        self.last = now;
     }
 }

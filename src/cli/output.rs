@@ -128,10 +128,8 @@ impl Output {
         let descriptor = descriptor(path);
         if is_standard_stream(path) || descriptor.as_deref().is_some_and(is_own_stdout) {
             if stdio::stdout()?.is_terminal() {
-                bail!(Complaint::failure(
-                    "refusing to write binary data to a terminal",
-                    "use '-' with a pipe, or name a file",
-                ));
+                let message = "refusing to write binary data to a terminal";
+                bail!(Complaint::failure(message, stdio::PIPE_OR_FILE));
             }
             return Ok(Target::Stdout);
         }
@@ -170,14 +168,9 @@ impl Output {
             && !is_standard_stream(input)
             && identity(path).is_some_and(|file| identity(input) == Some(file))
         {
-            bail!(Complaint::failure(
-                format!(
-                    "cannot write {}: it is the input {}",
-                    output_name(&self.path),
-                    text::quoted(input)
-                ),
-                "name another file",
-            ));
+            let (name, input) = (output_name(&self.path), text::quoted(input));
+            let message = format!("cannot write {name}: it is the input {input}");
+            bail!(Complaint::failure(message, "name another file"));
         }
         Ok(self)
     }
@@ -281,12 +274,10 @@ fn check_dangling(path: &Path, existing: Existing) -> anyhow::Result<()> {
         Existing::Keep => Err(exists()),
         Existing::Replace => Ok(()),
         Existing::ReplaceOwn(_) => {
-            let to = fs::read_link(path).unwrap_or_default();
-            let message = format!(
-                "it is a link to {}, which does not exist",
-                text::quoted(&to)
-            );
-            Err(refusal(message))
+            let to = text::quoted(&fs::read_link(path).unwrap_or_default());
+            Err(refusal(format!(
+                "it is a link to {to}, which does not exist"
+            )))
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::picture::io as pictures;
 /// The argument that means stdin or stdout.
 const STANDARD_STREAM: &str = "-";
 
+/// What can be done where data would come from a terminal, or go to one.
+pub const PIPE_OR_FILE: &str = "use '-' with a pipe, or name a file";
+
 /// Whether the process was started without a stdout. The standard library opens `/dev/null` in the place of a closed
 /// stream, where all would be lost without an error; so this is asked before it does.
 #[cfg(unix)]
@@ -85,10 +88,8 @@ pub fn read_input(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
         if is_standard_stream(path) {
             let stdin = io::stdin().lock();
             if stdin.is_terminal() {
-                bail!(Complaint::failure(
-                    "refusing to read binary data from a terminal",
-                    "use '-' with a pipe, or name a file",
-                ));
+                let message = "refusing to read binary data from a terminal";
+                bail!(Complaint::failure(message, PIPE_OR_FILE));
             }
             return read_bounded(stdin, limits);
         }
@@ -141,10 +142,8 @@ pub fn keep_time(is_asked: bool, input: &Path, output: &Path) -> anyhow::Result<
         return Ok(());
     }
     let set = || {
-        fs::File::options()
-            .append(true)
-            .open(output)?
-            .set_modified(fs::metadata(input)?.modified()?)
+        let output = fs::File::options().append(true).open(output)?;
+        output.set_modified(fs::metadata(input)?.modified()?)
     };
     set().with_context(|| format!("cannot keep the time of {}", input_name(input)))
 }

@@ -34,10 +34,10 @@ impl Table {
     pub(super) fn markdown(&self) -> String {
         let widths = self.widths();
         let rule = |(column, width): (usize, &usize)| {
-            if column == 0 {
-                format!(":{}", "-".repeat(width + 1))
-            } else {
-                format!("{}:", "-".repeat(width + 1))
+            let dashes = "-".repeat(width + 1);
+            match column {
+                0 => format!(":{dashes}"),
+                _ => format!("{dashes}:"),
             }
         };
         let rule: Vec<String> = widths.iter().enumerate().map(rule).collect();
@@ -56,11 +56,9 @@ impl Table {
                 .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
                 .collect()
         };
-        let body: String = self
-            .rows
-            .iter()
-            .map(|row| format!("<tr>{}</tr>\n", cells(row, "td")))
-            .collect();
+        let rows = self.rows.iter();
+        let rows = rows.map(|row| format!("<tr>{}</tr>\n", cells(row, "td")));
+        let body: String = rows.collect();
         let heading = cells(&self.heading, "th");
         format!(
             "<div class=\"table\"><table><thead><tr>{heading}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n"
@@ -73,10 +71,8 @@ impl Table {
 
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
-            self.lines()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
+            let cells = self.lines().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
         };
         (0..self.heading.len()).map(width).collect()
     }

@@ -17,14 +17,19 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// Everything of `width` columns and `height` rows.
-    pub fn whole(width: usize, height: usize) -> Self {
+    /// The rectangle of `width` columns and `height` rows from column `x`, row `y` on.
+    pub fn new(x: usize, y: usize, width: usize, height: usize) -> Self {
         Self {
-            x: 0,
-            y: 0,
+            x,
+            y,
             width,
             height,
         }
+    }
+
+    /// Everything of `width` columns and `height` rows.
+    pub fn whole(width: usize, height: usize) -> Self {
+        Self::new(0, 0, width, height)
     }
 
     /// Number of positions.
@@ -39,34 +44,23 @@ impl Area {
             (start / LATENT_STRIDE, end - start / LATENT_STRIDE)
         };
         let ((x, width), (y, height)) = (cover(self.x, self.width), cover(self.y, self.height));
-        Self {
-            x,
-            y,
-            width,
-            height,
-        }
+        Self::new(x, y, width, height)
     }
 
     /// The pixels that an area of latents covers.
     pub fn in_pixels(&self) -> Self {
-        Self {
-            x: self.x * LATENT_STRIDE,
-            y: self.y * LATENT_STRIDE,
-            width: self.width * LATENT_STRIDE,
-            height: self.height * LATENT_STRIDE,
-        }
+        let sides = [self.x, self.y, self.width, self.height];
+        let [x, y, width, height] = sides.map(|side| side * LATENT_STRIDE);
+        Self::new(x, y, width, height)
     }
 
     /// The area and `margin` positions around it, as far as they lie in `bounds`.
     pub fn grown(&self, margin: usize, bounds: &Self) -> Self {
         let x = self.x.saturating_sub(margin).max(bounds.x);
         let y = self.y.saturating_sub(margin).max(bounds.y);
-        Self {
-            x,
-            y,
-            width: (self.x + self.width + margin).min(bounds.x + bounds.width) - x,
-            height: (self.y + self.height + margin).min(bounds.y + bounds.height) - y,
-        }
+        let right = (self.x + self.width + margin).min(bounds.x + bounds.width);
+        let bottom = (self.y + self.height + margin).min(bounds.y + bounds.height);
+        Self::new(x, y, right - x, bottom - y)
     }
 
     /// What both areas have in common.
@@ -74,12 +68,7 @@ impl Area {
         let (x, y) = (self.x.max(other.x), self.y.max(other.y));
         let right = (self.x + self.width).min(other.x + other.width);
         let bottom = (self.y + self.height).min(other.y + other.height);
-        (x < right && y < bottom).then(|| Self {
-            x,
-            y,
-            width: right - x,
-            height: bottom - y,
-        })
+        (x < right && y < bottom).then(|| Self::new(x, y, right - x, bottom - y))
     }
 
     /// Copies the rectangle `part`, which both areas must contain, between rows of `channels` values
@@ -106,12 +95,9 @@ impl Area {
 impl From<TileRect> for Area {
     /// A tile's place in the padded picture, in pixels.
     fn from(rect: TileRect) -> Self {
-        Self {
-            x: rect.x as usize,
-            y: rect.y as usize,
-            width: rect.width as usize,
-            height: rect.height as usize,
-        }
+        let sides = [rect.x, rect.y, rect.width, rect.height];
+        let [x, y, width, height] = sides.map(|side| side as usize);
+        Self::new(x, y, width, height)
     }
 }
 
@@ -119,35 +105,32 @@ impl From<TileRect> for Area {
 mod tests {
     use super::*;
 
-    fn area(x: usize, y: usize, width: usize, height: usize) -> Area {
-        Area {
-            x,
-            y,
-            width,
-            height,
-        }
-    }
-
     #[test]
     fn latents_cover_pixels() {
-        assert_eq!(area(0, 16, 1, 16).in_latents(), area(0, 1, 1, 1));
-        assert_eq!(area(15, 17, 2, 48).in_latents(), area(0, 1, 2, 4));
-        assert_eq!(area(0, 1, 2, 4).in_pixels(), area(0, 16, 32, 64));
+        assert_eq!(Area::new(0, 16, 1, 16).in_latents(), Area::new(0, 1, 1, 1));
+        assert_eq!(Area::new(15, 17, 2, 48).in_latents(), Area::new(0, 1, 2, 4));
+        assert_eq!(Area::new(0, 1, 2, 4).in_pixels(), Area::new(0, 16, 32, 64));
     }
 
     #[test]
     fn areas_grow_within_bounds_and_intersect() {
         let bounds = Area::whole(10, 20);
-        assert_eq!(area(2, 3, 1, 1).grown(4, &bounds), area(0, 0, 7, 8));
-        assert_eq!(area(8, 18, 2, 2).grown(4, &bounds), area(4, 14, 6, 6));
-        let (a, b) = (area(0, 0, 5, 5), area(3, 4, 9, 9));
-        assert_eq!(a.intersection(&b), Some(area(3, 4, 2, 1)));
-        assert_eq!(a.intersection(&area(5, 0, 1, 1)), None);
+        assert_eq!(
+            Area::new(2, 3, 1, 1).grown(4, &bounds),
+            Area::new(0, 0, 7, 8)
+        );
+        assert_eq!(
+            Area::new(8, 18, 2, 2).grown(4, &bounds),
+            Area::new(4, 14, 6, 6)
+        );
+        let (a, b) = (Area::new(0, 0, 5, 5), Area::new(3, 4, 9, 9));
+        assert_eq!(a.intersection(&b), Some(Area::new(3, 4, 2, 1)));
+        assert_eq!(a.intersection(&Area::new(5, 0, 1, 1)), None);
     }
 
     #[test]
     fn parts_are_copied_to_their_place() {
-        let (to, from) = (area(1, 0, 2, 2), area(2, 1, 2, 1));
+        let (to, from) = (Area::new(1, 0, 2, 2), Area::new(2, 1, 2, 1));
         let mut values = [0; 8];
         let part = to.intersection(&from).unwrap();
         to.copy_from(&mut values, &from, &[1, 2, 3, 4], &part, 2);

@@ -37,12 +37,8 @@ impl fmt::Display for Damage {
             Self::Alpha { region, error } => ("alpha of the tile", region, error),
             Self::File(error) => return write!(f, "{error}"),
         };
-        let Region {
-            x,
-            y,
-            width,
-            height,
-        } = region;
+        let (x, y) = (region.x, region.y);
+        let (width, height) = (region.width, region.height);
         write!(f, "{what} at {x},{y} ({width}x{height} pixels): {error}")
     }
 }
@@ -78,17 +74,13 @@ impl DamageList {
 
     /// The error of the first tile, if all of `tiles` are damaged; it is then no longer in the list.
     pub(super) fn first_if_all(&mut self, tiles: usize) -> Option<Error> {
-        let mut damaged = self
-            .found
-            .iter_mut()
-            .filter_map(|(part, errors)| match part {
-                DamagedPart::Tile(_) => Some(errors),
-                DamagedPart::File | DamagedPart::Alpha(_) => None,
-            });
-        let first = damaged.next()?;
-        (damaged.count() + 1 >= tiles)
-            .then(|| first.pop())
-            .flatten()
+        let found = self.found.iter_mut();
+        let mut damaged = found.filter(|(part, _)| matches!(part, DamagedPart::Tile(_)));
+        let (_, first) = damaged.next()?;
+        if damaged.count() + 1 < tiles {
+            return None;
+        }
+        first.pop()
     }
 
     /// The first of `tiles` that is intact, and how many are.
@@ -111,15 +103,14 @@ impl DamageList {
 
 fn damage(header: &Header, part: DamagedPart, error: Error) -> Damage {
     let region = |index| Region::showing(&Area::from(header.tile_grid().tile(index)), header);
-    match part {
-        DamagedPart::Tile(index) => match region(index) {
-            Some(region) => Damage::Tile { region, error },
-            None => Damage::File(error),
-        },
-        DamagedPart::Alpha(index) => match region(index) {
-            Some(region) => Damage::Alpha { region, error },
-            None => Damage::File(error),
-        },
-        DamagedPart::File => Damage::File(error),
+    let (region, is_alpha) = match part {
+        DamagedPart::Tile(index) => (region(index), false),
+        DamagedPart::Alpha(index) => (region(index), true),
+        DamagedPart::File => (None, false),
+    };
+    match region {
+        Some(region) if is_alpha => Damage::Alpha { region, error },
+        Some(region) => Damage::Tile { region, error },
+        None => Damage::File(error),
     }
 }

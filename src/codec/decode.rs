@@ -65,7 +65,6 @@ pub fn decode_into(
 }
 
 /// Whether the samples that are computed are those of the upright picture: red, green and blue, nothing to turn.
-#[must_use]
 pub fn is_plain(header: &Header) -> bool {
     !header.is_gray && header.alpha.is_none() && header.orientation == Orientation::NoTransforms
 }
@@ -213,11 +212,8 @@ impl<'a> Decoder<'a> {
 
     /// What was damaged.
     fn into_damage(self) -> Vec<Damage> {
-        let list = self.damage.map(|list| {
-            let list = sync::into_inner(list);
-            list.finish()
-        });
-        list.unwrap_or_default()
+        let list = self.damage.map(sync::into_inner);
+        list.map_or_else(Vec::new, DamageList::finish)
     }
 
     /// Fails when every needed tile is damaged, and when so few are left of a large picture that they do not
@@ -337,9 +333,8 @@ impl<'a> Decoder<'a> {
         let channels = self.quality.config().latent_channels;
         let map = payload
             .zero_map
-            .map(|bytes| ZeroMap::from_bytes(bytes, channels))
-            .transpose()?;
-        let mut reader = Reader::new(self.tables, payload.stream, map)?;
+            .map(|bytes| ZeroMap::from_bytes(bytes, channels));
+        let mut reader = Reader::new(self.tables, payload.stream, map.transpose()?)?;
         let tile = code(&mut reader)?;
         reader.finish()?;
         if tile.checksum != payload.checksum {

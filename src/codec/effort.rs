@@ -108,7 +108,6 @@ pub enum Tune {
 
 impl Tune {
     /// What to be good at where nobody says: what people see, but squared error where a PSNR is the goal.
-    #[must_use]
     pub(crate) fn usual(psnr_is_goal: bool) -> Self {
         if psnr_is_goal { Self::Psnr } else { Self::Ssim }
     }

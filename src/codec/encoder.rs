@@ -59,9 +59,8 @@ impl<'a> PictureEncoder<'a> {
     /// Checks the picture and the options.
     pub fn new(image: &'a Image, model: &'a Model, options: &EncodeOptions) -> Result<Self> {
         image.check()?;
-        options
-            .limits
-            .check_coded_pixels(image.width, image.height)?;
+        let limits = &options.limits;
+        limits.check_coded_pixels(image.width, image.height)?;
         let alpha = image.alpha.as_ref().filter(|alpha| !alpha.is_opaque());
         let header = Header {
             width: image.width,
@@ -124,11 +123,8 @@ impl<'a> PictureEncoder<'a> {
 
     /// A latent of the whole picture, all zeros.
     pub fn empty_latent(&self, quality: &QualityModel) -> Grid {
-        Grid::zeros(
-            self.rows(),
-            self.columns(),
-            quality.config().latent_channels,
-        )
+        let channels = quality.config().latent_channels;
+        Grid::zeros(self.rows(), self.columns(), channels)
     }
 
     /// Rows of the picture's 8 x 8 patches; beyond its edges they are repeated.
@@ -196,18 +192,13 @@ impl<'a> PictureEncoder<'a> {
         kept: &Kept,
     ) -> Result<EncodedTile> {
         let tables = self.model.tables();
-        let Area {
-            x,
-            y,
-            width,
-            height,
-        } = Area::from(rect).in_latents();
-        let (place, size) = ((y, x), (height, width));
-        let tile = latent.crop(y, x, height, width);
+        let area = Area::from(rect).in_latents();
+        let (place, (height, width)) = ((area.y, area.x), (area.height, area.width));
+        let tile = latent.crop(area.y, area.x, height, width);
         let hyper = quality.hyper_analysis(&tile)?;
         let hyper = scaled(hyper, &quality.hyper_gain);
         let targets = scaled(tile, &targets(quality, self.options.tune));
-        let curvature = curvature.of_tile(place, size);
+        let curvature = curvature.of_tile(place, (height, width));
         let mut recorder = Recorder::new(tables, &curvature, hyper, targets);
         let coded = code_tile(quality, height, width, &mut recorder)?;
         if let Some(quantized) = &kept.quantized {
@@ -308,10 +299,8 @@ pub(super) fn targets(quality: &QualityModel, tune: Tune) -> Vec<f32> {
         let exact = if gain * step > 0.1 { 1.0 / step } else { *gain };
         gain + towards_reconstruction * (exact - gain)
     };
-    gains
-        .zip(&quality.latent_inverse_gain)
-        .map(target)
-        .collect()
+    let pairs = gains.zip(&quality.latent_inverse_gain);
+    pairs.map(target).collect()
 }
 
 /// What is kept of a picture's tiles besides their files: grids of the whole latent's size, each

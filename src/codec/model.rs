@@ -90,7 +90,7 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when they are malformed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::build(bytes, Inference::new)
+        Self::build(bytes, None)
     }
 
     /// The model of some weights, which notes in `ranges` how large its tensors become.
@@ -98,53 +98,42 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when the weights are not valid.
     pub fn measuring(weights: &IntegerWeights, ranges: &Ranges) -> Result<Self> {
-        let bytes = weights.to_bytes()?;
-        Self::build(&bytes, |weights| {
-            Inference::measuring(weights, ranges.clone())
-        })
+        Self::build(&weights.to_bytes()?, Some(ranges.clone()))
     }
 
-    fn build(
-        bytes: &[u8],
-        inference: impl FnOnce(IntegerWeights) -> Result<Inference>,
-    ) -> Result<Self> {
+    fn build(bytes: &[u8], ranges: Option<Ranges>) -> Result<Self> {
         let (weights, digest) = rayon::join(|| IntegerWeights::from_bytes(bytes), || digest(bytes));
         let weights = weights?;
         Ok(Self {
             tables: ScaleTables::from_words(&weights.tables)?,
             digest: digest?,
             bytes: bytes.len() as u64,
-            inference: inference(weights)?,
+            inference: Inference::new(weights, ranges)?,
             patch_norms: OnceLock::new(),
         })
     }
 
     /// SHA-256 of the model; its first 8 bytes identify it in files.
-    #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 
     /// The model's name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.config().name
     }
 
     /// The network's sizes.
-    #[must_use]
     pub fn config(&self) -> &ModelConfig {
         self.inference.config()
     }
 
     /// The tables that its symbols are coded with.
-    #[must_use]
     pub fn tables(&self) -> &ScaleTables {
         &self.tables
     }
 
     /// The model at one stored quality (0..=50000).
-    #[must_use]
     pub fn at_quality(&self, stored: u16) -> QualityModel<'_> {
         self.inference.at_quality(stored)
     }
@@ -157,14 +146,12 @@ impl Model {
     }
 
     /// Size of the model file in bytes.
-    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
 /// The id by which files name `model`: the first 8 bytes of its digest.
-#[must_use]
 pub fn model_id(model: &Model) -> ModelId {
     ModelId::of_digest(model.digest())
 }

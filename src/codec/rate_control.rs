@@ -170,19 +170,14 @@ impl Measure {
             Goal::Psnr(psnr) => (!psnr.is_nan(), 0),
         };
         if !is_valid {
-            return Err(Error::InvalidOption(format!(
-                "target of {}",
-                describe(goal)
-            )));
+            let goal = describe(goal);
+            return Err(Error::InvalidOption(format!("target of {goal}")));
         }
-        let metadata = kept_metadata(image, options).payloads();
+        let metadata = kept_metadata(image, options).payloads().into_iter();
         Ok(Self {
             goal,
             max_bytes,
-            fixed_bytes: metadata
-                .iter()
-                .map(|(_, payload)| payload.len() as u64)
-                .sum(),
+            fixed_bytes: metadata.map(|(_, payload)| payload.len() as u64).sum(),
             pixels,
         })
     }
@@ -317,16 +312,13 @@ impl<'a> Prober<'a> {
             refine::single_pass(encoder, &quality, &latent.1, self.wants_psnr, steps)?
         };
         self.latent = Some(latent);
-        let psnr = found
-            .quantized
-            .map(|quantized| self.psnr(&quality, &quantized))
-            .transpose()?;
+        let quantized = found.quantized;
+        let psnr = quantized.map(|quantized| self.psnr(&quality, &quantized));
         let quality = Quality::from_raw(stored)?;
-        let file = self.encoder.write(quality, &found.tiles)?;
         Ok(Probe {
-            file,
+            file: self.encoder.write(quality, &found.tiles)?,
             quality,
-            psnr,
+            psnr: psnr.transpose()?,
         })
     }
 

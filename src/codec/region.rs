@@ -43,12 +43,9 @@ impl Region {
                 "region {self} does not lie within the picture of {width}x{height}"
             )));
         }
-        let area = Area {
-            x: self.x as usize,
-            y: self.y as usize,
-            width: self.width as usize,
-            height: self.height as usize,
-        };
+        let sides = [self.x, self.y, self.width, self.height];
+        let [x, y, width, height] = sides.map(|side| side as usize);
+        let area = Area::new(x, y, width, height);
         let stored = (header.width as usize, header.height as usize);
         Ok(source(header.orientation, &area, stored))
     }
@@ -72,13 +69,7 @@ impl Region {
 impl fmt::Display for Region {
     /// As on the command line: `x,y,width,height`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            x,
-            y,
-            width,
-            height,
-        } = self;
-        write!(f, "{x},{y},{width},{height}")
+        write!(f, "{},{},{},{}", self.x, self.y, self.width, self.height)
     }
 }
 
@@ -99,12 +90,7 @@ fn source(orientation: Orientation, area: &Area, (width, height): (usize, usize)
         Orientation::Rotate270 => (mirrored(y, h, width), x),
     };
     let (width, height) = upright(orientation, (w, h));
-    Area {
-        x,
-        y,
-        width,
-        height,
-    }
+    Area::new(x, y, width, height)
 }
 
 #[cfg(test)]
@@ -127,12 +113,7 @@ mod tests {
 
     #[test]
     fn areas_and_the_regions_that_show_them_belong_together() {
-        let area = Area {
-            x: 3,
-            y: 5,
-            width: 30,
-            height: 10,
-        };
+        let area = Area::new(3, 5, 30, 10);
         for orientation in 1..=8 {
             let header = header(orientation);
             let region = Region::showing(&area, &header).unwrap();

@@ -42,13 +42,8 @@ pub(super) fn code_tile(
     coder: &mut impl SymbolCoder,
 ) -> Result<CodedTile> {
     let mut checksum = SymbolChecksum::new();
-    let features = code_hyper_latent(
-        model,
-        height / LATENTS_PER_HYPER,
-        width / LATENTS_PER_HYPER,
-        coder,
-        &mut checksum,
-    )?;
+    let size = [height, width].map(|side| side / LATENTS_PER_HYPER);
+    let features = code_hyper_latent(model, size, coder, &mut checksum)?;
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
     let mut state = None;
     for step in 0..CONTEXT_STEPS {
@@ -66,8 +61,7 @@ pub(super) fn code_tile(
 /// Hyper-latent symbols in raster order, channels ascending; then hyper-synthesis.
 fn code_hyper_latent(
     model: &QualityModel,
-    height: usize,
-    width: usize,
+    [height, width]: [usize; 2],
     coder: &mut impl SymbolCoder,
     checksum: &mut SymbolChecksum,
 ) -> Result<Features> {
@@ -228,13 +222,12 @@ impl SymbolCoder for Recorder<'_> {
     }
 
     fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let weight = self
-            .curvature
-            .choice_weight(index / self.curvature.channels(), channel);
+        let position = index / self.curvature.channels();
+        let weight = self.curvature.choice_weight(position, channel);
         let (symbol, _) = choose(self.tables, self.latent[index] - mean, table, weight);
         // At most 1024 latent channels (ModelConfig::validate).
-        self.recorded
-            .push((table, u16::try_from(channel).unwrap_or(HYPER), symbol));
+        let channel = u16::try_from(channel).unwrap_or(HYPER);
+        self.recorded.push((table, channel, symbol));
         Ok(symbol)
     }
 }

@@ -66,13 +66,11 @@ pub struct TileUsage {
 
 impl BitUsage {
     /// The bits of the latent's symbols.
-    #[must_use]
     pub fn latent_bits(&self) -> f64 {
         self.channels.iter().sum()
     }
 
     /// The bits of the hyper-latent's symbols.
-    #[must_use]
     pub fn hyper_bits(&self) -> f64 {
         self.hyper_channels.iter().sum()
     }
@@ -169,38 +167,31 @@ impl Ledger {
 
     fn add(&mut self, symbol: &Symbol) {
         match symbol.latent_channel {
-            Some(channel) => {
-                self.add_latent(symbol.index, channel, symbol.value == 0, symbol.bits);
-            }
+            Some(channel) => self.add_latent(symbol, channel),
             None => self.add_hyper(symbol.index, symbol.bits),
         }
     }
 
-    /// Adds the bits of a latent symbol at `index` of the tile's `[h, w, M]` grid.
-    fn add_latent(&mut self, index: usize, channel: usize, is_zero: bool, bits: f64) {
-        let position = index / self.channels.len();
+    /// Adds the bits of a latent symbol, whose index is that in the tile's `[h, w, M]` grid.
+    fn add_latent(&mut self, symbol: &Symbol, channel: usize) {
+        let (position, bits) = (symbol.index / self.channels.len(), symbol.bits);
         self.blocks[position] += bits;
         self.channels[channel] += bits;
         let step = self.step(position, channel);
         self.steps[step] += StepUsage {
             symbols: 1,
-            nonzero: u64::from(!is_zero),
+            nonzero: u64::from(symbol.value != 0),
             bits,
         };
     }
 
     /// Adds the bits of a hyper-latent symbol at `index` of the tile's `[h, w, Z]` grid.
     fn add_hyper(&mut self, index: usize, bits: f64) {
-        let (position, channel) = (
-            index / self.hyper_channels.len(),
-            index % self.hyper_channels.len(),
-        );
-        self.hyper_channels[channel] += bits;
-        let columns = self.place.width / BLOCKS_PER_HYPER;
-        let (top, left) = (
-            position / columns * BLOCKS_PER_HYPER,
-            position % columns * BLOCKS_PER_HYPER,
-        );
+        let channels = self.hyper_channels.len();
+        self.hyper_channels[index % channels] += bits;
+        let (position, columns) = (index / channels, self.place.width / BLOCKS_PER_HYPER);
+        let place = [position / columns, position % columns];
+        let [top, left] = place.map(|hyper| hyper * BLOCKS_PER_HYPER);
         let share = bits / (BLOCKS_PER_HYPER * BLOCKS_PER_HYPER) as f64;
         for row in top..top + BLOCKS_PER_HYPER {
             let start = row * self.place.width + left;

@@ -138,9 +138,8 @@ fn usable(points: &[RatePoint]) -> Vec<RatePoint> {
     };
     let mut points: Vec<RatePoint> = points.iter().filter(finite).copied().collect();
     points.sort_by(|a, b| {
-        a.quality
-            .total_cmp(&b.quality)
-            .then(a.rate.total_cmp(&b.rate))
+        let by_quality = a.quality.total_cmp(&b.quality);
+        by_quality.then(a.rate.total_cmp(&b.rate))
     });
     points.dedup_by(|later, kept| later.quality <= kept.quality);
     points
@@ -149,21 +148,16 @@ fn usable(points: &[RatePoint]) -> Vec<RatePoint> {
 /// Slope at every point: weighted harmonic mean inside, a three-point formula at the ends.
 fn slopes(x: &[f64], y: &[f64]) -> Vec<f64> {
     let width: Vec<f64> = x.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let secant: Vec<f64> = y
-        .windows(2)
-        .zip(&width)
+    let steps = y.windows(2).zip(&width);
+    let secant: Vec<f64> = steps
         .map(|(pair, width)| (pair[1] - pair[0]) / width)
         .collect();
     let last = secant.len() - 1;
-    let mut slopes = vec![end_slope(width[0], width[1], secant[0], secant[1])];
-    slopes
-        .extend((1..=last).map(|i| inner_slope(width[i - 1], width[i], secant[i - 1], secant[i])));
-    slopes.push(end_slope(
-        width[last],
-        width[last - 1],
-        secant[last],
-        secant[last - 1],
-    ));
+    let end = |i: usize, next: usize| end_slope(width[i], width[next], secant[i], secant[next]);
+    let inner = |i: usize| inner_slope(width[i - 1], width[i], secant[i - 1], secant[i]);
+    let mut slopes = vec![end(0, 1)];
+    slopes.extend((1..=last).map(inner));
+    slopes.push(end(last, last - 1));
     slopes
 }
 

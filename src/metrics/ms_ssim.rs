@@ -64,13 +64,10 @@ struct Plane {
 
 impl Plane {
     fn of_channel(picture: &RgbView, channel: usize) -> Self {
-        let samples = picture
-            .samples()
-            .chunks_exact(3)
-            .map(|pixel| f32::from(pixel[channel]) - CENTER)
-            .collect();
+        let pixels = picture.samples().chunks_exact(3);
+        let samples = pixels.map(|pixel| f32::from(pixel[channel]) - CENTER);
         Self {
-            samples,
+            samples: samples.collect(),
             width: picture.width(),
             height: picture.height(),
         }
@@ -157,13 +154,8 @@ fn plane_similarity(a: &Plane, b: &Plane, window: &[f32; HALF + 1]) -> Similarit
     let mut sums = Moments::zero(out_width);
     let (mut structure, mut full) = (0.0, 0.0);
     for y in 0..a.height {
-        filter_row(
-            a.row(y),
-            b.row(y),
-            &mut products,
-            &mut ring[y % TAPS],
-            window,
-        );
+        let filtered = &mut ring[y % TAPS];
+        filter_row(a.row(y), b.row(y), &mut products, filtered, window);
         if y + 1 < TAPS {
             continue;
         }

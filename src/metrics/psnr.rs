@@ -41,10 +41,8 @@ pub fn mse(a: &RgbView, b: &RgbView) -> Result<f64> {
 /// # Errors
 /// [`crate::error::Error::Image`] when the sizes differ.
 pub fn psnr(a: &RgbView, b: &RgbView) -> Result<f64> {
-    Ok(psnr_from_error(
-        squared_error(a, b)?,
-        a.samples().len() as u64,
-    ))
+    let error = squared_error(a, b)?;
+    Ok(psnr_from_error(error, a.samples().len() as u64))
 }
 
 /// PSNR in dB of `squared_error` summed over `samples` samples; infinite when there is no error.

@@ -21,18 +21,10 @@ pub fn ssimulacra2(reference: &RgbView, distorted: &RgbView) -> Result<f64> {
 
 /// The picture as the crate takes it: samples 0 to 1 with the sRGB transfer function.
 fn frame(picture: &RgbView) -> Result<Rgb> {
-    let unit = |sample: u8| f32::from(sample) / 255.0;
-    let pixels = picture
-        .samples()
-        .chunks_exact(3)
-        .map(|p| [unit(p[0]), unit(p[1]), unit(p[2])])
-        .collect();
-    Rgb::new(
-        pixels,
-        picture.width(),
-        picture.height(),
-        TransferCharacteristic::SRGB,
-        ColorPrimaries::BT709,
-    )
-    .map_err(|error| Error::Image(error.to_string()))
+    let pixels = picture.samples().as_chunks::<3>().0.iter();
+    let pixels = pixels.map(|pixel| pixel.map(|sample| f32::from(sample) / 255.0));
+    let (width, height) = (picture.width(), picture.height());
+    let (curve, primaries) = (TransferCharacteristic::SRGB, ColorPrimaries::BT709);
+    Rgb::new(pixels.collect(), width, height, curve, primaries)
+        .map_err(|error| Error::Image(error.to_string()))
 }

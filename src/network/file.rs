@@ -124,7 +124,7 @@ pub(super) fn check_finite(name: &str, values: &[f32]) -> Result<()> {
 }
 
 /// The bytes of a binary32 tensor.
-pub(super) fn real_bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn real_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 

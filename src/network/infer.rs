@@ -43,23 +43,11 @@ struct EncoderLayers {
 }
 
 impl Inference {
-    /// Builds the network of checked weights.
+    /// Builds the network of checked weights; it notes in `ranges`, where there are any, how large its tensors become.
     ///
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when a layer is missing.
-    pub fn new(weights: IntegerWeights) -> Result<Self> {
-        Self::build(weights, None)
-    }
-
-    /// As [`Inference::new`], of a network that notes in `ranges` how large its tensors become.
-    ///
-    /// # Errors
-    /// [`Error::Weights`](crate::Error::Weights) when a layer is missing.
-    pub fn measuring(weights: IntegerWeights, ranges: Ranges) -> Result<Self> {
-        Self::build(weights, Some(ranges))
-    }
-
-    fn build(weights: IntegerWeights, ranges: Option<Ranges>) -> Result<Self> {
+    pub fn new(weights: IntegerWeights, ranges: Option<Ranges>) -> Result<Self> {
         let from = Loader {
             weights: &weights,
             ranges: ranges.as_ref(),

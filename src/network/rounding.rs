@@ -135,6 +135,15 @@ fn is_depthwise(layer: &LayerSpec, index: usize) -> bool {
     index == 1 && matches!(layer.kind, LayerKind::Block { .. })
 }
 
+/// The nearest number of steps to a value; 0 where the step is.
+fn in_steps(value: f32, step: f32) -> i16 {
+    if step > 0.0 {
+        (value / step).round_ties_even() as i16
+    } else {
+        0
+    }
+}
+
 fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> IntegerConvolution {
     let mut multiplier = Vec::with_capacity(bias.len());
     let mut weights = Vec::with_capacity(weight.len());
@@ -144,14 +153,7 @@ fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> Int
         let largest = scaled.iter().fold(0f32, |largest, w| largest.max(w.abs()));
         let mut step = largest / if wide { WIDE } else { NARROW };
         let rounded = loop {
-            let round = |w: &f32| {
-                if step > 0.0 {
-                    (w / step).round_ties_even()
-                } else {
-                    0.0
-                }
-            };
-            let rounded: Vec<i16> = scaled.iter().map(|w| round(w) as i16).collect();
+            let rounded: Vec<i16> = scaled.iter().map(|w| in_steps(*w, step)).collect();
             let fits = match wide {
                 true => wide_sums_fit(&rounded),
                 false => sums_fit(&narrow(&rounded)),
@@ -181,15 +183,10 @@ fn round_taps(taps: &[f32], bias: &[f32], scale: f32) -> IntegerConvolution {
         of_channel.fold(0f32, |largest, tap| largest.max(tap.abs()))
     };
     let steps: Vec<f32> = (0..channels).map(|c| largest(c) / NARROW).collect();
-    let round = |(tap, step): (&f32, &f32)| {
-        if *step > 0.0 {
-            (tap / step).round_ties_even() as i8
-        } else {
-            0
-        }
-    };
+    let pairs = taps.iter().zip(steps.iter().cycle());
+    let rounded = pairs.map(|(tap, step)| in_steps(*tap, *step) as i8);
     IntegerConvolution {
-        weight: Integers::Narrow(taps.iter().zip(steps.iter().cycle()).map(round).collect()),
+        weight: Integers::Narrow(rounded.collect()),
         multiplier: steps.iter().map(|step| step * scale).collect(),
         bias: bias.to_vec(),
     }
@@ -208,12 +205,8 @@ impl IntegerConvolution {
             };
             f32::from(value) * (self.multiplier[output] / scales[input])
         };
-        self.weight
-            .values()
-            .into_iter()
-            .enumerate()
-            .map(real)
-            .collect()
+        let values = self.weight.values().into_iter();
+        values.enumerate().map(real).collect()
     }
 }
 

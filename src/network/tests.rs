@@ -7,7 +7,7 @@ impl Inference {
     pub(super) fn tiny() -> Self {
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
         let weights = IntegerWeights::from_bytes(bytes).expect("the committed model is valid");
-        Self::new(weights).expect("the network can be built")
+        Self::new(weights, None).expect("the network can be built")
     }
 }
 

@@ -4,7 +4,6 @@ use crate::format::PATCH16;
 
 /// A Lagrange multiplier (bits per pixel and mean squared error of 8-bit samples) in bits per squared error of one
 /// sample from 0 to 1.
-#[must_use]
 pub fn bits_per_squared_sample(lambda: f64) -> f32 {
     // The mean squared error is over three samples per pixel.
     (lambda * 255.0 * 255.0 / 3.0) as f32
@@ -17,7 +16,6 @@ pub const CHOICE_WORTH: f32 = 1.5;
 
 /// Squared norms of the columns of the linear path's matrix `[768, channels]` in `linear`: how much an error in a
 /// latent channel shows in the picture.
-#[must_use]
 pub fn patch_norms(linear: &[f32], channels: usize) -> Vec<f32> {
     let mut norms = vec![0.0; channels];
     for row in linear.chunks_exact(channels).take(PATCH16) {
@@ -39,7 +37,6 @@ pub const VISUAL_BALANCE: f64 = 8.5;
 
 /// The sum of squared errors (samples from 0 to 1) that weighs as much as a visual error of one of a picture of
 /// `samples` samples.
-#[must_use]
 pub fn squared_error_of_visual(samples: usize) -> f64 {
     VISUAL_BALANCE * samples as f64 / (255.0 * 255.0)
 }

@@ -108,6 +108,16 @@ impl Image {
         }
     }
 
+    /// The colors, for the `image` crate.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the fields were changed so that their sizes disagree.
+    #[cfg(feature = "cli")]
+    pub(crate) fn colors(&self) -> Result<ImageBuffer<Rgb<u8>, &[u8]>> {
+        let colors = ImageBuffer::from_raw(self.width, self.height, &self.rgb[..]);
+        colors.ok_or_else(misfit)
+    }
+
     /// Number of pixels.
     #[must_use]
     pub fn pixels(&self) -> u64 {
@@ -179,6 +189,11 @@ fn mean([r, g, b]: [u8; CHANNELS]) -> u8 {
     u8::try_from((sum + 1) / 3).expect("(3 * 255 + 1) / 3 = 255")
 }
 
+/// The error for samples of another size than the picture's.
+pub(crate) fn misfit() -> Error {
+    Error::Image("the samples do not fit the size".into())
+}
+
 /// The samples of a picture of `size` (width, height) with an orientation applied.
 fn turned<P>(
     (width, height): (u32, u32),
@@ -190,7 +205,6 @@ where
     DynamicImage: From<ImageBuffer<P, Vec<P::Subpixel>>>,
 {
     let buffer = ImageBuffer::<P, _>::from_raw(width, height, samples);
-    let misfit = || Error::Image("the samples do not fit the size".into());
     let mut picture = DynamicImage::from(buffer.ok_or_else(misfit)?);
     picture.apply_orientation(orientation);
     Ok(picture)

@@ -11,6 +11,7 @@ use super::optimizer::Optimizer;
 use super::rule::Moments;
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::network::file::real_bytes;
 
 /// Names of the numbers of a checkpoint in its metadata.
 const NUMBERS: [&str; 3] = ["step", "updates", "skipped"];
@@ -44,31 +45,19 @@ pub fn save(
             ("v", &moments.second),
             ("a", &moments.average),
         ] {
-            parts.push((
-                format!("{kind}.{layer}"),
-                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            ));
+            parts.push((format!("{kind}.{layer}"), real_bytes(values)));
         }
     }
-    let views: Vec<(&str, TensorView)> = parts
-        .iter()
-        .map(|(name, bytes)| {
-            Ok((
-                name.as_str(),
-                TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(malformed)?,
-            ))
-        })
-        .collect::<Result<_>>()?;
+    let tensors = || parts.iter().map(|(name, bytes)| (&name[..], &bytes[..]));
+    let views = tensors().map(|(name, bytes)| {
+        let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
+        Ok((name, view.map_err(malformed)?))
+    });
+    let views: Vec<(&str, TensorView)> = views.collect::<Result<_>>()?;
     let numbers = [step, optimizer.updates, optimizer.skipped];
-    let mut metadata: HashMap<String, String> = NUMBERS
-        .into_iter()
-        .zip(numbers)
-        .map(|(key, value)| (key.to_string(), value.to_string()))
-        .collect();
-    let tensors = parts
-        .iter()
-        .map(|(name, bytes)| (name.as_str(), &bytes[..]));
-    metadata.insert(CHECKSUM.into(), checksum(numbers, tensors.collect()));
+    let pairs = NUMBERS.map(String::from).into_iter();
+    let mut metadata: HashMap<_, _> = pairs.zip(numbers.map(|value| value.to_string())).collect();
+    metadata.insert(CHECKSUM.into(), checksum(numbers, tensors().collect()));
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(malformed)?;
     Ok(atomic::write(path, &bytes)?)
 }
@@ -92,20 +81,14 @@ pub fn restore(
         text.parse().map_err(|error| malformed(&error))
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| malformed(&error))?;
-    let numbers = [
-        number(NUMBERS[0])?,
-        number(NUMBERS[1])?,
-        number(NUMBERS[2])?,
-    ];
+    let [step, updates, skipped] = NUMBERS.map(number);
+    let numbers = [step?, updates?, skipped?];
     let tensors = file.tensors();
-    let tensors = tensors
-        .iter()
-        .map(|(name, view)| (name.as_str(), view.data()));
+    let tensors = tensors.iter().map(|(name, view)| (&name[..], view.data()));
     // Checkpoints from before they had one are taken as they are.
     if text(CHECKSUM).is_some_and(|sum| *sum != checksum(numbers, tensors.collect())) {
-        return Err(malformed(
-            &"the checksum does not match: the file is damaged",
-        ));
+        let damaged = "the checksum does not match: the file is damaged";
+        return Err(malformed(&damaged));
     }
     let mut all = BTreeMap::new();
     for (layer, var) in variables {
@@ -143,9 +126,6 @@ fn read_values(file: &SafeTensors, name: &str, len: usize) -> Result<Vec<f32>> {
     if view.dtype() != Dtype::F32 || view.data().len() != len * 4 {
         return Err(malformed(format!("{name} has another size")));
     }
-    Ok(view
-        .data()
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect())
+    let numbers = view.data().as_chunks::<4>().0.iter();
+    Ok(numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect())
 }

@@ -85,7 +85,7 @@ mod tests {
         let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
         let integers = IntegerWeights::from_bytes(bytes)?;
         let parameters = Parameters::new(&integers.to_real(), &Device::Cpu, 1)?;
-        let (trained, exact) = (&parameters.replicas[0], Inference::new(integers)?);
+        let (trained, exact) = (&parameters.replicas[0], Inference::new(integers, None)?);
         let (h, w, stored) = (8, 12, 21_000);
         let position = RowPosition::new(stored, exact.config().quality_rows);
         let (gains, exact) = (trained.gains(&[position])?, exact.at_quality(stored));

@@ -48,35 +48,26 @@ fn with_more_layers(
     config: &ModelConfig,
     rng: &mut ChaCha8Rng,
 ) -> Result<Weights> {
-    let old: BTreeMap<_, _> = weights
-        .config
-        .layers()
-        .into_iter()
-        .map(|layer| (layer.path, layer.kind))
-        .collect();
+    let old = weights.config.layers().into_iter();
+    let old: BTreeMap<_, _> = old.map(|layer| (layer.path, layer.kind)).collect();
     let specs = config.layers();
     let gone = |path: &&String| specs.iter().all(|spec| spec.path != **path);
     if let Some(path) = old.keys().find(gone) {
-        return Err(refused(
-            path,
-            "of the initial model is not in the configuration",
-        ));
+        let why = "of the initial model is not in the configuration";
+        return Err(refused(path, why));
     }
     let mut layers = weights.layers;
     for layer in &specs {
         match old.get(&layer.path) {
             Some(kind) if *kind == layer.kind => {}
             Some(_) => {
-                return Err(refused(
-                    &layer.path,
-                    "has another size in the initial model",
-                ));
+                let why = "has another size in the initial model";
+                return Err(refused(&layer.path, why));
             }
             None => {
-                let values = neutral_layer(layer, rng).ok_or_else(|| {
-                    refused(&layer.path, "is new and cannot start as the identity")
-                })?;
-                layers.insert(layer.path.clone(), values);
+                let why = "is new and cannot start as the identity";
+                let values = neutral_layer(layer, rng).ok_or_else(|| refused(&layer.path, why));
+                layers.insert(layer.path.clone(), values?);
             }
         }
     }
@@ -137,9 +128,8 @@ impl Widening {
             return (0..old).collect();
         }
         let others = old - self.old;
-        (0..others)
-            .chain((0..self.old).map(|channel| others + self.kept(channel)))
-            .collect()
+        let latents = (0..self.old).map(|channel| others + self.kept(channel));
+        (0..others).chain(latents).collect()
     }
 
     /// A `rows` x `columns` matrix in its places in a wider one of zeros.
@@ -151,11 +141,8 @@ impl Widening {
     ) -> Vec<f32> {
         let mut wide = vec![0.0; new_rows * new_columns];
         let to = self.places(columns, new_columns);
-        for (row, values) in self
-            .places(rows, new_rows)
-            .into_iter()
-            .zip(matrix.chunks_exact(columns))
-        {
+        let rows = self.places(rows, new_rows).into_iter();
+        for (row, values) in rows.zip(matrix.chunks_exact(columns)) {
             for (column, value) in to.iter().zip(values) {
                 wide[row * new_columns + column] = *value;
             }
@@ -175,14 +162,10 @@ fn with_more_latents(
         old: weights.config.latent_channels,
         new: latents,
     };
-    let added = latents
-        .checked_sub(widening.old)
-        .filter(|_| latents <= PATCH16);
-    let Some(added) = added else {
-        return Err(refused(
-            "synthesis.linear",
-            "cannot start with so many channels",
-        ));
+    let added = latents.checked_sub(widening.old);
+    let Some(added) = added.filter(|_| latents <= PATCH16) else {
+        let why = "cannot start with so many channels";
+        return Err(refused("synthesis.linear", why));
     };
     let config = ModelConfig {
         latent_channels: latents,
@@ -210,10 +193,8 @@ fn with_more_latents(
     let gains = LatentGains::new(&config, &deviations);
     for (name, values) in gains.tables() {
         let table = layers.get_mut(name).expect("every model has it");
-        for (row, values) in table
-            .chunks_exact_mut(latents)
-            .zip(values.chunks_exact(added))
-        {
+        let rows = table.chunks_exact_mut(latents);
+        for (row, values) in rows.zip(values.chunks_exact(added)) {
             for (rank, value) in values.iter().enumerate() {
                 row[widening.added(rank)] = *value;
             }

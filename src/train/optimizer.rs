@@ -66,14 +66,12 @@ impl Optimizer {
         for (path, var) in variables {
             let average = var.flatten_all()?.to_vec1::<f32>()?;
             let zeros = vec![0f32; average.len()];
-            moments.insert(
-                path.clone(),
-                Moments {
-                    first: zeros.clone(),
-                    second: zeros,
-                    average,
-                },
-            );
+            let of_layer = Moments {
+                first: zeros.clone(),
+                second: zeros,
+                average,
+            };
+            moments.insert(path.clone(), of_layer);
         }
         let state = match variables.values().next().map(|var| var.device()) {
             #[cfg(feature = "cuda")]

@@ -54,12 +54,8 @@ pub(super) fn collect(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
 /// Gives every picture a name of its own.
 fn named(paths: Vec<PathBuf>) -> Vec<Input> {
     let file_name = |path: &Path| {
-        clean(
-            &path
-                .file_name()
-                .unwrap_or(path.as_os_str())
-                .to_string_lossy(),
-        )
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        clean(&name.to_string_lossy())
     };
     let mut uses: HashMap<String, u32> = HashMap::new();
     for path in &paths {

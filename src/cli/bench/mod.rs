@@ -33,7 +33,7 @@ use codec::{Codec, aec, installed_tools, jpeg};
 use measure::Measurement;
 use reference::Reference;
 use session::{Findings, Session};
-use summary::{Curve, Origin, Summary, bd_rates, complete_pictures};
+use summary::{Curve, Summary, bd_rates, complete_pictures};
 
 pub use options::Args;
 
@@ -77,15 +77,13 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     summary.remarks.extend(no_number_remarks(&summary));
     summary.remarks.extend(data_set_remark(&summary));
     publish(args, &session, &findings, &summary, global)?;
-    match findings.failures.len() {
-        0 => Ok(()),
-        _ if summary.pictures.is_empty() => {
-            bail!("nothing could be measured: {}", findings.failures[0])
+    match &findings.failures[..] {
+        [] => Ok(()),
+        [first, ..] if summary.pictures.is_empty() => bail!("nothing could be measured: {first}"),
+        [first, ..] => {
+            let count = findings.failures.len();
+            bail!("{count} of the measurements failed; the first: {first}")
         }
-        count => bail!(
-            "{count} of the measurements failed; the first: {}",
-            findings.failures[0]
-        ),
     }
 }
 
@@ -100,9 +98,8 @@ fn line_up(args: &Args) -> anyhow::Result<(Vec<Codec>, Vec<String>)> {
     qualities.dedup();
     let mut codecs = our_codecs(args, &options, &qualities)?;
     let is_wanted = |name: &str| {
-        args.peers
-            .as_ref()
-            .is_none_or(|peers| peers.iter().any(|peer| peer == name))
+        let peers = args.peers.as_ref();
+        peers.is_none_or(|peers| peers.iter().any(|peer| peer == name))
     };
     if is_wanted("jpeg") {
         codecs.push(jpeg());
@@ -164,11 +161,8 @@ fn chosen_references(args: &Args, codecs: &[Codec]) -> Vec<Reference> {
     let is_measured = codecs.iter().any(|codec| codec.name == args.anchor);
     let is_wanted = |name: &str| {
         let is_anchor = args.anchor == name && !is_measured;
-        is_anchor
-            || args
-                .reference
-                .iter()
-                .any(|wanted| wanted == name || wanted == "all")
+        let mut wanted = args.reference.iter();
+        is_anchor || wanted.any(|wanted| wanted == name || wanted == "all")
     };
     let names = reference::NAMES.iter().filter(|name| is_wanted(name));
     names.filter_map(|name| reference::named(name)).collect()
@@ -208,17 +202,11 @@ fn check_names(
     let measured = codecs.iter().map(|codec| &codec.name);
     let others = other_runs.iter().map(|curve| &curve.name);
     let published = references.iter().map(|reference| &reference.name);
-    let known: Vec<&str> = measured
-        .chain(others)
-        .chain(published)
-        .map(String::as_str)
-        .collect();
+    let known = measured.chain(others).chain(published);
+    let known: Vec<&str> = known.map(String::as_str).collect();
     if !known.contains(&args.anchor.as_str()) {
-        let message = format!(
-            "there is no curve '{}' to compare with, only {}",
-            args.anchor,
-            known.join(", ")
-        );
+        let (anchor, known) = (&args.anchor, known.join(", "));
+        let message = format!("there is no curve '{anchor}' to compare with, only {known}");
         return Err(Complaint::usage(message, "name one of these with --anchor"));
     }
     let is_second = |(i, name): &(usize, &&str)| known[..*i].contains(name);
@@ -280,13 +268,10 @@ fn no_number_remarks(summary: &Summary) -> Vec<String> {
 
 /// A warning when published curves stand beside results on other pictures.
 fn data_set_remark(summary: &Summary) -> Option<String> {
-    let mut published = summary
-        .curves
-        .iter()
-        .filter(|curve| curve.origin == Origin::Published);
+    let has_published = summary.published().next().is_some();
     let is_kodak = |name: &String| name.to_lowercase().starts_with("kodim");
     let is_comparable = summary.pictures.len() == 24 && summary.pictures.iter().all(is_kodak);
-    (published.next().is_some() && !is_comparable).then(|| {
+    (has_published && !is_comparable).then(|| {
         "published curves are means over the 24 Kodak pictures, the others are not".to_owned()
     })
 }
@@ -301,13 +286,10 @@ fn command_line() -> String {
             format!("'{argument}'")
         }
     };
-    let arguments = std::env::args_os()
-        .skip(1)
-        .map(|argument| quoted(argument.to_string_lossy().into_owned()));
-    std::iter::once("aec".to_owned())
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    let words = std::iter::once("aec".to_owned()).chain(arguments);
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Writes the files of `--out` and prints the summary.
@@ -322,15 +304,10 @@ fn publish(
         return Ok(());
     }
     if let Some(folder) = &args.out {
-        output::write(
-            folder,
-            summary,
-            &session.viewer_pictures(&findings.rows, &summary.pictures)?,
-        )?;
-        global.say(&format!(
-            "wrote {}",
-            text::quoted(&folder.join("index.html"))
-        ));
+        let pictures = session.viewer_pictures(&findings.rows, &summary.pictures)?;
+        output::write(folder, summary, &pictures)?;
+        let page = text::quoted(&folder.join("index.html"));
+        global.say(&format!("wrote {page}"));
     }
     let mut out = stdio::stdout()?;
     if args.json {

@@ -1,6 +1,6 @@
 //! The HTML page: plots, tables and a viewer in one file that needs no network.
 
-use super::report::{bd_table, bd_title, conditions, measured, points_table, sources};
+use super::report::{bd_table, bd_title, conditions, points_table, sources};
 use super::summary::Summary;
 use super::viewer::ViewerPicture;
 use crate::cli::html::{STYLE, escape, fill};
@@ -45,7 +45,7 @@ fn tables(summary: &Summary) -> String {
             escape(&curve.encoder)
         )
     };
-    measured(summary).map(section).collect()
+    summary.measured().map(section).collect()
 }
 
 /// A heading and a list; nothing when the list is empty.

@@ -1,13 +1,13 @@
 //! The summary as text and Markdown, and the tables that the HTML page shows.
 
-use super::summary::{BdRow, Curve, CurvePoint, Origin, Summary};
+use super::summary::{BdRow, Curve, CurvePoint, Summary};
 use crate::cli::metric::Metric;
 use crate::cli::table::Table;
 
 /// What the program prints.
 pub(super) fn text(summary: &Summary) -> String {
     let mut out = format!("{}\n", conditions(summary));
-    for curve in measured(summary) {
+    for curve in summary.measured() {
         let table = points_table(curve, summary).text();
         out += &format!("\n{}: {}\n{table}", curve.name, curve.encoder);
     }
@@ -34,7 +34,7 @@ pub(super) fn markdown(summary: &Summary) -> String {
         let table = bd_table(summary).markdown();
         out += &format!("\n## {}\n\n{table}", bd_title(summary));
     }
-    for curve in measured(summary) {
+    for curve in summary.measured() {
         let table = points_table(curve, summary).markdown();
         out += &format!("\n## {}\n\n{}\n\n{table}", curve.name, curve.encoder);
     }
@@ -51,13 +51,8 @@ pub(super) fn markdown(summary: &Summary) -> String {
 
 /// Where published curves come from.
 pub(super) fn sources(summary: &Summary) -> Vec<String> {
-    let published = summary
-        .curves
-        .iter()
-        .filter(|curve| curve.origin == Origin::Published);
-    published
-        .map(|curve| format!("{}: {}", curve.name, curve.encoder))
-        .collect()
+    let source = |curve: &Curve| format!("{}: {}", curve.name, curve.encoder);
+    summary.published().map(source).collect()
 }
 
 /// Pictures, program, machine and day in one paragraph.
@@ -82,28 +77,15 @@ pub(super) fn conditions(summary: &Summary) -> String {
     text
 }
 
-/// Curves that have files behind them.
-pub(super) fn measured(summary: &Summary) -> impl Iterator<Item = &Curve> {
-    summary
-        .curves
-        .iter()
-        .filter(|curve| curve.origin != Origin::Published)
-}
-
 /// One row per quality.
 pub(super) fn points_table(curve: &Curve, summary: &Summary) -> Table {
     let mut heading = vec!["quality".to_owned(), "bpp".to_owned()];
-    for &metric in &summary.metrics {
-        heading.push(if metric == Metric::Psnr {
-            "PSNR dB".into()
-        } else {
-            metric.name().into()
-        });
-    }
-    let is_timed = curve
-        .points
-        .iter()
-        .any(|point| point.encode_mp_per_s.is_some());
+    heading.extend(summary.metrics.iter().map(|metric| match metric {
+        Metric::Psnr => "PSNR dB".into(),
+        _ => metric.name().into(),
+    }));
+    let mut points = curve.points.iter();
+    let is_timed = points.any(|point| point.encode_mp_per_s.is_some());
     if is_timed {
         heading.extend(["encode MP/s".into(), "decode MP/s".into()]);
     }
@@ -115,24 +97,13 @@ pub(super) fn points_table(curve: &Curve, summary: &Summary) -> Table {
 }
 
 fn point_row(point: &CurvePoint, summary: &Summary, is_timed: bool) -> Vec<String> {
-    let mut row = vec![
-        number(point.quality, 6)
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned(),
-    ];
-    row.push(number(Some(point.rate_bpp), 3));
-    row.extend(
-        summary
-            .metrics
-            .iter()
-            .map(|&metric| number(point.value(metric), decimals(metric))),
-    );
+    let quality = number(point.quality, 6);
+    let quality = quality.trim_end_matches('0').trim_end_matches('.');
+    let mut row = vec![quality.to_owned(), number(Some(point.rate_bpp), 3)];
+    let value = |&metric: &Metric| number(point.value(metric), decimals(metric));
+    row.extend(summary.metrics.iter().map(value));
     if is_timed {
-        row.extend([
-            number(point.encode_mp_per_s, 2),
-            number(point.decode_mp_per_s, 2),
-        ]);
+        row.extend([point.encode_mp_per_s, point.decode_mp_per_s].map(|speed| number(speed, 2)));
     }
     row
 }
@@ -160,32 +131,19 @@ pub(super) fn bd_title(summary: &Summary) -> String {
 
 /// One row per curve, one column per metric.
 pub(super) fn bd_table(summary: &Summary) -> Table {
-    let metrics: Vec<Metric> = summary
-        .metrics
-        .iter()
-        .copied()
-        .filter(|&metric| summary.bd_rates.iter().any(|row| row.metric == metric))
-        .collect();
+    let has_rate = |metric: &&Metric| summary.bd_rates.iter().any(|row| row.metric == **metric);
+    let metrics: Vec<&Metric> = summary.metrics.iter().filter(has_rate).collect();
+    let title = |metric: &&Metric| [metric.name().into(), format!("over {}", metric.unit())];
     let mut heading = vec!["codec".to_owned()];
-    heading.extend(
-        metrics
-            .iter()
-            .flat_map(|metric| [metric.name().to_owned(), format!("over {}", metric.unit())]),
-    );
+    heading.extend(metrics.iter().flat_map(title));
     let mut table = Table::new(heading);
-    for curve in summary
-        .curves
-        .iter()
-        .filter(|curve| curve.name != summary.anchor)
-    {
-        let cell = |metric: &Metric| {
-            let row = summary
-                .bd_rates
-                .iter()
-                .find(|row| row.name == curve.name && row.metric == *metric);
-            bd_cells(row)
+    let tested = summary.curves.iter();
+    for curve in tested.filter(|curve| curve.name != summary.anchor) {
+        let cells = |metric: &&Metric| {
+            let is_own = |row: &&BdRow| row.name == curve.name && row.metric == **metric;
+            bd_cells(summary.bd_rates.iter().find(is_own))
         };
-        let cells = metrics.iter().flat_map(cell);
+        let cells = metrics.iter().flat_map(cells);
         table.push(std::iter::once(curve.title()).chain(cells).collect());
     }
     table

@@ -152,15 +152,11 @@ impl Session<'_> {
         file: &str,
         is_usable: impl Fn(&R) -> bool,
     ) -> anyhow::Result<HashMap<Key, R>> {
-        let path = self
-            .out_path(file)
-            .filter(|path| self.args.resume && path.exists());
+        let path = self.out_path(file);
+        let path = path.filter(|path| self.args.resume && path.exists());
         let rows: Vec<R> = path.map_or(Ok(Vec::new()), |path| record::read(&path))?;
-        Ok(rows
-            .into_iter()
-            .filter(is_usable)
-            .map(|row| (row.key(), row))
-            .collect())
+        let usable = rows.into_iter().filter(is_usable);
+        Ok(usable.map(|row| (row.key(), row)).collect())
     }
 
     /// Known rows that belong to this run, in the order of the plan.
@@ -269,13 +265,8 @@ impl Work<'_> {
             findings.remarks.push(alpha_remark(&input.name));
         }
         for (codec, quality) in missing {
-            match measure(
-                &input.name,
-                &source,
-                codec,
-                quality,
-                &self.session.args.metric,
-            ) {
+            let metrics = &self.session.args.metric;
+            match measure(&input.name, &source, codec, quality, metrics) {
                 Ok(row) => {
                     self.recorder.append(&row)?;
                     findings.rows.push(row);
@@ -292,9 +283,7 @@ impl Work<'_> {
 
     fn advance(&self, steps: usize) {
         let done = self.done.fetch_add(steps as u64, Ordering::Relaxed) + steps as u64;
-        self.bar.report(
-            done,
-            (self.session.inputs.len() * self.session.planned()) as u64,
-        );
+        let total = self.session.inputs.len() * self.session.planned();
+        self.bar.report(done, total as u64);
     }
 }

@@ -108,6 +108,20 @@ pub(super) struct BdRow {
     pub(super) reason: Option<String>,
 }
 
+impl Summary {
+    /// Curves that have files behind them.
+    pub(super) fn measured(&self) -> impl Iterator<Item = &Curve> {
+        let curves = self.curves.iter();
+        curves.filter(|curve| curve.origin != Origin::Published)
+    }
+
+    /// The others.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Curve> {
+        let curves = self.curves.iter();
+        curves.filter(|curve| curve.origin == Origin::Published)
+    }
+}
+
 impl CurvePoint {
     /// The mean of a metric.
     pub(super) fn value(&self, metric: Metric) -> Option<f64> {
@@ -158,12 +172,12 @@ impl Curve {
         pictures: &BTreeSet<String>,
     ) -> Self {
         let is_own = |name: &str, encoder: &str| name == codec.name && encoder == codec.encoder;
-        let rows: Vec<&Measurement> = rows
-            .iter()
-            .filter(|row| is_own(&row.codec, &row.encoder) && pictures.contains(&row.picture))
+        let rows = rows.iter().filter(|row| pictures.contains(&row.picture));
+        let rows: Vec<_> = rows
+            .filter(|row| is_own(&row.codec, &row.encoder))
             .collect();
-        let timings: Vec<&Timing> = timings
-            .iter()
+        let timings = timings.iter();
+        let timings: Vec<_> = timings
             .filter(|row| is_own(&row.codec, &row.encoder))
             .collect();
         let origin = if codec.name.starts_with("aec") {
@@ -222,16 +236,9 @@ impl Curve {
 
 /// Means over the rows of one quality; none when there are no rows.
 fn mean_point(quality: f64, rows: &[&Measurement], timings: &[&Timing]) -> Option<CurvePoint> {
-    let rows: Vec<&Measurement> = rows
-        .iter()
-        .copied()
-        .filter(|row| row.quality == quality)
-        .collect();
-    let timings: Vec<&Timing> = timings
-        .iter()
-        .copied()
-        .filter(|row| row.quality == quality)
-        .collect();
+    let rows = rows.iter().filter(|row| row.quality == quality);
+    let timings = timings.iter().filter(|row| row.quality == quality);
+    let (rows, timings): (Vec<_>, Vec<_>) = (rows.collect(), timings.collect());
     let metric_mean = |metric| mean(rows.iter().filter_map(|row| row.value(metric)));
     let large = rows.iter().filter(|row| row.ms_ssim.is_some());
     let speed = |seconds: fn(&Timing) -> f64| {

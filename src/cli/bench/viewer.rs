@@ -1,5 +1,7 @@
 //! Pictures for the page's viewer: original, every aec of the run, and JPEG at nearly the same rate.
 
+use image::imageops::crop_imm;
+use image::{GenericImageView, Rgb};
 use serde::Serialize;
 
 use super::codec::{Codec, Source};
@@ -168,11 +170,8 @@ impl ViewerPlan<'_> {
         let views = (view(source.image())?, view(&decoded)?);
         let short_side = decoded.width.min(decoded.height) as usize;
         let mut caption = format!("{rate:.3} bpp");
-        for metric in self
-            .metrics
-            .iter()
-            .filter(|metric| short_side >= metric.min_side())
-        {
+        let metrics = self.metrics.iter();
+        for metric in metrics.filter(|metric| short_side >= metric.min_side()) {
             let value = metric.text(metric.measure(&views.0, &views.1)?);
             caption += &format!(", {} {value}", metric.name());
         }
@@ -187,17 +186,10 @@ impl ViewerPlan<'_> {
     fn cropped(&self, picture: &Image) -> Result<Image> {
         let (width, height) = (picture.width.min(self.crop), picture.height.min(self.crop));
         let (left, top) = ((picture.width - width) / 2, (picture.height - height) / 2);
-        let samples = |pixels: u32| pixels as usize * 3;
-        let rows = picture
-            .rgb
-            .chunks_exact(samples(picture.width))
-            .skip(top as usize)
-            .take(height as usize);
-        let rgb: Vec<u8> = rows
-            .flat_map(|row| &row[samples(left)..samples(left + width)])
-            .copied()
-            .collect();
-        Image::new(width, height, rgb)
+        let colors = picture.colors()?;
+        let part = crop_imm(&colors, left, top, width, height);
+        let rgb = part.pixels().flat_map(|(_, _, Rgb(pixel))| pixel);
+        Image::new(width, height, rgb.collect())
     }
 }
 
@@ -219,11 +211,8 @@ fn quality_of_size<'a>(rows: impl Iterator<Item = &'a Measurement>, bytes: u64) 
 impl ViewerPicture {
     /// How many pictures are embedded.
     pub(super) fn count(&self) -> usize {
-        1 + self
-            .rates
-            .iter()
-            .map(|rate| rate.versions.len())
-            .sum::<usize>()
+        let versions = self.rates.iter().map(|rate| rate.versions.len());
+        1 + versions.sum::<usize>()
     }
 
     fn characters(&self) -> usize {

@@ -1,7 +1,9 @@
 //! Maps as pictures: bits over the picture, and the error.
 
+use image::imageops::thumbnail;
+
 use super::exhibit::{Comparison, Exhibit};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::LATENT_STRIDE;
 use crate::picture::{CHANNELS, Image};
 
@@ -64,17 +66,11 @@ pub(super) fn bits(exhibit: &Exhibit, most: f64) -> Result<Image> {
 pub(super) fn error(exhibit: &Exhibit, comparison: &Comparison) -> Result<Image> {
     let pixels = comparison.original.rgb.chunks_exact(CHANNELS);
     let shade = |(a, b): (&[u8], &[u8])| {
-        let sum: u32 = a
-            .iter()
-            .zip(b)
-            .map(|(&a, &b)| u32::from(a.abs_diff(b)))
-            .sum();
-        color(f64::from(sum) / CHANNELS as f64 / MOST_ERROR).map(|c| c as u8)
+        let errors = a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b)));
+        color(f64::from(errors.sum::<u32>()) / CHANNELS as f64 / MOST_ERROR).map(|c| c as u8)
     };
-    let rgb = pixels
-        .zip(exhibit.decoded.rgb.chunks_exact(CHANNELS))
-        .flat_map(shade);
-    upright(exhibit, rgb.collect())
+    let pairs = pixels.zip(exhibit.decoded.rgb.chunks_exact(CHANNELS));
+    upright(exhibit, pairs.flat_map(shade).collect())
 }
 
 /// What the file decodes to.
@@ -101,9 +97,7 @@ pub(super) fn fitted(image: Image, side: u32) -> Result<Image> {
         (length as u32).max(1)
     };
     let (width, height) = (scaled(image.width), scaled(image.height));
-    let buffer = ::image::RgbImage::from_raw(image.width, image.height, image.rgb)
-        .ok_or_else(|| Error::Image("the samples do not fit the size".into()))?;
-    let small = ::image::imageops::thumbnail(&buffer, width, height);
+    let small = thumbnail(&image.colors()?, width, height);
     Image::new(width, height, small.into_raw())
 }
 

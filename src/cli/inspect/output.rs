@@ -16,7 +16,7 @@ use crate::picture::{Image, io};
 /// Longest side of a picture in the overview.
 const OVERVIEW_SIDE: u32 = 400;
 /// Pixels between its pictures.
-const GAP: usize = 6;
+const GAP: u32 = 6;
 /// JPEG quality of the overview.
 const OVERVIEW_QUALITY: u8 = 88;
 

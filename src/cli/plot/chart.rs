@@ -94,16 +94,9 @@ impl Figure {
 
     /// One sentence for people who cannot see the figure.
     fn description(&self) -> String {
-        let titles: Vec<&str> = self
-            .charts
-            .iter()
-            .map(|chart| chart.title.as_str())
-            .collect();
-        let names: Vec<&str> = self
-            .legend()
-            .iter()
-            .map(|series| series.name.as_str())
-            .collect();
+        let titles: Vec<&str> = self.charts.iter().map(|chart| &chart.title[..]).collect();
+        let legend = self.legend().into_iter();
+        let names: Vec<&str> = legend.map(|series| &series.name[..]).collect();
         format!(
             "{} over {} for {}",
             titles.join(" and "),
@@ -122,11 +115,7 @@ impl Figure {
             let y = CHART_HEIGHT + (i / columns) as f64 * LEGEND_ROW + 8.0;
             series.draw_key(svg, (x, y));
         }
-        if self
-            .legend()
-            .iter()
-            .any(|series| series.style == Style::Published)
-        {
+        if self.legend().into_iter().any(Series::is_published) {
             let at = (self.width() - RIGHT, TOP - 16.0);
             svg.text(at, "dashed: published by others", NOTE);
         }
@@ -178,13 +167,9 @@ impl Chart {
 
     /// The axes follow the measured curves, so that published ones cannot squeeze them.
     fn measured_or_all(&self) -> impl Iterator<Item = &Series> {
-        let has_measured = self
-            .series
-            .iter()
-            .any(|series| series.style != Style::Published);
-        self.series
-            .iter()
-            .filter(move |series| !has_measured || series.style != Style::Published)
+        let has_measured = !self.series.iter().all(Series::is_published);
+        let series = self.series.iter();
+        series.filter(move |series| !has_measured || !series.is_published())
     }
 
     fn draw_frame(&self, svg: &mut Svg, left: f64, x: &Axis, y: &Axis) {
@@ -213,6 +198,10 @@ impl Chart {
 }
 
 impl Series {
+    fn is_published(&self) -> bool {
+        self.style == Style::Published
+    }
+
     fn stroke(&self) -> Stroke {
         let width = match self.style {
             Style::Main => 3.0,
@@ -222,7 +211,7 @@ impl Series {
         Stroke {
             color: self.color,
             width,
-            is_dashed: self.style == Style::Published,
+            is_dashed: self.is_published(),
         }
     }
 

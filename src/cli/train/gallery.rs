@@ -13,7 +13,7 @@ use crate::picture::Image;
 /// Qualities of the rows below the originals.
 const QUALITIES: [f64; 4] = [10.0, 35.0, 60.0, 85.0];
 /// Pixels between pictures and around them.
-const GAP: usize = 4;
+const GAP: u32 = 4;
 /// Most columns.
 pub(super) const COLUMNS: usize = 5;
 

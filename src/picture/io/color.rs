@@ -116,10 +116,8 @@ fn is_triangle(chromaticities: &[u32; 8]) -> bool {
 }
 
 fn is_srgb(chromaticities: &[u32; 8]) -> bool {
-    let pairs = chromaticities.iter().zip(SRGB_CHROMATICITIES);
-    pairs
-        .into_iter()
-        .all(|(&found, wanted)| found.abs_diff(wanted) <= CHROMATICITY_TOLERANCE)
+    let mut pairs = chromaticities.iter().zip(SRGB_CHROMATICITIES);
+    pairs.all(|(&found, wanted)| found.abs_diff(wanted) <= CHROMATICITY_TOLERANCE)
 }
 
 /// An ICC profile of primaries, with a curve of 2.2 or that of sRGB.
@@ -148,12 +146,10 @@ fn profile(chromaticities: &[u32; 8], is_2_2: bool) -> Result<Vec<u8>> {
 fn from_code_points(points: [u8; 4], has_color: bool) -> Result<Carried> {
     let [primaries, curve, matrix, full_range] = points;
     let refuse = |what: &str| Err(Error::Unsupported(format!("a PNG of {what}")));
-    match curve {
-        CURVE_PQ => return refuse("high dynamic range, by the PQ curve: convert it to SDR first"),
-        CURVE_HLG => {
-            return refuse("high dynamic range, by the HLG curve: convert it to SDR first");
-        }
-        _ => {}
+    let wide_range = [(CURVE_PQ, "PQ"), (CURVE_HLG, "HLG")];
+    if let Some((_, name)) = wide_range.into_iter().find(|(point, _)| *point == curve) {
+        let what = format!("high dynamic range, by the {name} curve: convert it to SDR first");
+        return refuse(&what);
     }
     if matrix != 0 || full_range != 1 {
         return refuse("YCbCr or of narrow range");

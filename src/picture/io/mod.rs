@@ -143,11 +143,8 @@ pub fn not_kept(image: &Image, format: OutputFormat) -> Option<Warning> {
         ("the resolution", metadata.resolution.is_some()),
     ];
     let is_lost = |(_, is_there): &(&str, bool)| *is_there && format == OutputFormat::Ppm;
-    let names: Vec<String> = parts
-        .into_iter()
-        .filter(is_lost)
-        .map(|(name, _)| name.into())
-        .collect();
+    let lost = parts.into_iter().filter(is_lost);
+    let names: Vec<String> = lost.map(|(name, _)| name.into()).collect();
     (!names.is_empty()).then_some(Warning::NotKept(names))
 }
 
@@ -252,7 +249,7 @@ fn plain(text: &str, format: ImageFormat) -> String {
 }
 
 /// `text` with every run of white space replaced by one space.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

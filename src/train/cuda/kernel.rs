@@ -93,6 +93,15 @@ pub struct Size {
 }
 
 impl Size {
+    /// A size of so many rows, columns and channels.
+    pub fn new(height: usize, width: usize, channels: usize) -> Self {
+        Self {
+            height,
+            width,
+            channels,
+        }
+    }
+
     /// Values of one picture.
     pub fn values(self) -> usize {
         self.height * self.width * self.channels

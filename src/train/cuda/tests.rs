@@ -34,11 +34,7 @@ fn rearrangements_are_those_of_the_cpu() {
     for (x, want) in x.chunks(one).zip(want.chunks_mut(one)) {
         space_to_depth(x, h, w, c, s, want);
     }
-    let size = Size {
-        height: h,
-        width: w,
-        channels: c,
-    };
+    let size = Size::new(h, w, c);
     let found = emulator.run(Kernel::SpaceToDepth { size, cell: s }, &[&x], x.len());
     assert_bits(&found, &want);
     let back = emulator.run(Kernel::DepthToSpace { size, cell: s }, &[&found], x.len());

@@ -25,51 +25,93 @@ pub const fn block_param_len(c: usize) -> usize {
     6 * c * c + 15 * c
 }
 
-/// Ranges of the parts in the parameter slice of a block. Weights are `[outputs, inputs]`, row major.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockLayout {
+/// Something about each part of a block's parameters, in their order. Weights are `[outputs, inputs]`, row major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockParts<T> {
     /// `[c, c]`, before the depthwise convolution.
-    pub w1: Range<usize>,
+    pub w1: T,
     /// `[c]`.
-    pub b1: Range<usize>,
+    pub b1: T,
     /// Taps of the depthwise convolution in raster order, `[9, c]`.
-    pub dw: Range<usize>,
+    pub dw: T,
     /// Bias of the depthwise convolution, `[c]`.
-    pub bd: Range<usize>,
+    pub bd: T,
     /// `[c, c]`, after the depthwise convolution.
-    pub w2: Range<usize>,
+    pub w2: T,
     /// `[c]`.
-    pub b2: Range<usize>,
+    pub b2: T,
     /// `[2c, c]`.
-    pub w3: Range<usize>,
+    pub w3: T,
     /// `[2c]`.
-    pub b3: Range<usize>,
+    pub b3: T,
     /// `[c, 2c]`.
-    pub w4: Range<usize>,
+    pub w4: T,
     /// `[c]`.
-    pub b4: Range<usize>,
+    pub b4: T,
 }
+
+impl<T> BlockParts<T> {
+    /// In order.
+    pub(super) fn into_array(self) -> [T; 10] {
+        [
+            self.w1, self.b1, self.dw, self.bd, self.w2, self.b2, self.w3, self.b3, self.w4,
+            self.b4,
+        ]
+    }
+
+    /// Those of the weight matrices, in the order of use.
+    fn weights(self) -> [T; 4] {
+        [self.w1, self.w2, self.w3, self.w4]
+    }
+
+    /// Something else about each, called in order.
+    pub(super) fn map<U>(self, of: impl FnMut(T) -> U) -> BlockParts<U> {
+        let [w1, b1, dw, bd, w2, b2, w3, b3, w4, b4] = self.into_array().map(of);
+        BlockParts {
+            w1,
+            b1,
+            dw,
+            bd,
+            w2,
+            b2,
+            w3,
+            b3,
+            w4,
+            b4,
+        }
+    }
+}
+
+impl BlockParts<[usize; 2]> {
+    /// Rows and columns, where c and 2c are `narrow` and `wide`.
+    pub(super) fn sizes(narrow: usize, wide: usize) -> Self {
+        Self {
+            w1: [narrow, narrow],
+            b1: [1, narrow],
+            dw: [TAPS, narrow],
+            bd: [1, narrow],
+            w2: [narrow, narrow],
+            b2: [1, narrow],
+            w3: [wide, narrow],
+            b3: [1, wide],
+            w4: [narrow, wide],
+            b4: [1, narrow],
+        }
+    }
+}
+
+/// Ranges of the parts in the parameter slice of a block.
+pub type BlockLayout = BlockParts<Range<usize>>;
 
 impl BlockLayout {
     /// The layout for `c` channels.
     pub fn new(c: usize) -> Self {
         let mut end = 0;
-        let mut next = |len: usize| {
-            end += len;
-            end - len..end
-        };
-        Self {
-            w1: next(c * c),
-            b1: next(c),
-            dw: next(TAPS * c),
-            bd: next(c),
-            w2: next(c * c),
-            b2: next(c),
-            w3: next(2 * c * c),
-            b3: next(2 * c),
-            w4: next(2 * c * c),
-            b4: next(c),
-        }
+        BlockParts::sizes(c, 2 * c).map(|[rows, columns]| {
+            let start = end;
+            end += rows * columns;
+            start..end
+        })
     }
 }
 
@@ -109,55 +151,35 @@ impl Shape {
     }
 }
 
-/// The four weight matrices in the order of use: sizes as `[outputs, inputs]` in units of c.
-const WEIGHTS: [[usize; 2]; 4] = [[1, 1], [1, 1], [2, 1], [1, 2]];
+/// The parts of parameters.
+pub(super) type Parameters<'a> = BlockParts<&'a [f32]>;
+
+impl<'a> Parameters<'a> {
+    pub(super) fn new(params: &'a [f32], c: usize) -> Self {
+        BlockLayout::new(c).map(|range| &params[range])
+    }
+}
 
 /// Packed weights of one direction.
 #[derive(Default)]
 pub(super) struct PackedWeights([Buffer; 4]);
 
 impl PackedWeights {
-    /// Packs W1..W4 of `params`.
+    /// Packs W1..W4 of a block of `c` channels.
     pub(super) fn pack(
         &mut self,
         engine: Engine,
         direction: Direction,
-        params: &[f32],
+        params: Parameters<'_>,
         c: usize,
     ) -> [Panels<'_>; 4] {
-        let layout = BlockLayout::new(c);
-        let ranges = [layout.w1, layout.w2, layout.w3, layout.w4];
-        let mut layers = WEIGHTS.into_iter().zip(ranges);
+        let sizes = BlockParts::sizes(c, 2 * c).weights();
+        let mut layers = params.weights().into_iter().zip(sizes);
         self.0.each_mut().map(|buffer| {
-            let ([outputs, inputs], range) = layers.next().expect("as many as buffers");
-            let weights = Matrix::dense(&params[range], outputs * c, inputs * c);
+            let (weights, [outputs, inputs]) = layers.next().expect("as many as buffers");
+            let weights = Matrix::dense(weights, outputs, inputs);
             pack_weights(engine, weights, Precision::Bf16, direction, buffer)
         })
-    }
-}
-
-/// Named views of the parameters that are not products.
-#[derive(Clone, Copy)]
-pub(super) struct Biases<'a> {
-    pub b1: &'a [f32],
-    pub dw: &'a [f32],
-    pub bd: &'a [f32],
-    pub b2: &'a [f32],
-    pub b3: &'a [f32],
-    pub b4: &'a [f32],
-}
-
-impl<'a> Biases<'a> {
-    pub(super) fn new(params: &'a [f32], c: usize) -> Self {
-        let layout = BlockLayout::new(c);
-        Self {
-            b1: &params[layout.b1],
-            dw: &params[layout.dw],
-            bd: &params[layout.bd],
-            b2: &params[layout.b2],
-            b3: &params[layout.b3],
-            b4: &params[layout.b4],
-        }
     }
 }
 
@@ -209,19 +231,13 @@ pub(super) fn expand<L: Lanes>(
         let start = i * FORWARD_PIXELS * cp;
         pack_rows(lanes, Matrix::dense(x, pixels, c), rows, cp);
         let slope = slope.as_deref_mut().map(|slope| &mut slope[start..]);
-        let out = &mut hidden[start..];
-        product(
-            lanes,
-            rows,
-            pixels,
-            w1,
-            &mut Activate {
-                bias: b1,
-                out,
-                slope,
-                stride: cp,
-            },
-        );
+        let mut activate = Activate {
+            bias: b1,
+            out: &mut hidden[start..],
+            slope,
+            stride: cp,
+        };
+        product(lanes, rows, pixels, w1, &mut activate);
     }
 }
 
@@ -232,7 +248,7 @@ fn forward_sample<L: Lanes>(
     x: &[f32],
     shape: Shape,
     weights: &[Panels<'_>; 4],
-    biases: Biases<'_>,
+    params: Parameters<'_>,
     scratch: &mut Scratch,
     y: &mut [f32],
 ) {
@@ -245,7 +261,7 @@ fn forward_sample<L: Lanes>(
     let spatial = scratch.spatial.at_least(most * cp);
     let wide = scratch.wide.at_least(most * wide_stride);
     let hidden = scratch.hidden.at_least(h * w * cp);
-    expand(lanes, x, w1, biases.b1, rows, hidden, None);
+    expand(lanes, x, w1, params.b1, rows, hidden, None);
     let plane = Plane {
         data: hidden,
         top: 0,
@@ -256,22 +272,16 @@ fn forward_sample<L: Lanes>(
     let pieces = x.chunks(step * w * c).zip(y.chunks_mut(step * w * c));
     for (i, (x, y)) in pieces.enumerate() {
         let pixels = x.len() / c;
-        convolve_rows(
-            lanes,
-            plane,
-            i * step,
-            biases.dw,
-            biases.bd,
-            &mut spatial[..pixels * cp],
-        );
+        let of_piece = &mut spatial[..pixels * cp];
+        convolve_rows(lanes, plane, i * step, params.dw, params.bd, of_piece);
         let mut residual = Affine {
             wide: Some(y),
             narrow: Some(rows),
-            ..Affine::new(biases.b2, Base::Tensor(x), c)
+            ..Affine::new(params.b2, Base::Tensor(x), c)
         };
         product(lanes, spatial, pixels, w2, &mut residual);
         let mut activate = Activate {
-            bias: biases.b3,
+            bias: params.b3,
             out: wide,
             slope: None,
             stride: wide_stride,
@@ -279,7 +289,7 @@ fn forward_sample<L: Lanes>(
         product(lanes, rows, pixels, w3, &mut activate);
         let mut residual = Affine {
             wide: Some(y),
-            ..Affine::new(biases.b4, Base::Output, c)
+            ..Affine::new(params.b4, Base::Output, c)
         };
         product(lanes, wide, pixels, w4, &mut residual);
     }
@@ -295,7 +305,7 @@ pub fn block_forward(engine: Engine, x: &[f32], shape: Shape, params: &[f32], y:
     if x.is_empty() {
         return;
     }
-    let biases = Biases::new(params, shape.c);
+    let params = Parameters::new(params, shape.c);
     with_kept(&WEIGHTS_KEPT, |weights| {
         let weights = &weights.pack(engine, Direction::Forward, params, shape.c);
         let sample = shape.numbers();
@@ -303,10 +313,10 @@ pub fn block_forward(engine: Engine, x: &[f32], shape: Shape, params: &[f32], y:
         samples.for_each(|(x, y)| {
             with_kept(&SCRATCH, |scratch| {
                 on_engine!(engine, <'a> |lanes| {
-                    x: &'a [f32], shape: Shape, weights: &'a [Panels<'a>; 4], biases: Biases<'a>,
+                    x: &'a [f32], shape: Shape, weights: &'a [Panels<'a>; 4], params: Parameters<'a>,
                     scratch: &'a mut Scratch, y: &'a mut [f32]
                 } => {
-                    forward_sample(lanes, x, shape, weights, biases, scratch, y);
+                    forward_sample(lanes, x, shape, weights, params, scratch, y);
                 });
             });
         });

@@ -4,8 +4,10 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::block::{Biases, FORWARD_PIXELS, PackedWeights, SCRATCH, Scratch, Shape, expand};
-use super::block_gradients::{Gradients, Operands, gradient_lens, reduce};
+use super::block::{
+    BlockParts, FORWARD_PIXELS, PackedWeights, Parameters, SCRATCH, Scratch, Shape, expand,
+};
+use super::block_gradients::{Gradients, Operands, gradient_len, reduce};
 use super::depthwise::{Plane, Sums, convolve_backward, convolve_rows};
 use super::engine::{Engine, on_engine};
 use super::epilogue::{Activate, Affine, Base, Chain, add_column_sums};
@@ -42,7 +44,7 @@ struct Task<'a> {
     shape: Shape,
     weights: &'a [Panels<'a>; 4],
     back: &'a [Panels<'a>; 4],
-    biases: Biases<'a>,
+    params: Parameters<'a>,
     gradients: Gradients<'a>,
 }
 
@@ -78,17 +80,10 @@ impl Task<'_> {
         for start in (0..h).step_by(step) {
             let end = h.min(start + step);
             let next = h.min(end + 1);
-            let (at, b1) = ((ahead - top) * packed_line, self.biases.b1);
-            let x_ahead = &x[ahead * line..next * line];
-            expand(
-                lanes,
-                x_ahead,
-                self.weights[0],
-                b1,
-                strip.rows,
-                &mut hidden[at..],
-                Some(&mut slope[at..]),
-            );
+            let (at, b1) = ((ahead - top) * packed_line, self.params.b1);
+            let (x_ahead, w1) = (&x[ahead * line..next * line], self.weights[0]);
+            let (to, slope_to) = (&mut hidden[at..], Some(&mut slope[at..]));
+            expand(lanes, x_ahead, w1, b1, strip.rows, to, slope_to);
             ahead = next;
 
             let plane = Plane {
@@ -99,7 +94,7 @@ impl Task<'_> {
                 stride: cp,
             };
             let spatial = &mut strip.spatial[..(end - start) * packed_line];
-            convolve_rows(lanes, plane, start, self.biases.dw, self.biases.bd, spatial);
+            convolve_rows(lanes, plane, start, self.params.dw, self.params.bd, spatial);
             let range = start * line..end * line;
             let tensors = Tensors {
                 x: &x[range.clone()],
@@ -111,13 +106,13 @@ impl Task<'_> {
 
             let next = if end == h { h } else { end - 1 };
             // Through the depthwise convolution and the first activation: `slope` becomes the gradient of W1 x + b1.
-            let Gradients { dw, bd, b1, .. } = &mut self.gradients;
+            let BlockParts { dw, bd, b1, .. } = &mut self.gradients;
             let mut sums = Sums {
-                taps: dw,
-                bias: bd,
-                input: b1,
+                taps: dw.sums,
+                bias: bd.sums,
+                input: b1.sums,
             };
-            let (rows, taps) = (behind..next, self.biases.dw);
+            let (rows, taps) = (behind..next, self.params.dw);
             convolve_backward(lanes, plane, rows, gu, taps, slope, &mut sums);
             let range = behind * line..next * line;
             let gradient = &slope[(behind - top) * packed_line..];
@@ -156,7 +151,7 @@ impl Task<'_> {
         } = strip;
         let [_, w2, w3, _] = *self.weights;
         let [_, back2, back3, back4] = *self.back;
-        let Biases { b2, b3, .. } = self.biases;
+        let Parameters { b2, b3, .. } = self.params;
         let sums = &mut self.gradients;
 
         let mut residual = Affine {
@@ -174,43 +169,31 @@ impl Task<'_> {
         product(lanes, rows, pixels, w3, &mut activate);
 
         pack_rows(lanes, Matrix::dense(gy, pixels, c), gradient, cp);
-        add_column_sums(lanes, gy, c, sums.b4);
+        add_column_sums(lanes, gy, c, sums.b4.sums);
         let hidden = Matrix::in_blocks(wide, pixels, 2 * c);
-        operands.add(
-            lanes,
-            Matrix::in_blocks(gradient, pixels, c),
-            hidden,
-            &mut sums.w4,
-        );
+        let of_output = Matrix::in_blocks(gradient, pixels, c);
+        operands.add(lanes, of_output, hidden, &mut sums.w4);
 
         let mut chain = Chain {
             out: wide_slope,
             stride: wide_stride,
-            sums: sums.b3,
+            sums: sums.b3.sums,
         };
         product(lanes, gradient, pixels, back4, &mut chain);
-        let g_hidden = Matrix::in_blocks(wide_slope, pixels, 2 * c);
-        operands.add(
-            lanes,
-            g_hidden,
-            Matrix::in_blocks(rows, pixels, c),
-            &mut sums.w3,
-        );
+        let of_hidden = Matrix::in_blocks(wide_slope, pixels, 2 * c);
+        let middle = Matrix::in_blocks(rows, pixels, c);
+        operands.add(lanes, of_hidden, middle, &mut sums.w3);
 
         let mut residual = Affine {
             wide: Some(gx),
             narrow: Some(gradient),
-            sums: Some(sums.b2),
+            sums: Some(sums.b2.sums),
             ..Affine::new(&[], Base::Tensor(gy), c)
         };
         product(lanes, wide_slope, pixels, back3, &mut residual);
-        let gradient_x1 = Matrix::in_blocks(gradient, pixels, c);
-        operands.add(
-            lanes,
-            gradient_x1,
-            Matrix::in_blocks(spatial, pixels, c),
-            &mut sums.w2,
-        );
+        let of_middle = Matrix::in_blocks(gradient, pixels, c);
+        let input = Matrix::in_blocks(spatial, pixels, c);
+        operands.add(lanes, of_middle, input, &mut sums.w2);
 
         let mut plain = Affine {
             narrow: Some(gu),
@@ -234,13 +217,9 @@ impl Task<'_> {
         if pixels == 0 {
             return;
         }
+        let gradient_rows = Matrix::in_blocks(gradient, pixels, c);
         let input = Matrix::dense(x, pixels, c);
-        operands.add(
-            lanes,
-            Matrix::in_blocks(gradient, pixels, c),
-            input,
-            &mut self.gradients.w1,
-        );
+        operands.add(lanes, gradient_rows, input, &mut self.gradients.w1);
         let mut add = Affine {
             wide: Some(gx),
             ..Affine::new(&[], Base::Output, c)
@@ -288,41 +267,44 @@ pub fn block_backward(
     let batch = x.len() / shape.numbers();
     let samples = batch.div_ceil(rayon::current_num_threads());
     let piece = samples * shape.numbers();
-    let sums_len = gradient_lens(shape.c).iter().sum::<usize>();
-    let biases = Biases::new(params, shape.c);
-    with_kept(&SHARED, |shared| {
-        let weights = &shared
-            .weights
-            .pack(engine, Direction::Forward, params, shape.c);
-        let back = &shared
-            .back
-            .pack(engine, Direction::Backward, params, shape.c);
-        let sums = shared.sums.at_least(batch.div_ceil(samples) * sums_len);
-        let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece));
-        let tensors = inputs.zip(gx.par_chunks_mut(piece));
-        let tasks = tensors.zip(sums.par_chunks_exact_mut(sums_len));
-        tasks.for_each(|(((x, gy), gx), sums)| {
-            with_kept(&SCRATCH, |scratch| {
-                let tensors = Tensors { x, gy, gx };
-                let task = Task {
-                    shape,
-                    weights,
-                    back,
-                    biases,
-                    gradients: Gradients::new(sums, shape.c),
-                };
-                on_engine!(engine, <'a> |lanes| {
-                    task: Task<'a>, tensors: Tensors<'a>, scratch: &'a mut Scratch
-                } => {
-                    let (mut task, Tensors { x, gy, gx }) = (task, tensors);
-                    let len = task.shape.numbers();
-                    let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
-                    for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
-                        task.sample(lanes, Tensors { x, gy, gx }, scratch);
-                    }
+    let (c, sums_len) = (shape.c, gradient_len(shape.c));
+    let params = Parameters::new(params, c);
+    with_kept(
+        &SHARED,
+        |Shared {
+             weights,
+             back,
+             sums,
+         }| {
+            let weights = &weights.pack(engine, Direction::Forward, params, c);
+            let back = &back.pack(engine, Direction::Backward, params, c);
+            let sums = sums.at_least(batch.div_ceil(samples) * sums_len);
+            let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece));
+            let tensors = inputs.zip(gx.par_chunks_mut(piece));
+            let tasks = tensors.zip(sums.par_chunks_exact_mut(sums_len));
+            tasks.for_each(|(((x, gy), gx), sums)| {
+                with_kept(&SCRATCH, |scratch| {
+                    let tensors = Tensors { x, gy, gx };
+                    let task = Task {
+                        shape,
+                        weights,
+                        back,
+                        params,
+                        gradients: Gradients::new(sums, c),
+                    };
+                    on_engine!(engine, <'a> |lanes| {
+                        task: Task<'a>, tensors: Tensors<'a>, scratch: &'a mut Scratch
+                    } => {
+                        let (mut task, Tensors { x, gy, gx }) = (task, tensors);
+                        let len = task.shape.numbers();
+                        let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
+                        for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
+                            task.sample(lanes, Tensors { x, gy, gx }, scratch);
+                        }
+                    });
                 });
             });
-        });
-        reduce(sums, shape.c, gparams);
-    });
+            reduce(sums, c, gparams);
+        },
+    );
 }

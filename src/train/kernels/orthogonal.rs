@@ -125,26 +125,15 @@ impl Iteration<'_> {
             out: &mut *self.gram,
             side,
         };
-        if is_tall {
+        let (left, right) = if is_tall {
             pack_transposed(lanes, matrix, self.left, rows);
             pack_pairs(lanes, matrix, self.right);
-            product_upper(
-                lanes,
-                self.left,
-                side,
-                Panels::new(self.right, rows, side),
-                &mut gram,
-            );
+            (&*self.left, Panels::new(self.right, rows, side))
         } else {
             pack_adjacent(lanes, matrix, self.right);
-            product_upper(
-                lanes,
-                x,
-                side,
-                Panels::new(self.right, columns, side),
-                &mut gram,
-            );
-        }
+            (x, Panels::new(self.right, columns, side))
+        };
+        product_upper(lanes, left, side, right, &mut gram);
 
         pack_pairs(lanes, Matrix::dense(&*self.gram, side, side), self.right);
         let mut polynomial = Polynomial {
@@ -161,20 +150,14 @@ impl Iteration<'_> {
             stride: columns,
         };
         let polynomial = Matrix::dense(&*self.polynomial, side, side);
-        if is_tall {
-            pack_pairs(lanes, polynomial, self.right);
-            product(
-                lanes,
-                x,
-                rows,
-                Panels::new(self.right, side, side),
-                &mut step,
-            );
+        let (left, right) = if is_tall {
+            (matrix, polynomial)
         } else {
-            pack_pairs(lanes, matrix, self.right);
-            let right = Panels::new(self.right, side, columns);
-            product(lanes, polynomial.data, side, right, &mut step);
-        }
+            (polynomial, matrix)
+        };
+        pack_pairs(lanes, right, self.right);
+        let right = Panels::new(self.right, side, columns);
+        product(lanes, left.data, rows, right, &mut step);
     }
 }
 

@@ -153,14 +153,11 @@ pub(super) fn pack_pairs_panel<L: Lanes, E: Element>(
 ) {
     let pairs = padded(from.rows) / 2;
     for (i, to) in to.chunks_exact_mut(2 * BLOCK).take(pairs).enumerate() {
-        let (left, right) = to.split_at_mut(BLOCK);
-        for (half, to) in [left, right].into_iter().enumerate() {
+        for (half, to) in to.as_chunks_mut().0.iter_mut().enumerate() {
             let column = column + half * LANES;
             let first = from.tail(2 * i, column);
             let second = from.tail(2 * i + 1, column);
-            if let Some(to) = to.first_chunk_mut() {
-                lanes.store_pairs(to, E::load_pair(lanes, first, second));
-            }
+            lanes.store_pairs(to, E::load_pair(lanes, first, second));
         }
     }
 }
@@ -168,12 +165,9 @@ pub(super) fn pack_pairs_panel<L: Lanes, E: Element>(
 /// All panels of a right operand whose summed dimension is the rows of `from`.
 #[inline(always)]
 pub(super) fn pack_pairs<L: Lanes, E: Element>(lanes: L, from: Matrix<'_, E>, to: &mut [Bf16]) {
-    let depth = padded(from.rows);
-    for (i, to) in to
-        .chunks_exact_mut(depth * BLOCK)
-        .take(from.columns.div_ceil(BLOCK))
-        .enumerate()
-    {
+    let panel = padded(from.rows) * BLOCK;
+    let panels = to.chunks_exact_mut(panel);
+    for (i, to) in panels.take(from.columns.div_ceil(BLOCK)).enumerate() {
         pack_pairs_panel(lanes, from, i * BLOCK, to);
     }
 }

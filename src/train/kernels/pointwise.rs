@@ -134,13 +134,8 @@ impl PointwiseLayer {
     ) {
         let (k, n, precision) = (self.inputs, self.outputs, self.precision);
         let (w, b) = params.split_at(n * k);
-        let panels = pack_weights(
-            engine,
-            Matrix::dense(w, n, k),
-            precision,
-            direction,
-            weights,
-        );
+        let matrix = Matrix::dense(w, n, k);
+        let panels = pack_weights(engine, matrix, precision, direction, weights);
         let (k, n, bias) = match direction {
             Direction::Forward => (k, n, b),
             Direction::Backward => (n, k, &[][..]),
@@ -239,17 +234,14 @@ pub(super) fn add_tasks(
     to: &mut [f32],
     columns: usize,
 ) {
-    to.par_chunks_mut(columns * 32)
-        .enumerate()
-        .for_each(|(piece, to)| {
-            for (i, to) in to.chunks_exact_mut(columns).enumerate() {
-                let at = offset + (piece * 32 + i) * stride;
-                to.fill(0.0);
-                for task in sums.chunks_exact(len) {
-                    for (to, sum) in to.iter_mut().zip(&task[at..at + columns]) {
-                        *to += sum;
-                    }
-                }
+    let rows = to.par_chunks_exact_mut(columns).enumerate();
+    rows.with_min_len(32).for_each(|(row, to)| {
+        let at = offset + row * stride;
+        to.fill(0.0);
+        for task in sums.chunks_exact(len) {
+            for (to, sum) in to.iter_mut().zip(&task[at..at + columns]) {
+                *to += sum;
             }
-        });
+        }
+    });
 }

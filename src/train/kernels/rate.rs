@@ -34,17 +34,16 @@ pub fn rate_bits(v: &[f32], s: &[f32], bits: &mut [f32]) {
         "rate: lengths differ"
     );
     let values = v.par_chunks(TASK).zip(s.par_chunks(TASK));
-    values
-        .zip(bits.par_chunks_mut(TASK))
-        .for_each(|((v, s), bits)| {
-            on_engine!(Engine::best(), <'a> |_lanes| {
-                v: &'a [f32], s: &'a [f32], bits: &'a mut [f32]
-            } => {
-                for ((bits, v), s) in bits.iter_mut().zip(v).zip(s) {
-                    *bits = bits_of(*v, *s);
-                }
-            });
+    let tasks = values.zip(bits.par_chunks_mut(TASK));
+    tasks.for_each(|((v, s), bits)| {
+        on_engine!(Engine::best(), <'a> |_lanes| {
+            v: &'a [f32], s: &'a [f32], bits: &'a mut [f32]
+        } => {
+            for ((bits, v), s) in bits.iter_mut().zip(v).zip(s) {
+                *bits = bits_of(*v, *s);
+            }
         });
+    });
 }
 
 /// Writes the derivatives of the bits with respect to residuals and scale indices. Parallel.
@@ -82,17 +81,16 @@ pub fn chosen_symbols(v: &[f32], s: &[f32], w: &[f32], symbols: &mut [f32]) {
     );
     let values = v.par_chunks(TASK).zip(s.par_chunks(TASK));
     let weighted = values.zip(w.par_chunks(TASK));
-    weighted
-        .zip(symbols.par_chunks_mut(TASK))
-        .for_each(|(((v, s), w), symbols)| {
-            on_engine!(Engine::best(), <'a> |_lanes| {
-                v: &'a [f32], s: &'a [f32], w: &'a [f32], symbols: &'a mut [f32]
-            } => {
-                for (symbol, ((v, s), w)) in symbols.iter_mut().zip(v.iter().zip(s).zip(w)) {
-                    *symbol = choice(*v, *s, *w);
-                }
-            });
+    let tasks = weighted.zip(symbols.par_chunks_mut(TASK));
+    tasks.for_each(|(((v, s), w), symbols)| {
+        on_engine!(Engine::best(), <'a> |_lanes| {
+            v: &'a [f32], s: &'a [f32], w: &'a [f32], symbols: &'a mut [f32]
+        } => {
+            for (symbol, ((v, s), w)) in symbols.iter_mut().zip(v.iter().zip(s).zip(w)) {
+                *symbol = choice(*v, *s, *w);
+            }
         });
+    });
 }
 
 /// One over the scale of an index.

@@ -14,19 +14,15 @@ use super::tape::{Made, record, record_all};
 use super::train::{TrainPointwise, add};
 use super::with_values;
 use crate::format::CONTEXT_STEPS;
-use crate::network::context::{PHASES, StepMask, channel_group};
+use crate::network::context::{PHASES, StepMask, channel_group, phase_positions};
 use crate::train::cuda::{Kernel, Size, Step};
 use crate::train::kernels::{self, Engine, PointwiseLayer};
 
 /// Of what is coded in a step: the shape of the whole latents, and the step.
 fn whole(coded: &Shape, step: usize) -> Result<(Shape, Step)> {
-    let (b, height, width, group) = coded.dims4()?;
-    let size = Size {
-        height,
-        width,
-        channels: CONTEXT_STEPS * group,
-    };
-    let shape = Shape::from((b, height, width, size.channels));
+    let (b, h, w, group) = coded.dims4()?;
+    let size = Size::new(h, w, CONTEXT_STEPS * group);
+    let shape = Shape::from((b, h, w, size.channels));
     Ok((shape, Step { size, step }))
 }
 
@@ -190,12 +186,10 @@ impl Phases {
         })
     }
 
-    /// Where the phase's positions are among all.
+    /// Where the phase's positions are among all. Samples have an even number of rows, and so count as one.
     fn positions(&self, phase: usize) -> Vec<usize> {
         let [b, h, w] = self.grid;
-        let rows = (0..b * h).filter(|row| row % h % 2 == phase / 2);
-        rows.flat_map(|row| (phase % 2..w).step_by(2).map(move |x| row * w + x))
-            .collect()
+        phase_positions(phase, b * h, w)
     }
 
     /// Where the phase's weights and biases are in `W [outputs, inputs] | b [outputs]`.

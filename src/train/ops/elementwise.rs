@@ -19,12 +19,8 @@ const PICTURE_ROWS: usize = 4;
 
 /// The size of each picture of a batch.
 pub(super) fn size(shape: &Shape) -> Result<Size> {
-    let (_, height, width, channels) = shape.dims4()?;
-    Ok(Size {
-        height,
-        width,
-        channels,
-    })
+    let (_, h, w, c) = shape.dims4()?;
+    Ok(Size::new(h, w, c))
 }
 
 /// `x * g[sample, channel]`, of `x` of the given shape.
@@ -35,13 +31,12 @@ pub(super) fn scale_channels(x: &Shape) -> Result<Call> {
 /// Sizes and shape of sums over strips of `strip` rows of `a` (`[.., columns]`).
 fn strips(a: &Shape, columns: usize, strip: usize) -> (Strips, Shape) {
     let rows = a.elem_count() / columns.max(1);
-    let shape = Shape::from((rows.div_ceil(strip.max(1)), columns));
-    let strips = Strips {
+    let sizes = Strips {
         rows,
         columns,
         strip,
     };
-    (strips, shape)
+    (sizes, (rows.div_ceil(strip.max(1)), columns).into())
 }
 
 /// `sums[sample, channel]` over pixels of `a * x`.
@@ -69,16 +64,10 @@ pub(super) fn sample_sums<const N: usize>(call: Call, tensors: [&Tensor; N]) -> 
         bail!("a scalar has no samples");
     };
     let columns = call.shape.elem_count() / samples.max(1);
-    let parts = Kernel::RowSums(Parts {
-        columns,
-        parts: PARTS,
-    });
-    let parts = Call::new(parts, (samples, PARTS)).run([&call.run(tensors)?])?;
-    let whole = Kernel::RowSums(Parts {
-        columns: PARTS,
-        parts: 1,
-    });
-    Call::new(whole, samples).make([&parts])
+    let sums = |columns, parts| Kernel::RowSums(Parts { columns, parts });
+    let parts = Call::new(sums(columns, PARTS), (samples, PARTS));
+    let parts = parts.run([&call.run(tensors)?])?;
+    Call::new(sums(PARTS, 1), samples).make([&parts])
 }
 
 /// Partial sums of the squares of all values, `[64]`.

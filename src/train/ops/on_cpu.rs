@@ -356,11 +356,7 @@ mod tests {
             }
         };
         let (samples, height, width, channels) = (3, 6, 4, 36);
-        let size = Size {
-            height,
-            width,
-            channels,
-        };
+        let size = Size::new(height, width, channels);
         let sample = height * width * channels;
         let n = samples * sample;
         let (x, y, z) = (values(n, 1), values(n, 2), values(n, 3));

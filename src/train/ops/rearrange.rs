@@ -27,16 +27,11 @@ pub fn depth_to_space(x: &Tensor, s: usize) -> Result<Tensor> {
 }
 
 fn to_depth(x: &Shape, s: usize) -> Result<Call> {
-    let (b, height, width, channels) = x.dims4()?;
-    if height % s != 0 || width % s != 0 {
-        bail!("space-to-depth by {s} of {height}x{width}");
+    let (b, h, w, c) = x.dims4()?;
+    if h % s != 0 || w % s != 0 {
+        bail!("space-to-depth by {s} of {h}x{w}");
     }
-    let size = Size {
-        height,
-        width,
-        channels,
-    };
-    let shape = (b, height / s, width / s, s * s * channels);
+    let (size, shape) = (Size::new(h, w, c), (b, h / s, w / s, s * s * c));
     Ok(Call::new(Kernel::SpaceToDepth { size, cell: s }, shape))
 }
 
@@ -45,11 +40,7 @@ fn to_space(x: &Shape, s: usize) -> Result<Call> {
     if channels % (s * s) != 0 {
         bail!("depth-to-space by {s} of {channels} channels");
     }
-    let size = Size {
-        height: h * s,
-        width: w * s,
-        channels: channels / (s * s),
-    };
+    let size = Size::new(h * s, w * s, channels / (s * s));
     let shape = (b, size.height, size.width, size.channels);
     Ok(Call::new(Kernel::DepthToSpace { size, cell: s }, shape))
 }

@@ -109,10 +109,8 @@ impl<'a, 'f> Segments<'a, 'f> {
                 0xc4 => self.read_tables(content),
                 0xda => at = self.read_scan(content, at)?,
                 0xdd => {
-                    let interval = content
-                        .first_chunk()
-                        .map_or(0, |&two| u16::from_be_bytes(two));
-                    self.restart_interval = interval.into();
+                    let interval = content.first_chunk().copied();
+                    self.restart_interval = interval.map_or(0, u16::from_be_bytes).into();
                 }
                 0xfe => self.found.notes.not_kept("a comment"),
                 0xe0..=0xef => self.read_application(marker, content)?,
@@ -171,19 +169,14 @@ impl<'a, 'f> Segments<'a, 'f> {
             )));
         }
         let (&count, rest) = header.split_first().ok_or_else(damaged)?;
-        let (list, rest) = rest
-            .split_at_checked(2 * usize::from(count))
-            .ok_or_else(damaged)?;
-        let &[first, last, approximation, ..] = rest else {
+        let parts = rest.split_at_checked(2 * usize::from(count));
+        let Some((list, &[first, last, approximation, ..])) = parts else {
             return Err(damaged());
         };
         let mut components = Vec::new();
         for &[id, tables] in list.as_chunks::<2>().0 {
-            let found = frame
-                .components
-                .iter()
-                .position(|component| component.id == id);
-            let index = found.ok_or_else(damaged)?;
+            let mut ids = frame.components.iter().map(|component| component.id);
+            let index = ids.position(|known| known == id).ok_or_else(damaged)?;
             let table =
                 |kind: usize, number: u8| self.tables[kind][usize::from(number & 3)].as_ref();
             components.push((index, table(0, tables >> 4), table(1, tables)));
@@ -212,9 +205,8 @@ impl<'a, 'f> Segments<'a, 'f> {
             return Err(cut(frame, walked.done, walked.blocks));
         }
         if walked.is_damaged {
-            self.found
-                .notes
-                .damaged("the JPEG data is damaged: parts of the picture may be wrong");
+            let what = "the JPEG data is damaged: parts of the picture may be wrong";
+            self.found.notes.damaged(what);
         }
         Ok(walked.end)
     }
@@ -222,12 +214,8 @@ impl<'a, 'f> Segments<'a, 'f> {
     fn read_application(&mut self, marker: u8, content: &'a [u8]) -> Result<()> {
         match marker {
             0xe0 if content.starts_with(b"JFIF\0") => self.read_jfif(content),
-            0xe1 if content.starts_with(EXIF_IDENTIFIER) => {
-                self.found.add_exif(content)?;
-            }
-            0xe1 if content.starts_with(XMP_IDENTIFIER) => {
-                self.found.add_xmp(content)?;
-            }
+            0xe1 if content.starts_with(EXIF_IDENTIFIER) => self.found.add_exif(content)?,
+            0xe1 if content.starts_with(XMP_IDENTIFIER) => self.found.add_xmp(content)?,
             0xe1 if content.starts_with(long_xmp::IDENTIFIER) => {
                 self.long_xmp.add(&content[long_xmp::IDENTIFIER.len()..]);
             }
@@ -235,25 +223,17 @@ impl<'a, 'f> Segments<'a, 'f> {
                 if let Some([number, count, part @ ..]) = content.strip_prefix(ICC_IDENTIFIER) {
                     self.icc.push((*number, *count, part));
                 }
-                let is_second = [MPF_IDENTIFIER, GAIN_MAP_IDENTIFIER]
-                    .iter()
-                    .any(|id| content.starts_with(id));
-                if is_second {
-                    self.has_second_picture = true;
-                }
+                let mut identifiers = [MPF_IDENTIFIER, GAIN_MAP_IDENTIFIER].into_iter();
+                self.has_second_picture |= identifiers.any(|id| content.starts_with(id));
             }
             0xeb if content.starts_with(b"JP") => {
                 self.found.notes.not_kept("content credentials (JUMBF)")
             }
             0xed if content.starts_with(PHOTOSHOP_IDENTIFIER) => {
-                let has_iptc = content
-                    .windows(IPTC_RESOURCE.len())
-                    .any(|part| part == IPTC_RESOURCE);
-                self.found.notes.not_kept(if has_iptc {
-                    "IPTC data"
-                } else {
-                    "Photoshop data"
-                });
+                let mut parts = content.windows(IPTC_RESOURCE.len());
+                let has_iptc = parts.any(|part| part == IPTC_RESOURCE);
+                let what = if has_iptc { "IPTC" } else { "Photoshop" };
+                self.found.notes.not_kept(format!("{what} data"));
             }
             0xee => {
                 if let Some([_, _, _, _, _, _, transform, ..]) = content.strip_prefix(b"Adobe") {
@@ -285,9 +265,8 @@ impl<'a, 'f> Segments<'a, 'f> {
         if rest.starts_with(&[0xff, 0xd8]) {
             self.has_second_picture = true;
         } else if rest.iter().any(|&byte| byte != 0xff) && !self.has_second_picture {
-            self.found
-                .notes
-                .not_kept(format!("{} bytes behind the picture", rest.len()));
+            let what = format!("{} bytes behind the picture", rest.len());
+            self.found.notes.not_kept(what);
         }
     }
 
@@ -319,9 +298,8 @@ impl<'a, 'f> Segments<'a, 'f> {
                 .zip(&self.icc)
                 .all(|(wanted, part)| part.0 == wanted && part.1 == count);
         if !is_whole {
-            self.found
-                .notes
-                .damaged("the ICC profile is incomplete and left out");
+            let what = "the ICC profile is incomplete and left out";
+            self.found.notes.damaged(what);
             return Ok(());
         }
         let profile = self.icc.iter().flat_map(|part| part.2).copied().collect();

@@ -75,10 +75,8 @@ pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<PngColor> {
             }
             _ if !chunk.is_complete => break,
             _ if !chunk.is_intact && chunk.is_critical() => {
-                let name = chunk.name();
-                return Err(Error::Image(format!(
-                    "the PNG is damaged in its {name} chunk"
-                )));
+                let what = format!("the PNG is damaged in its {} chunk", chunk.name());
+                return Err(Error::Image(what));
             }
             _ if !chunk.is_intact => note_damaged_chunk(&chunk, found),
             b"IHDR" => check_size(chunk.data, found)?,
@@ -99,10 +97,8 @@ pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<PngColor> {
 }
 
 fn note_damaged_chunk(chunk: &Chunk, found: &mut Findings) {
-    let name = chunk.name();
-    found
-        .notes
-        .damaged(format!("chunk {name} is damaged and left out"));
+    let what = format!("chunk {} is damaged and left out", chunk.name());
+    found.notes.damaged(what);
 }
 
 /// Checks the size in a header.
@@ -174,9 +170,8 @@ fn add_text(chunk: &Chunk, found: &mut Findings) -> Result<()> {
         (None, _) => {}
     }
     let name = keyword.escape_debug();
-    found
-        .notes
-        .damaged(format!("the text \"{name}\" is damaged and left out"));
+    let what = format!("the text \"{name}\" is damaged and left out");
+    found.notes.damaged(what);
     Ok(())
 }
 

@@ -30,10 +30,7 @@ pub(super) fn read(text: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn write(kind: &str, block: &[u8]) -> String {
     let mut text = format!("\n{kind}\n{:8}\n", block.len());
     for line in block.chunks(LINE / 2) {
-        for byte in line {
-            let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-            text.extend([digit(byte >> 4), digit(byte & 15)]);
-        }
+        text.extend(line.iter().map(|byte| format!("{byte:02x}")));
         text.push('\n');
     }
     text
