@@ -7,9 +7,8 @@
 use std::ops::Range;
 
 use moxcms::{
-    Chromaticity, CicpColorPrimaries, CicpProfile, ColorDateTime, ColorPrimaries, ColorProfile,
-    LocalizableString, MatrixCoefficients, ProfileText, ToneReprCurve, TransferCharacteristics,
-    WHITE_POINT_D50,
+    Chromaticity, CicpColorPrimaries, CicpProfile, ColorPrimaries, ColorProfile, LocalizableString,
+    MatrixCoefficients, ProfileText, ToneReprCurve, TransferCharacteristics, WHITE_POINT_D50,
 };
 
 use crate::error::{Error, Result};
@@ -192,16 +191,13 @@ fn from_code_points(points: [u8; 4], has_color: bool) -> Result<Carried> {
     Ok(carried)
 }
 
+/// Where a profile has the date and time of its creation (ICC.1:2022, section 7.2).
+const DATE: std::ops::Range<usize> = 24..36;
+/// Year, month, day, hours, minutes and seconds.
+const FIXED_DATE: [u16; 6] = [2000, 1, 1, 0, 0, 0];
+
 /// The bytes of a profile, the same at any time.
 fn encoded(mut profile: ColorProfile, name: &str) -> Result<Vec<u8>> {
-    profile.creation_date_time = ColorDateTime {
-        year: 2000,
-        month: 1,
-        day_of_the_month: 1,
-        hours: 0,
-        minutes: 0,
-        seconds: 0,
-    };
     // The primaries are stated for D50 already.
     profile.chromatic_adaptation = None;
     profile.media_white_point = Some(WHITE_POINT_D50.to_xyzd());
@@ -210,7 +206,12 @@ fn encoded(mut profile: ColorProfile, name: &str) -> Result<Vec<u8>> {
         "US".into(),
         name.into(),
     )]));
-    profile
+    let mut bytes = profile
         .encode()
-        .map_err(|error| Error::Image(format!("cannot make an ICC profile: {error}")))
+        .map_err(|error| Error::Image(format!("cannot make an ICC profile: {error}")))?;
+    // What the profile says of it is not written, but the present time.
+    if let Some(date) = bytes.get_mut(DATE) {
+        date.copy_from_slice(&FIXED_DATE.map(u16::to_be_bytes).concat());
+    }
+    Ok(bytes)
 }
