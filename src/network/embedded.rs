@@ -14,12 +14,12 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        id: 0xef7c_89de_51f6_8a39_u64.to_be_bytes(),
+        id: 0x0ade_ca8b_1d89_5c3c_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
         name: "base-ssim",
-        id: 0xeb8e_ae5d_fb3e_7dbf_u64.to_be_bytes(),
+        id: 0xfdf3_7ab1_028a_a6e7_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base-ssim.safetensors"),
     },
 ];
