@@ -147,7 +147,7 @@ impl Batch {
             lambdas: qualities.iter().map(|q| config.model.lambda(*q)).collect(),
             visual_share: config.visual_share,
             patch_norms: None,
-            search_rounds: config.search_rounds,
+            search_rounds: 0,
             quantization,
             pixels: side * side,
         }

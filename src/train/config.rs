@@ -7,6 +7,9 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 use crate::network::ModelConfig;
 
+/// Rounds of search at most: the shipped encoder's longest search has fewer.
+const MOST_ROUNDS: u32 = 100;
+
 /// Network sizes and the recipe that trains them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +34,8 @@ pub struct TrainConfig {
     /// Rounds of the encoder's search for squared error, through the linear path, that these symbols come from (0: those
     /// of its single pass).
     pub search_rounds: u32,
+    /// Of so many steps with search one goes without, for the encoder's single pass (0: none does).
+    pub single_pass_every: u64,
     /// Share of the visual error (what SSIMULACRA2 sees) in the distortion; the rest is squared error, which is all
     /// of it at 0. Both count the same in the mean, so that the quality dial keeps its meaning.
     pub visual_share: f64,
@@ -73,6 +78,7 @@ impl Default for TrainConfig {
             large_crop: 512,
             chosen_fraction: 0.0,
             search_rounds: 0,
+            single_pass_every: 0,
             visual_share: 0.0,
             learning_rate: 8e-4,
             linear_rate: 0.01,
@@ -152,6 +158,11 @@ impl TrainConfig {
             let text = format!("{name} is {crop}, expected a multiple of 64 up to 2048");
             check(is_right, text);
         }
+        let rounds = self.search_rounds;
+        check(
+            rounds <= MOST_ROUNDS,
+            format!("search_rounds is {rounds}, expected 0 to {MOST_ROUNDS}"),
+        );
         for (name, rate) in [
             ("learning_rate", self.learning_rate),
             ("linear_rate", self.linear_rate),
@@ -205,6 +216,17 @@ impl TrainConfig {
     /// Whether a step uses the symbols that an encoder chooses.
     pub fn chooses_symbols_at(&self, step: u64) -> bool {
         self.is_among_last(step, self.chosen_fraction)
+    }
+
+    /// Rounds of search in a step.
+    pub fn search_rounds_at(&self, step: u64) -> u32 {
+        let is_single_pass =
+            self.single_pass_every > 0 && step.is_multiple_of(self.single_pass_every);
+        if is_single_pass {
+            0
+        } else {
+            self.search_rounds
+        }
     }
 
     /// Whether a step belongs to the last `fraction` of them.
@@ -269,6 +291,7 @@ mod tests {
         assert_eq!(TrainConfig::from_toml(&text).expect("its own text"), config);
         assert!(TrainConfig::from_toml("stepz = 5").is_err());
         assert!(TrainConfig::from_toml("crop = 100").is_err());
+        assert!(TrainConfig::from_toml("search_rounds = 101").is_err());
     }
 
     #[test]
@@ -314,6 +337,19 @@ mod tests {
             ..config
         };
         assert_eq!(none.samples_at(999), (8, 256));
+    }
+
+    #[test]
+    fn some_steps_go_without_search() {
+        let mut config = TrainConfig {
+            search_rounds: 3,
+            ..Default::default()
+        };
+        let rounds =
+            |config: &TrainConfig| [4, 5, 6, 7, 8].map(|step| config.search_rounds_at(step));
+        assert_eq!(rounds(&config), [3; 5]);
+        config.single_pass_every = 4;
+        assert_eq!(rounds(&config), [0, 3, 3, 3, 0]);
     }
 
     #[test]

@@ -240,6 +240,7 @@ impl Run {
         let mut batch = Batch::random(&self.config, source, self.step)?;
         if self.config.chooses_symbols_at(self.step) {
             batch.patch_norms = Some(self.parameters.patch_norms()?);
+            batch.search_rounds = self.config.search_rounds_at(self.step);
         }
         let data = clock.lap();
         let passes = self.forward_backward(&batch)?;
