@@ -24,34 +24,23 @@ use super::effort::{Gradient, Plan, Round, Tune};
 use super::encoder::{EncodedTile, Kept, PictureEncoder, targets};
 use crate::error::Result;
 use crate::metrics::psnr_from_error;
+use crate::network::worth::Strides;
 use crate::network::{Grid, QualityModel};
 use crate::sync;
 
-/// How far rounds move the targets.
-struct Strides {
-    /// Part of the way to the new targets that the first round goes.
-    first: f32,
-    /// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
-    shortening: f32,
-    /// How far against the gradient, relative to the minimum that the curvature promises.
-    overshoot: f32,
-}
-
-impl Strides {
-    /// Those for a distortion and the way its gradient is taken. Visual error is more curved than its gradient shows
-    /// where there is most of it.
-    const fn of(tune: Tune, gradient: Gradient) -> Self {
-        let (first, shortening, overshoot) = match (tune, gradient) {
-            (Tune::Psnr, Gradient::Linear) => (0.3, 0.5, 1.2),
-            (Tune::Psnr, Gradient::Whole) => (0.6, 0.5, 1.0),
-            (Tune::Ssim, Gradient::Linear) => (0.1, 0.3, 1.0),
-            (Tune::Ssim, Gradient::Whole) => (0.3, 0.6, 1.0),
-        };
-        Self {
-            first,
-            shortening,
-            overshoot,
-        }
+/// The strides for a distortion and the way its gradient is taken. Visual error is more curved than its gradient shows
+/// where there is most of it.
+const fn strides(tune: Tune, gradient: Gradient) -> Strides {
+    let (first, shortening, overshoot) = match (tune, gradient) {
+        (Tune::Psnr, Gradient::Linear) => (0.3, 0.5, 1.2),
+        (Tune::Psnr, Gradient::Whole) => (0.6, 0.5, 1.0),
+        (Tune::Ssim, Gradient::Linear) => (0.1, 0.3, 1.0),
+        (Tune::Ssim, Gradient::Whole) => (0.3, 0.6, 1.0),
+    };
+    Strides {
+        first,
+        shortening,
+        overshoot,
     }
 }
 
@@ -199,11 +188,11 @@ impl Search<'_> {
     /// coded as.
     fn advance(&mut self, number: usize, latent: &mut Grid, coded: &Coded) -> Result<u64> {
         let kind = self.plan.rounds[number];
-        let strides = Strides::of(self.encoder.options.tune, kind);
+        let strides = strides(self.encoder.options.tune, kind);
         let mover = Mover {
             quality: self.quality,
             factors: &self.factors,
-            stride: strides.first / (1.0 + strides.shortening * number as f32),
+            stride: strides.at(number),
             overshoot: strides.overshoot,
         };
         let mut emit = |rows: Range<usize>, gradient: &[f32], curvature: &Curvature| {

@@ -11,11 +11,8 @@ use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::visual::BandedComparison;
 use crate::network::Grid;
-use crate::network::worth::{VISUAL_SHARE, squared_error_of_visual};
+use crate::network::worth::{LOCAL_WEIGHTS, VISUAL_SHARE, squared_error_of_visual};
 use crate::picture::CHANNELS;
-
-/// How much more or less than plain squared error the distortion may weigh at a latent.
-const WEIGHTS: (f32, f32) = (0.125, 8.0);
 
 /// Visual and squared error of a picture that is decoded a few rows at a time.
 pub(super) struct VisualDistortion<'a> {
@@ -206,7 +203,9 @@ fn weigh(energies: &[[f32; 2]], weights: &mut Grid) {
                     plain += b;
                 }
             }
-            weights.values[y * columns + x] = (mixed / plain).sqrt().clamp(WEIGHTS.0, WEIGHTS.1);
+            weights.values[y * columns + x] = (mixed / plain)
+                .sqrt()
+                .clamp(LOCAL_WEIGHTS.0, LOCAL_WEIGHTS.1);
         }
     }
 }

@@ -40,3 +40,24 @@ pub const VISUAL_BALANCE: f64 = 8.5;
 pub fn squared_error_of_visual(samples: usize) -> f64 {
     VISUAL_BALANCE * samples as f64 / (255.0 * 255.0)
 }
+
+/// How much more or less than plain squared error the distortion of `--tune ssim` may weigh at a latent.
+pub const LOCAL_WEIGHTS: (f32, f32) = (0.125, 8.0);
+
+/// How far rounds of search move the values that symbols are chosen for.
+pub struct Strides {
+    /// Part of the way to the new values that the first round goes.
+    pub first: f32,
+    /// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
+    pub shortening: f32,
+    /// How far against the gradient, relative to the minimum that the curvature promises.
+    pub overshoot: f32,
+}
+
+impl Strides {
+    /// Part of the way that a round goes, counted from 0.
+    #[must_use]
+    pub fn at(&self, round: usize) -> f32 {
+        self.first / (1.0 + self.shortening * round as f32)
+    }
+}

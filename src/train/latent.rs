@@ -12,19 +12,22 @@ use crate::train::network::{Gains, Network};
 use crate::train::ops::context::{index_step, place_step, quantize, scale_step, take_steps, total};
 use crate::train::ops::tape::{Made, record};
 use crate::train::ops::train::{
-    add, chosen_symbols, rate, round_straight_through, scale_channels, subtract,
+    add, chosen_symbols, rate, round_straight_through, scale_channels, straight_through, subtract,
 };
 
 /// Codes latents of a batch's samples.
 pub struct LatentCoder<'a> {
-    network: &'a Network,
-    batch: &'a Batch,
-    gains: &'a Gains,
+    /// The networks.
+    pub network: &'a Network,
+    /// The samples, and how their symbols are found.
+    pub batch: &'a Batch,
+    /// Of the samples.
+    pub gains: &'a Gains,
     /// Of the hyperprior.
     features: &'a Tensor,
     /// Bits that an error of one quantization step is worth where symbols are chosen, of each sample and latent channel
-    /// `[batch, M]`: what the encoder weighs symbols by.
-    weights: Option<Tensor>,
+    /// `[batch, M]`.
+    prices: Option<Tensor>,
     /// How much more or less than the average an error weighs at each latent, `[batch, h, w, 1]`.
     pub local: Option<Tensor>,
 }
@@ -49,15 +52,15 @@ impl<'a> LatentCoder<'a> {
         gains: &'a Gains,
         features: &'a Tensor,
     ) -> Result<Self> {
-        let weights = (batch.patch_norms.as_deref())
-            .map(|norms| choice_weights(batch, norms, gains))
+        let prices = (batch.patch_norms.as_deref())
+            .map(|norms| prices(batch, norms, gains))
             .transpose()?;
         Ok(Self {
             network,
             batch,
             gains,
             features,
-            weights,
+            prices,
             local: None,
         })
     }
@@ -68,12 +71,11 @@ impl<'a> LatentCoder<'a> {
     /// # Errors
     /// When an operation fails, or symbols are not chosen.
     pub fn error_bits(&self, y: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let Some(weights) = &self.weights else {
+        let Some(prices) = &self.prices else {
             bail!("errors have no price where symbols are not chosen");
         };
-        let prices = (weights / f64::from(CHOICE_WORTH))?;
         let difference = subtract(&y.detach(), target)?;
-        let mut halved_slopes = scale_channels(&difference, &prices)?;
+        let mut halved_slopes = scale_channels(&difference, prices)?;
         if let Some(local) = &self.local {
             halved_slopes = halved_slopes.broadcast_mul(local)?;
         }
@@ -116,12 +118,16 @@ impl<'a> LatentCoder<'a> {
         see: &mut dyn FnMut(usize, &Coded) -> Result<()>,
     ) -> Result<Tensor> {
         let gains = self.gains;
+        // What the encoder weighs symbols by.
+        let weights = (self.prices.as_ref())
+            .map(|prices| prices * f64::from(CHOICE_WORTH))
+            .transpose()?;
         let (mut so_far, mut state) = (y.detach().zeros_like()?, None);
         for (step, (context, y)) in self.network.context.iter().zip(take_steps(y)?).enumerate() {
             let (mean, scale) = context.forward(self.features, &so_far, &mut state)?;
             let mean = scale_step(step, &mean, &gains.latent_gain)?;
             let scale_index = index_step(step, &scale, &gains.latent_scale)?;
-            let quantized = match &self.weights {
+            let quantized = match &weights {
                 None => quantize(&y, &mean)?,
                 Some(weights) => {
                     let weights = scale_step(step, &self.local_weights(&y)?, weights)?;
@@ -152,7 +158,7 @@ impl<'a> LatentCoder<'a> {
     /// The bits of what a step codes.
     fn bits(&self, coded: &Coded, noise: Option<&Tensor>) -> Result<Tensor> {
         let symbols = || subtract(&coded.quantized, &coded.mean);
-        match (noise, &self.weights) {
+        match (noise, &self.prices) {
             (Some(noise), None) => rate(&add(&coded.residual, noise)?, &coded.scale_index),
             (Some(noise), Some(_)) => {
                 // Scales learn what is really coded; only noise has a gradient for the latent and its mean.
@@ -170,10 +176,11 @@ impl<'a> LatentCoder<'a> {
     }
 }
 
-fn choice_weights(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<Tensor> {
+/// See [`LatentCoder::prices`].
+fn prices(batch: &Batch, norms: &[f32], gains: &Gains) -> Result<Tensor> {
     let device = gains.latent_inverse_gain.device();
     let per_sample: Vec<f32> = (batch.lambdas.iter())
-        .map(|lambda| CHOICE_WORTH * bits_per_squared_sample(*lambda))
+        .map(|lambda| bits_per_squared_sample(*lambda))
         .collect();
     let per_sample = Tensor::from_vec(per_sample, (batch.samples(), 1), device)?;
     let norms = Tensor::new(norms, device)?;
@@ -193,6 +200,5 @@ fn choose(y: &Tensor, mean: &Tensor, index: &Tensor, weights: &Tensor) -> Result
     let mean = mean.detach();
     let residual = subtract(&y.detach(), &mean)?;
     let symbols = chosen_symbols(&residual, &index.detach(), weights)?;
-    let quantized = Made::copy_of(&add(&symbols, &mean)?)?;
-    record([y], quantized, |grad| Ok([Some(grad)]))
+    straight_through(y, &add(&symbols, &mean)?)
 }

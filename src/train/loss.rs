@@ -40,7 +40,7 @@ pub fn rate_distortion(network: &Network, batch: &Batch) -> Result<Losses> {
     let Searched {
         latent: y,
         detour_bits,
-    } = searched(network, batch, &gains, &mut coder, y)?;
+    } = searched(&mut coder, y)?;
     let (normalized, latent_bits) = coder.quantized_with_bits(&y)?;
     let reconstruction = network.synthesis.forward(&normalized, &gains)?;
 
@@ -141,6 +141,14 @@ mod tests {
         ])
     }
 
+    /// An untrained network, and a crop of a picture for it.
+    fn untrained(config: &TrainConfig) -> crate::Result<(Parameters, Vec<Vec<u8>>)> {
+        let pictures = pictures();
+        let weights = initial_weights(config, &pictures)?;
+        let crops = vec![pictures.center_crop(0, config.crop)];
+        Ok((Parameters::new(&weights, &Device::Cpu, 1)?, crops))
+    }
+
     /// The continuous part of the loss: distortion of each sample without quantization.
     fn distortion(parameters: &Parameters, batch: &Batch) -> Result<Tensor> {
         let network = &parameters.replicas[0];
@@ -206,9 +214,8 @@ mod tests {
 
     #[test]
     fn chosen_symbols_cost_fewer_bits_and_no_more_in_all() -> crate::Result<()> {
-        let (config, pictures) = (config(), pictures());
-        let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
-        let crops = vec![pictures.center_crop(0, config.crop)];
+        let config = config();
+        let (parameters, crops) = untrained(&config)?;
         for quality in [0.2, 0.8] {
             let mut batch = Batch::fixed(&config, &crops, quality, &Device::Cpu)?;
             let measure = |batch: &Batch| -> crate::Result<[f32; 2]> {
@@ -227,12 +234,10 @@ mod tests {
 
     #[test]
     fn what_search_finds_costs_less() -> crate::Result<()> {
-        let (mut config, pictures) = (config(), pictures());
+        let mut config = config();
         for visual_share in [0.0, 0.8] {
             config.visual_share = visual_share;
-            let weights = initial_weights(&config, &pictures)?;
-            let parameters = Parameters::new(&weights, &Device::Cpu, 1)?;
-            let crops = vec![pictures.center_crop(0, config.crop)];
+            let (parameters, crops) = untrained(&config)?;
             for quality in [0.3, 0.8] {
                 let mut batch = Batch::fixed(&config, &crops, quality, &Device::Cpu)?;
                 batch.patch_norms = Some(parameters.patch_norms()?);
@@ -256,9 +261,8 @@ mod tests {
 
     #[test]
     fn the_price_of_a_detour_has_its_gradient() -> crate::Result<()> {
-        let (config, pictures) = (config(), pictures());
-        let parameters = Parameters::new(&initial_weights(&config, &pictures)?, &Device::Cpu, 1)?;
-        let crops = vec![pictures.center_crop(0, config.crop)];
+        let config = config();
+        let (parameters, crops) = untrained(&config)?;
         let mut batch = Batch::fixed(&config, &crops, 0.5, &Device::Cpu)?;
         batch.patch_norms = Some(parameters.patch_norms()?);
         let network = &parameters.replicas[0];

@@ -8,22 +8,11 @@ use candle_core::{DType, Result, Tensor, Var, bail};
 use super::batch::Batch;
 use super::latent::LatentCoder;
 use super::visual::visual_error;
-use crate::network::worth::squared_error_of_visual;
+use crate::network::worth::{LOCAL_WEIGHTS, Strides, squared_error_of_visual};
 use crate::picture::CHANNELS;
-use crate::train::network::{Gains, Network};
 use crate::train::ops::rearrange::space_to_depth;
-use crate::train::ops::tape::{Made, record, recorded, unrecorded};
-use crate::train::ops::train::{scale_channels, subtract};
-
-/// How far rounds move values.
-struct Strides {
-    /// The first round's part of the way.
-    first: f64,
-    /// By how much each round's stride is shorter than the one before: `1 / (1 + n * this)`.
-    shortening: f64,
-    /// How far against the gradient, relative to the minimum that the curvature promises.
-    overshoot: f64,
-}
+use crate::train::ops::tape::{recorded, unrecorded};
+use crate::train::ops::train::{scale_channels, straight_through, subtract};
 
 /// For squared error.
 const SQUARED: Strides = Strides {
@@ -42,9 +31,6 @@ const VISUAL: Strides = Strides {
 /// Squared norms of patches below this are of channels that hold nothing.
 const LEAST_NORM: f64 = 1e-3;
 
-/// How much more or less than plain squared error the distortion may weigh at a latent.
-const WEIGHTS: (f32, f32) = (0.125, 8.0);
-
 /// What the search found.
 pub struct Searched {
     /// The latent in quantization steps, for which symbols are to be chosen. Straight-through: its gradient goes to
@@ -60,13 +46,8 @@ pub struct Searched {
 ///
 /// # Errors
 /// When an operation fails.
-pub fn searched(
-    network: &Network,
-    batch: &Batch,
-    gains: &Gains,
-    coder: &mut LatentCoder<'_>,
-    y: Tensor,
-) -> Result<Searched> {
+pub fn searched(coder: &mut LatentCoder<'_>, y: Tensor) -> Result<Searched> {
+    let batch = coder.batch;
     let Some(norms) = (batch.patch_norms.as_deref()).filter(|_| batch.search_rounds > 0) else {
         let detour_bits = Tensor::zeros(batch.samples(), DType::F32, y.device())?;
         return Ok(Searched {
@@ -74,39 +55,38 @@ pub fn searched(
             detour_bits,
         });
     };
-    let norms = Tensor::new(norms, y.device())?.maximum(LEAST_NORM)?;
-    let found = unrecorded(|| rounds(network, batch, gains, coder, &norms, &y))?;
-    let detour_bits = coder.error_bits(&y, &found)?;
-    let latent = record([&y], Made::copy_of(&found)?, |grad| Ok([Some(grad)]))?;
+    let found = unrecorded(|| rounds(coder, norms, &y))?;
     Ok(Searched {
-        latent,
-        detour_bits,
+        detour_bits: coder.error_bits(&y, &found)?,
+        latent: straight_through(&y, &found)?,
     })
 }
 
 /// Rounds of search from the latent `y`; `norms` are the squared ones of each channel's patch in the linear path.
-fn rounds(
-    network: &Network,
-    batch: &Batch,
-    gains: &Gains,
-    coder: &mut LatentCoder<'_>,
-    norms: &Tensor,
-    y: &Tensor,
-) -> Result<Tensor> {
+fn rounds(coder: &mut LatentCoder<'_>, norms: &[f32], y: &Tensor) -> Result<Tensor> {
+    let LatentCoder {
+        network,
+        batch,
+        gains,
+        ..
+    } = *coder;
     let strides = match batch.visual_share > 0.0 {
         true => VISUAL,
         false => SQUARED,
     };
+    let norms = Tensor::new(norms, y.device())?.maximum(LEAST_NORM)?;
+    let linear = network.synthesis.transposed_linear()?;
     let steps_per_unit = gains.latent_inverse_gain.detach().recip()?;
     let mut targets = y.detach();
-    for round in 0..batch.search_rounds {
+    for round in 0..batch.search_rounds as usize {
         let known = coder.quantized(&targets)?;
         let decoded = network.synthesis.forward(&known, gains)?;
         let (missing, local) = missing(&decoded, batch)?;
-        let correction = network.synthesis.linear_correction(&missing, norms)?;
-        let wanted = (known + (correction * strides.overshoot)?)?;
-        let wanted = scale_channels(&wanted, &steps_per_unit)?;
-        let stride = strides.first / (1.0 + strides.shortening * f64::from(round));
+        // As much of each latent channel as makes up for what is missing, if the others stay.
+        let correction = linear.forward(&space_to_depth(&missing, 2)?)?;
+        let correction = (correction.broadcast_div(&norms)? * f64::from(strides.overshoot))?;
+        let wanted = scale_channels(&(known + correction)?, &steps_per_unit)?;
+        let stride = f64::from(strides.at(round));
         targets = ((targets * (1.0 - stride))? + (wanted * stride)?)?;
         coder.local = local;
     }
@@ -147,7 +127,7 @@ fn visual_slopes(decoded: &Tensor, batch: &Batch) -> Result<Tensor> {
 /// The ratio of two gradients' sizes around each latent, `[b, h, w, 1]`, of patches `[b, 2h, 2w, 192]`.
 fn local_weights(mixed: &Tensor, plain: &Tensor) -> Result<Tensor> {
     let ratio = (energy(mixed)? / energy(plain)?)?.sqrt()?;
-    ratio.clamp(WEIGHTS.0, WEIGHTS.1)
+    ratio.clamp(LOCAL_WEIGHTS.0, LOCAL_WEIGHTS.1)
 }
 
 /// Sums of squares over 3 x 3 latents.

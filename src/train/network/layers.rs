@@ -81,27 +81,27 @@ impl Pointwise {
         train::add(&self.forward(x)?, residual)
     }
 
-    /// The product of `x` and the transposed weights: the gradient of the input where `x` is that of the output.
-    /// Itself without gradient.
+    /// The layer with transposed weights and no bias, whose output is this one's gradient of the input where its input
+    /// is that of the output. Itself without gradient.
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn transposed(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn transposed(&self) -> Result<Self> {
         let PointwiseLayer {
             inputs, outputs, ..
         } = self.op.layer;
         let weights = self.params.detach().narrow(0, 0, inputs * outputs)?;
         let weights = weights.reshape((outputs, inputs))?.t()?.flatten_all()?;
         let biases = Tensor::zeros(inputs, DType::F32, weights.device())?;
-        let op = TrainPointwise {
-            layer: PointwiseLayer {
-                inputs: outputs,
-                outputs: inputs,
-                precision: Precision::Bf16,
-            },
-            ..self.op
+        let layer = PointwiseLayer {
+            inputs: outputs,
+            outputs: inputs,
+            precision: Precision::Bf16,
         };
-        op.forward(&x.detach(), &Tensor::cat(&[weights, biases], 0)?)
+        Ok(Self {
+            params: Tensor::cat(&[weights, biases], 0)?,
+            op: TrainPointwise { layer, ..self.op },
+        })
     }
 
     /// The convolution of `x` in the output channels that a context step codes (see

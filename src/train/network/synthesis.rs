@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use super::layers::{Blocks, Loader, Pointwise};
 use super::quality::Gains;
-use crate::train::ops::rearrange::{depth_to_space, space_to_depth};
+use crate::train::ops::rearrange::depth_to_space;
 use crate::train::ops::train;
 
 /// The synthesis transform's layers.
@@ -54,13 +54,12 @@ impl Synthesis {
             .forward_add(&x, &depth_to_space(&self.linear.forward(latent)?, 2)?)
     }
 
-    /// What the linear path would have to get besides its input to make up for `missing`, patches of 8 x 8 pixels
-    /// `[b, 2h, 2w, 192]`, as far as one latent channel at a time can: `[b, h, w, M]`. Without gradient.
+    /// The linear path backwards: patches of 16 x 16 pixels `[b, h, w, 768]` to products with each latent channel's
+    /// patch `[b, h, w, M]`. Without gradient.
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn linear_correction(&self, missing: &Tensor, norms: &Tensor) -> Result<Tensor> {
-        let products = self.linear.transposed(&space_to_depth(missing, 2)?)?;
-        products.broadcast_div(norms)
+    pub fn transposed_linear(&self) -> Result<Pointwise> {
+        self.linear.transposed()
     }
 }
