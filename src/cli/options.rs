@@ -171,9 +171,10 @@ impl<'a> StageClock<'a> {
 
     /// Ends a stage and starts the next.
     pub fn lap(&mut self, stage: &str) {
-        let milliseconds = self.last.elapsed().as_secs_f64() * 1e3;
-        self.last = Instant::now();
+        let now = Instant::now();
+        let milliseconds = (now - self.last).as_secs_f64() * 1e3;
         self.global
             .detail(|| format!("{stage}: {milliseconds:.1} ms"));
+        self.last = now;
     }
 }

@@ -203,9 +203,8 @@ fn weigh(energies: &[[f32; 2]], weights: &mut Grid) {
                     plain += b;
                 }
             }
-            weights.values[y * columns + x] = (mixed / plain)
-                .sqrt()
-                .clamp(LOCAL_WEIGHTS.0, LOCAL_WEIGHTS.1);
+            let ratio = (mixed / plain).sqrt();
+            weights.values[y * columns + x] = ratio.clamp(LOCAL_WEIGHTS.0, LOCAL_WEIGHTS.1);
         }
     }
 }

@@ -31,8 +31,8 @@ pub struct TrainConfig {
     /// Fraction of the steps, at the end, in which synthesis and context model see the symbols that an encoder chooses
     /// by rate and distortion, instead of rounded residuals (0: none do).
     pub chosen_fraction: f64,
-    /// Rounds of the encoder's search for squared error, through the linear path, that these symbols come from (0: those
-    /// of its single pass).
+    /// Rounds of the encoder's search through the linear path that these symbols come from (0: those of its single
+    /// pass).
     pub search_rounds: u32,
     /// Of so many steps with search one goes without, for the encoder's single pass (0: none does).
     pub single_pass_every: u64,

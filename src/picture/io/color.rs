@@ -192,7 +192,7 @@ fn from_code_points(points: [u8; 4], has_color: bool) -> Result<Carried> {
 }
 
 /// Where a profile has the date and time of its creation (ICC.1:2022, section 7.2).
-const DATE: std::ops::Range<usize> = 24..36;
+const DATE: Range<usize> = 24..36;
 /// Year, month, day, hours, minutes and seconds.
 const FIXED_DATE: [u16; 6] = [2000, 1, 1, 0, 0, 0];
 

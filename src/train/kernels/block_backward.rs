@@ -269,42 +269,40 @@ pub fn block_backward(
     let piece = samples * shape.numbers();
     let (c, sums_len) = (shape.c, gradient_len(shape.c));
     let params = Parameters::new(params, c);
-    with_kept(
-        &SHARED,
-        |Shared {
-             weights,
-             back,
-             sums,
-         }| {
-            let weights = &weights.pack(engine, Direction::Forward, params, c);
-            let back = &back.pack(engine, Direction::Backward, params, c);
-            let sums = sums.at_least(batch.div_ceil(samples) * sums_len);
-            let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece));
-            let tensors = inputs.zip(gx.par_chunks_mut(piece));
-            let tasks = tensors.zip(sums.par_chunks_exact_mut(sums_len));
-            tasks.for_each(|(((x, gy), gx), sums)| {
-                with_kept(&SCRATCH, |scratch| {
-                    let tensors = Tensors { x, gy, gx };
-                    let task = Task {
-                        shape,
-                        weights,
-                        back,
-                        params,
-                        gradients: Gradients::new(sums, c),
-                    };
-                    on_engine!(engine, <'a> |lanes| {
-                        task: Task<'a>, tensors: Tensors<'a>, scratch: &'a mut Scratch
-                    } => {
-                        let (mut task, Tensors { x, gy, gx }) = (task, tensors);
-                        let len = task.shape.numbers();
-                        let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
-                        for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
-                            task.sample(lanes, Tensors { x, gy, gx }, scratch);
-                        }
-                    });
+    with_kept(&SHARED, |shared| {
+        let Shared {
+            weights,
+            back,
+            sums,
+        } = shared;
+        let weights = &weights.pack(engine, Direction::Forward, params, c);
+        let back = &back.pack(engine, Direction::Backward, params, c);
+        let sums = sums.at_least(batch.div_ceil(samples) * sums_len);
+        let inputs = x.par_chunks(piece).zip(gy.par_chunks(piece));
+        let tensors = inputs.zip(gx.par_chunks_mut(piece));
+        let tasks = tensors.zip(sums.par_chunks_exact_mut(sums_len));
+        tasks.for_each(|(((x, gy), gx), sums)| {
+            with_kept(&SCRATCH, |scratch| {
+                let tensors = Tensors { x, gy, gx };
+                let task = Task {
+                    shape,
+                    weights,
+                    back,
+                    params,
+                    gradients: Gradients::new(sums, c),
+                };
+                on_engine!(engine, <'a> |lanes| {
+                    task: Task<'a>, tensors: Tensors<'a>, scratch: &'a mut Scratch
+                } => {
+                    let (mut task, Tensors { x, gy, gx }) = (task, tensors);
+                    let len = task.shape.numbers();
+                    let inputs = x.chunks_exact(len).zip(gy.chunks_exact(len));
+                    for ((x, gy), gx) in inputs.zip(gx.chunks_exact_mut(len)) {
+                        task.sample(lanes, Tensors { x, gy, gx }, scratch);
+                    }
                 });
             });
-            reduce(sums, c, gparams);
-        },
-    );
+        });
+        reduce(sums, c, gparams);
+    });
 }

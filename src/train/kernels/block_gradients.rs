@@ -33,6 +33,7 @@ impl<'a> Gradients<'a> {
         padded_sizes(c).map(|[rows, columns]| {
             let sums = sums.split_off_mut(..rows * columns);
             let sums = sums.expect("the slice has the length of all parts");
+            // Only those of a matrix are padded; taps and biases have nine and one.
             let is_matrix = rows.is_multiple_of(BLOCK);
             if !is_matrix {
                 sums.fill(0.0);
