@@ -136,7 +136,7 @@ impl Run {
             None => initial_weights(&config, pictures)?,
         };
         let device = options.device.open()?;
-        let workers = workers(if device.is_cpu() { config.batch } else { 1 })?;
+        let workers = workers(&device, config.batch)?;
         let parameters = Parameters::new(&weights, &device, workers.len())?;
         let mut optimizer = Optimizer::new(&parameters.variables, &config.model.layers())?;
         let mut step = 0;
@@ -525,12 +525,17 @@ fn validate_at(
     })
 }
 
-/// One pool of one thread per worker: at most one per sample and core.
-fn workers(batch: usize) -> Result<Vec<ThreadPool>> {
-    let count = rayon::current_num_threads().min(batch);
+/// On the CPU a pool of one thread per worker: at most one per sample and core. On a GPU one worker, whose threads do
+/// what is left to the CPU.
+fn workers(device: &Device, batch: usize) -> Result<Vec<ThreadPool>> {
+    let cores = rayon::current_num_threads();
+    let (count, threads) = match device.is_cpu() {
+        true => (cores.min(batch), 1),
+        false => (1, cores),
+    };
     let pool = |_| {
         ThreadPoolBuilder::new()
-            .num_threads(1)
+            .num_threads(threads)
             .build()
             .map_err(|error| Error::Compute(error.to_string()))
     };

@@ -1,6 +1,7 @@
 //! The visual error of reconstructions as a training operation: what SSIMULACRA2 sees, with its gradient.
 
 use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
 
 use crate::format::PATCH;
 use crate::kernels::{depth_to_space, space_to_depth};
@@ -9,7 +10,7 @@ use crate::train::ops::tape::{Made, record};
 use crate::train::ops::with_values;
 
 /// The visual error of each sample, `[batch]`: of its patches `[batch, h, w, 192]` in -0.5..=0.5 against `original`.
-/// The measure is computed on the CPU, whatever the device.
+/// The measure is computed on the CPU, whatever the device, the samples side by side.
 ///
 /// # Errors
 /// When an operation fails.
@@ -45,11 +46,11 @@ fn compare(
     let (height, width) = (rows * PATCH, columns * PATCH);
     let mut gradients = vec![0.0; b.len()];
     let samples = a.len() / batch;
-    let [mut original, mut decoded, mut gradient] = [(); 3].map(|()| vec![0.0; samples]);
-    let sets = a.chunks_exact(samples).zip(b.chunks_exact(samples));
+    let sets = (a.par_chunks_exact(samples)).zip(b.par_chunks_exact(samples));
     let errors = sets
-        .zip(gradients.chunks_exact_mut(samples))
+        .zip(gradients.par_chunks_exact_mut(samples))
         .map(|((a, b), patches)| {
+            let [mut original, mut decoded, mut gradient] = [(); 3].map(|()| vec![0.0; samples]);
             depth_to_space(a, height, width, 3, PATCH, &mut original);
             depth_to_space(b, height, width, 3, PATCH, &mut decoded);
             let comparison = Comparison::new(&original, &decoded, width);
