@@ -165,21 +165,38 @@ impl<'a> PictureEncoder<'a> {
         Ok(latent)
     }
 
-    /// Codes every tile of `latent`; `kept` gets what it asks for.
+    /// The hyper-latents, in quantization steps, of the tiles of the normalized `latent` that analysis says: the models
+    /// learn them from that one, not from what search makes of it.
+    pub fn hyper_latents(&self, quality: &QualityModel, latent: &Grid) -> Result<Vec<Vec<f32>>> {
+        let of_tile = |rect: &TileRect| {
+            let Area {
+                x,
+                y,
+                width,
+                height,
+            } = Area::from(*rect).in_latents();
+            let hyper = quality.hyper_analysis(&latent.crop(y, x, height, width))?;
+            Ok(scaled(hyper, &quality.hyper_gain))
+        };
+        self.rects.par_iter().map(of_tile).collect()
+    }
+
+    /// Codes every tile of `latent` beside these hyper-latents; `kept` gets what it asks for.
     pub fn code(
         &self,
         quality: &QualityModel,
         latent: &Grid,
+        hyper: &[Vec<f32>],
         curvature: &Curvature,
         kept: &Kept,
         steps: &Steps,
     ) -> Result<Vec<EncodedTile>> {
-        let encode_one = |rect: &TileRect| {
-            let tile = self.code_tile(*rect, quality, latent, curvature, kept)?;
+        let encode_one = |(rect, hyper): (&TileRect, &Vec<f32>)| {
+            let tile = self.code_tile(*rect, quality, latent, hyper, curvature, kept)?;
             steps.advance(self.tile_rows())?;
             Ok(tile)
         };
-        self.rects.par_iter().map(encode_one).collect()
+        self.rects.par_iter().zip(hyper).map(encode_one).collect()
     }
 
     /// Codes one tile of the picture's normalized `latent`.
@@ -188,6 +205,7 @@ impl<'a> PictureEncoder<'a> {
         rect: TileRect,
         quality: &QualityModel,
         latent: &Grid,
+        hyper: &[f32],
         curvature: &Curvature,
         kept: &Kept,
     ) -> Result<EncodedTile> {
@@ -195,8 +213,6 @@ impl<'a> PictureEncoder<'a> {
         let area = Area::from(rect).in_latents();
         let (place, (height, width)) = ((area.y, area.x), (area.height, area.width));
         let tile = latent.crop(area.y, area.x, height, width);
-        let hyper = quality.hyper_analysis(&tile)?;
-        let hyper = scaled(hyper, &quality.hyper_gain);
         let targets = scaled(tile, &targets(quality, self.options.tune));
         let curvature = curvature.of_tile(place, (height, width));
         let mut recorder = Recorder::new(tables, &curvature, hyper, targets);

@@ -5,7 +5,7 @@
 //! synthesis transform, and moves the targets: towards what was coded, and against the
 //! gradient by a step that the curvature of the distortion gives. Coding again chooses symbols
 //! by rate and distortion for the new targets, in coding order and under the probabilities
-//! that follow from the symbols before. Where the effort allows it, the gradient is that of the
+//! that follow from the symbols before; the hyper-latent stays that of the analysis transform. Where the effort allows it, the gradient is that of the
 //! rate too, as far as later latents are coded under other probabilities. The tiles with the
 //! least cost are kept, so that no effort costs more than a lower one's first pass.
 //!
@@ -34,7 +34,7 @@ const fn strides(tune: Tune, gradient: Gradient) -> Strides {
     let (first, shortening, overshoot) = match (tune, gradient) {
         (Tune::Psnr, Gradient::Linear) => (0.3, 0.5, 1.2),
         (Tune::Psnr, Gradient::Whole) => (0.6, 0.5, 1.0),
-        (Tune::Ssim, Gradient::Linear) => (0.1, 0.3, 1.0),
+        (Tune::Ssim, Gradient::Linear) => (0.16, 0.3, 1.0),
         (Tune::Ssim, Gradient::Whole) => (0.3, 0.6, 1.0),
     };
     Strides {
@@ -81,7 +81,8 @@ pub(super) fn single_pass(
         rate_gradient: None,
     };
     let curvature = Curvature::linear(&encoder.price(quality));
-    let tiles = encoder.code(quality, latent, &curvature, &kept, steps)?;
+    let hyper = encoder.hyper_latents(quality, latent)?;
+    let tiles = encoder.code(quality, latent, &hyper, &curvature, &kept, steps)?;
     Ok(Refined {
         tiles,
         quantized: kept.quantized.map(unlocked),
@@ -113,13 +114,14 @@ pub(super) fn refine(
         distortion: Distortion::new(encoder, quality, price.squared_sample),
         curvature: Curvature::linear(&price),
         factors: targets(quality, encoder.options.tune),
+        hyper: encoder.hyper_latents(quality, &latent)?,
         best: None,
         wants_quantized,
         steps,
     };
     let mut stale = 0;
     for number in 0..=last {
-        let coded = search.code(&latent, number < last)?;
+        let coded = search.code(&latent, &search.hyper, number < last)?;
         if number == 0 {
             search
                 .curvature
@@ -161,6 +163,8 @@ struct Search<'a> {
     curvature: Curvature,
     /// From the normalized latent to targets in quantization steps, by channel.
     factors: Vec<f32>,
+    /// The hyper-latents of the tiles, which stay.
+    hyper: Vec<Vec<f32>>,
     /// The least cost and what has it.
     best: Option<(f64, Refined)>,
     wants_quantized: bool,
@@ -168,15 +172,15 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What `latent` is coded as; with the gradient of the rate if another round may follow it.
-    fn code(&self, latent: &Grid, is_followed: bool) -> Result<Coded> {
+    /// What `latent` is coded as beside `hyper`; with the gradient of the rate if another round may follow it.
+    fn code(&self, latent: &Grid, hyper: &[Vec<f32>], is_followed: bool) -> Result<Coded> {
         let grid = || Mutex::new(self.encoder.empty_latent(self.quality));
         let kept = Kept {
             quantized: Some(grid()),
             rate_gradient: (is_followed && self.plan.follows_rate).then(grid),
         };
         let (encoder, quality) = (self.encoder, self.quality);
-        let tiles = encoder.code(quality, latent, &self.curvature, &kept, self.steps)?;
+        let tiles = encoder.code(quality, latent, hyper, &self.curvature, &kept, self.steps)?;
         Ok(Coded {
             tiles,
             quantized: unlocked(kept.quantized.expect("it was asked for")),
@@ -244,12 +248,14 @@ impl Search<'_> {
             return Ok(false);
         };
         let mut flat = self.encoder.analyze_flattened(self.quality, &marked)?;
-        let coded = self.code(&flat, true)?;
+        let hyper = self.encoder.hyper_latents(self.quality, &flat)?;
+        let coded = self.code(&flat, &hyper, true)?;
         self.curvature.frozen = marked;
         let squared_error = self.advance(0, &mut flat, &coded)?;
         let is_better = self.judge(0, coded, squared_error) > 0.0;
         if is_better {
             *latent = flat;
+            self.hyper = hyper;
         } else {
             self.curvature.frozen.clear();
         }

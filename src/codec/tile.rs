@@ -152,7 +152,7 @@ pub(super) struct Recorder<'a> {
     /// What errors cost.
     curvature: &'a TileCurvature<'a>,
     /// The hyper-latent in quantization steps.
-    hyper: Vec<f32>,
+    hyper: &'a [f32],
     /// The latent in quantization steps.
     latent: Vec<f32>,
     /// Table, channel and symbol in coding order.
@@ -164,7 +164,7 @@ impl<'a> Recorder<'a> {
     pub fn new(
         tables: &'a ScaleTables,
         curvature: &'a TileCurvature<'a>,
-        hyper: Vec<f32>,
+        hyper: &'a [f32],
         latent: Vec<f32>,
     ) -> Self {
         let recorded = Vec::with_capacity(hyper.len() + latent.len() / 4);

@@ -14,12 +14,12 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        id: 0x0ade_ca8b_1d89_5c3c_u64.to_be_bytes(),
+        id: 0xeac6_13ae_9c22_187f_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
         name: "base-ssim",
-        id: 0xfdf3_7ab1_028a_a6e7_u64.to_be_bytes(),
+        id: 0xb1af_e541_2a9c_a583_u64.to_be_bytes(),
         bytes: include_bytes!("../../weights/base-ssim.safetensors"),
     },
 ];
