@@ -5,9 +5,10 @@
 //! synthesis transform, and moves the targets: towards what was coded, and against the
 //! gradient by a step that the curvature of the distortion gives. Coding again chooses symbols
 //! by rate and distortion for the new targets, in coding order and under the probabilities
-//! that follow from the symbols before; the hyper-latent stays that of the analysis transform. Where the effort allows it, the gradient is that of the
-//! rate too, as far as later latents are coded under other probabilities. The tiles with the
-//! least cost are kept, so that no effort costs more than a lower one's first pass.
+//! that follow from the symbols before; the hyper-latent stays that of the analysis transform.
+//! Where the effort allows it, the gradient is that of the rate too, as far as later latents are
+//! coded under other probabilities. The tiles with the least cost are kept, so that no effort
+//! costs more than a lower one's first pass.
 //!
 //! All of it is exact arithmetic or sums in one order: what is found does not depend on
 //! threads or on the machine.
