@@ -165,8 +165,8 @@ impl<'a> PictureEncoder<'a> {
         Ok(latent)
     }
 
-    /// The hyper-latents, in quantization steps, of the tiles of the normalized `latent` that analysis says: the models
-    /// learn them from that one, not from what search makes of it.
+    /// The hyper-latent, in quantization steps, of every tile of the normalized `latent`. This is to be what the analysis
+    /// transform gives: of what search makes of it training never shows the model one.
     pub fn hyper_latents(&self, quality: &QualityModel, latent: &Grid) -> Result<Vec<Vec<f32>>> {
         let of_tile = |rect: &TileRect| {
             let Area {
