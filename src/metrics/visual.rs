@@ -22,10 +22,10 @@ use crate::kernels::opponent::{
 use crate::kernels::similarity::{MAPS, PlanePair, REACH, add_sums, map_gradient, map_sums};
 
 /// Scales, each half as large as the one before.
-const SCALES: usize = 5;
+pub const SCALES: usize = 5;
 
 /// Planes: red against green (X), brightness (Y), blue against brightness (B).
-const PLANES: usize = 3;
+pub const PLANES: usize = 3;
 
 /// The plane Y.
 const BRIGHTNESS: usize = 1;
@@ -40,7 +40,7 @@ pub const ALIGNMENT: usize = 1 << (SCALES - 1);
 const _: () = assert!(MARGIN >= (2 * REACH + 1) * ALIGNMENT && MARGIN.is_multiple_of(ALIGNMENT));
 
 /// Weights of the mean and of the fourth-power mean of each map.
-type Weights = [[f64; 2]; MAPS];
+pub type Weights = [[f64; 2]; MAPS];
 
 const NOTHING: Weights = [[0.0; 2]; MAPS];
 
@@ -66,6 +66,11 @@ const WEIGHTS: [[Weights; PLANES]; SCALES] = [
 
 /// Factor on the weighted sum.
 const SCALE: f64 = 0.956_238_261_683_484_4;
+
+/// What the maps of a plane weigh in the error.
+pub fn weights(scale: usize, plane: usize) -> Weights {
+    WEIGHTS[scale][plane].map(|map| map.map(|weight| SCALE * weight))
+}
 
 /// Sums over the maps of a picture or of a part of it: the sums of several parts add up to those of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -121,9 +126,10 @@ impl Sums {
         let mut slopes = Slopes::default();
         for (scale, slopes) in slopes.iter_mut().enumerate() {
             for (plane, slopes) in slopes.iter_mut().enumerate() {
+                let weights = weights(scale, plane);
                 for (map, slope) in slopes.iter_mut().enumerate() {
-                    let weight = WEIGHTS[scale][plane][map].map(|weight| SCALE * weight);
-                    *slope = function(weight, self.maps[scale][plane][map], self.positions[scale]);
+                    let sums = self.maps[scale][plane][map];
+                    *slope = function(weights[map], sums, self.positions[scale]);
                 }
             }
         }
@@ -276,7 +282,7 @@ fn check_sizes(original: usize, decoded: usize, width: usize) {
 }
 
 /// The planes of a scale that have weights.
-fn planes_of(scale: usize) -> Vec<usize> {
+pub fn planes_of(scale: usize) -> Vec<usize> {
     let planes = 0..PLANES;
     planes
         .filter(|plane| WEIGHTS[scale][*plane] != NOTHING)

@@ -6,38 +6,39 @@ use rayon::prelude::*;
 use crate::format::PATCH;
 use crate::kernels::{depth_to_space, space_to_depth};
 use crate::metrics::visual::Comparison;
+use crate::train::ops::elementwise::scale_samples;
 use crate::train::ops::tape::{Made, record};
 use crate::train::ops::with_values;
 
 /// The visual error of each sample, `[batch]`: of its patches `[batch, h, w, 192]` in -0.5..=0.5 against `original`.
-/// The measure is computed on the CPU, whatever the device, the samples side by side.
 ///
 /// # Errors
 /// When an operation fails.
 pub fn visual_error(reconstruction: &Tensor, original: &Tensor) -> Result<Tensor> {
-    let (batch, rows, columns, _) = reconstruction.dims4()?;
-    let device = reconstruction.device().clone();
-    let (a, b) = (
-        original.to_device(&Device::Cpu)?,
-        reconstruction.detach().to_device(&Device::Cpu)?,
-    );
-    let (errors, gradients) =
-        with_values([&a, &b], |[a, b]| compare(a, b, batch, (rows, columns)))?;
-    let errors = Tensor::from_vec(errors, batch, &device)?;
-    let shape = reconstruction.shape().clone();
+    let (errors, gradients) = compare(&reconstruction.detach(), original)?;
     record([reconstruction], Made::copy_of(&errors)?, move |slopes| {
-        let slopes: Vec<f32> = slopes.to_vec1()?;
-        let mut gradients = gradients;
-        let each = gradients.len() / slopes.len().max(1);
-        for (gradient, slope) in gradients.chunks_exact_mut(each).zip(slopes) {
-            gradient.iter_mut().for_each(|value| *value *= slope);
-        }
-        Ok([Some(Tensor::from_vec(gradients, shape, &device)?)])
+        Ok([Some(scale_samples(&gradients, &slopes)?)])
     })
 }
 
-/// Errors of `batch` samples of `size` patches, and their gradients.
-fn compare(
+/// The error of each sample and its gradient.
+fn compare(reconstruction: &Tensor, original: &Tensor) -> Result<(Tensor, Tensor)> {
+    #[cfg(feature = "cuda")]
+    if reconstruction.device().is_cuda() {
+        return crate::train::ops::visual::compare(reconstruction, original);
+    }
+    let (batch, rows, columns, _) = reconstruction.dims4()?;
+    let (errors, gradients) = with_values([original, reconstruction], |[a, b]| {
+        compare_values(a, b, batch, (rows, columns))
+    })?;
+    Ok((
+        Tensor::from_vec(errors, batch, &Device::Cpu)?,
+        Tensor::from_vec(gradients, reconstruction.shape(), &Device::Cpu)?,
+    ))
+}
+
+/// Errors of `batch` samples of `size` patches, side by side, and their gradients.
+fn compare_values(
     a: &[f32],
     b: &[f32],
     batch: usize,
@@ -47,18 +48,19 @@ fn compare(
     let mut gradients = vec![0.0; b.len()];
     let samples = a.len() / batch;
     let sets = (a.par_chunks_exact(samples)).zip(b.par_chunks_exact(samples));
-    let errors = sets
-        .zip(gradients.par_chunks_exact_mut(samples))
-        .map(|((a, b), patches)| {
-            let [mut original, mut decoded, mut gradient] = [(); 3].map(|()| vec![0.0; samples]);
-            depth_to_space(a, height, width, 3, PATCH, &mut original);
-            depth_to_space(b, height, width, 3, PATCH, &mut decoded);
-            let comparison = Comparison::new(&original, &decoded, width);
+    let buffers = || [(); 3].map(|()| vec![0.0; samples]);
+    let errors = sets.zip(gradients.par_chunks_exact_mut(samples)).map_init(
+        buffers,
+        |[original, decoded, gradient], ((a, b), patches)| {
+            depth_to_space(a, height, width, 3, PATCH, original);
+            depth_to_space(b, height, width, 3, PATCH, decoded);
+            let comparison = Comparison::new(original, decoded, width);
             let sums = comparison.sums(0..height);
-            comparison.gradient(&decoded, &sums, &mut gradient);
-            space_to_depth(&gradient, height, width, 3, PATCH, patches);
+            comparison.gradient(decoded, &sums, gradient);
+            space_to_depth(gradient, height, width, 3, PATCH, patches);
             sums.error() as f32
-        });
+        },
+    );
     (errors.collect(), gradients)
 }
 

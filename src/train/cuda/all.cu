@@ -1,3 +1,4 @@
 // Every kernel, as one module.
 #include "optimizer.cu"
 #include "train.cu"
+#include "visual.cu"

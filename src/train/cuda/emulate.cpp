@@ -68,6 +68,17 @@ static const struct {
     ENTRY(rate_choices),
     ENTRY(rate_gradients),
     ENTRY(scale_samples),
+    ENTRY(visual_light),
+    ENTRY(visual_light_gradient),
+    ENTRY(visual_halved),
+    ENTRY(visual_opponent),
+    ENTRY(visual_opponent_gradient),
+    ENTRY(visual_moments_across),
+    ENTRY(visual_window),
+    ENTRY(visual_maps),
+    ENTRY(visual_errors),
+    ENTRY(visual_map_slopes),
+    ENTRY(visual_plane_gradient),
 };
 
 struct Request {

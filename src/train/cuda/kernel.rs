@@ -1,6 +1,7 @@
-//! The kernels of `train.cu`, which share one signature: what each computes of the inputs `a`, `b` and `c`, what it is
+//! The kernels of `train.cu` and `visual.cu`, which share one signature: what each computes of the inputs `a`, `b` and `c`, what it is
 //! called there, and what its sizes mean.
 
+use super::visual::Visual;
 use super::{SUM_COLUMNS, THREADS};
 
 /// A kernel with its sizes.
@@ -79,6 +80,8 @@ pub enum Kernel {
     RateChoices,
     /// Gradients of the bits with respect to residuals, then to indices.
     RateGradients,
+    /// A part of the visual error.
+    Visual(Visual),
 }
 
 /// The size of a picture.
@@ -182,6 +185,7 @@ impl Kernel {
             Self::Rate => ("rate", [n, 0, 0, 0, 0]),
             Self::RateChoices => ("rate_choices", [n, 0, 0, 0, 0]),
             Self::RateGradients => ("rate_gradients", [n / 2, 0, 0, 0, 0]),
+            Self::Visual(part) => part.launch(n),
         }
     }
 

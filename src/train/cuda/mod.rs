@@ -12,10 +12,12 @@ mod kernel;
 mod launch;
 #[cfg(test)]
 pub(crate) mod tests;
+mod visual;
 
 pub use kernel::{Kernel, Parts, Size, Step, Strips};
 #[cfg(feature = "cuda")]
 pub use launch::{cut_patches, launch, move_matrix, move_moments, open, uniform_noise, view};
+pub use visual::Visual;
 
 /// Threads of every block.
 const THREADS: usize = 256;

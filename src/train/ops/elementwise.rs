@@ -85,7 +85,10 @@ pub fn square_sums(a: &Tensor) -> Result<Tensor> {
 }
 
 /// `a * g[sample]`.
-pub(super) fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// When an operation fails.
+pub fn scale_samples(a: &Tensor, g: &Tensor) -> Result<Tensor> {
     let sample = a.elem_count() / g.elem_count().max(1);
     Call::like(Kernel::ScaleSamples(sample), [a, g])
 }

@@ -10,6 +10,8 @@ pub mod tape;
 #[cfg(test)]
 mod tests;
 pub mod train;
+#[cfg(any(feature = "cuda", test))]
+pub mod visual;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 

@@ -18,7 +18,8 @@ const TASK: usize = 1 << 14;
 /// Computes what `kernel` makes of the inputs, which have the sizes that belong to it.
 ///
 /// # Errors
-/// When only a GPU is asked for it: parts of layers, which on the CPU are fused (`train::kernels`), and the optimizer's.
+/// When only a GPU is asked for it: parts of layers and of the visual error, which the CPU computes as a whole
+/// (`train::kernels`, `metrics::visual`), and the optimizer's.
 pub fn run(kernel: Kernel, inputs: &[&[f32]], y: &mut [f32]) -> Result<()> {
     let (a, b, c) = (
         inputs[0],
@@ -66,7 +67,8 @@ pub fn run(kernel: Kernel, inputs: &[&[f32]], y: &mut [f32]) -> Result<()> {
         | Kernel::DepthwiseTurned(_)
         | Kernel::DepthwiseGradients { .. }
         | Kernel::ColumnSums(_)
-        | Kernel::RowSquares(_) => {
+        | Kernel::RowSquares(_)
+        | Kernel::Visual(_) => {
             #[cfg(not(test))]
             bail!("{kernel:?} is computed on GPUs alone");
             #[cfg(test)]
@@ -254,6 +256,12 @@ mod tests {
             } => depthwise_gradients(a, b, size, all_rows, strip, y),
             Kernel::ColumnSums(sizes) => column_products(a, &vec![1.0; a.len()], sizes, y),
             Kernel::RowSquares(sizes) => row_sums(a, sizes, y, |v| v * v),
+            Kernel::Visual(_) => {
+                let emulator = emulator().expect("its tests look for one");
+                let given = [a, b, c].into_iter().filter(|input| !input.is_empty());
+                let inputs: Vec<&[f32]> = given.collect();
+                y.copy_from_slice(&emulator.run(kernel, &inputs, y.len()));
+            }
             other => unreachable!("{other:?} is computed on the CPU"),
         }
     }
