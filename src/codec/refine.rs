@@ -33,10 +33,10 @@ use crate::sync;
 /// where there is most of it.
 const fn strides(tune: Tune, gradient: Gradient) -> Strides {
     let (first, shortening, overshoot) = match (tune, gradient) {
-        (Tune::Psnr, Gradient::Linear) => (0.3, 0.5, 1.2),
-        (Tune::Psnr, Gradient::Whole) => (0.6, 0.5, 1.0),
-        (Tune::Ssim, Gradient::Linear) => (0.16, 0.3, 1.0),
-        (Tune::Ssim, Gradient::Whole) => (0.3, 0.6, 1.0),
+        (Tune::Psnr, Gradient::Linear) => (0.42, 0.4, 1.2),
+        (Tune::Psnr, Gradient::Whole) => (0.25, 0.4, 1.0),
+        (Tune::Ssim, Gradient::Linear) => (0.18, 0.3, 1.0),
+        (Tune::Ssim, Gradient::Whole) => (0.25, 0.4, 0.7),
     };
     Strides {
         first,
