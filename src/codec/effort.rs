@@ -42,24 +42,13 @@ impl Effort {
     pub(super) fn plan(self, tune: Tune) -> Plan {
         // Rounds through the linear path alone are quick, and a few of them find most of what there is. One through the
         // whole network takes half as long again for squared error, and twice as long for what people see.
-        let (linear, whole) = match (self.0, tune) {
-            (1, _) => (0, 0),
-            (2, _) => (1, 0),
-            (3, Tune::Psnr) => (2, 1),
-            (4, Tune::Psnr) => (2, 2),
-            (5, Tune::Psnr) => (2, 4),
-            (6, Tune::Psnr) => (2, 8),
-            (7, Tune::Psnr) => (2, 14),
-            (8, Tune::Psnr) => (2, 28),
-            (_, Tune::Psnr) => (2, 60),
-            (3, Tune::Ssim) => (3, 0),
-            (4, Tune::Ssim) => (5, 0),
-            (5, Tune::Ssim) => (3, 2),
-            (6, Tune::Ssim) => (3, 4),
-            (7, Tune::Ssim) => (3, 8),
-            (8, Tune::Ssim) => (3, 16),
-            (_, Tune::Ssim) => (3, 40),
+        // Of both kinds at efforts 1 to 9.
+        #[rustfmt::skip]
+        let rounds = match tune {
+            Tune::Psnr => [(0, 0), (1, 0), (2, 1), (2, 2), (2, 4), (2, 8), (2, 14), (2, 28), (2, 60)],
+            Tune::Ssim => [(0, 0), (1, 0), (3, 0), (5, 0), (3, 2), (3, 4), (3, 8), (3, 16), (3, 40)],
         };
+        let (linear, whole) = rounds[usize::from(self.0 - Self::FASTEST.0)];
         Plan {
             rounds: [vec![Gradient::Linear; linear], vec![Gradient::Whole; whole]].concat(),
             // It takes a third of a round. Squared error gains nothing by it.

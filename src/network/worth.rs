@@ -26,11 +26,6 @@ pub fn patch_norms(linear: &[f32], channels: usize) -> Vec<f32> {
     norms
 }
 
-/// Part of the visual error in the distortion that the search of `--tune ssim` makes small; the rest is squared error. Its
-/// model was trained with 0.8 and likes what it sees by itself: on 16 validation pictures 0.35 instead of 0.8 in the search
-/// takes 3 % fewer bits by MS-SSIM and 4 % by PSNR, and 1 % more by SSIMULACRA2.
-pub const VISUAL_SHARE: f64 = 0.35;
-
 /// The squared error (mean, of 8-bit samples) that weighs as much as a visual error of one. Over validation
 /// crops the model for squared error makes 6.5 times as much of it at the lowest quality, 8.5 times at the middle
 /// one, and 9.9 times at the highest: the two rise together, so that one factor serves all rates.
