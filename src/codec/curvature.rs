@@ -6,8 +6,9 @@
 
 use super::price::Price;
 use crate::error::Result;
+use crate::format::PATCH8;
 use crate::network::worth::CHOICE_WORTH;
-use crate::network::{Grid, QualityModel};
+use crate::network::{GradientScales, Grid, QualityModel};
 
 /// Rows and columns of latents that the measurement takes from the middle of the picture.
 const PROBE: usize = 16;
@@ -16,6 +17,10 @@ const PROBE: usize = 16;
 /// latter alone is too small in places, the former, of one part of the picture and of small
 /// errors, in others.
 const MEASURED: f32 = 0.5;
+
+/// The size of the random slopes that show what scales gradients need: those of a picture are up to 1, but a 32th of that
+/// in the mean.
+const SIGN: f32 = 0.25;
 
 /// Curvatures below this are of channels that no symbol is worth.
 const LEAST: f32 = 1e-6;
@@ -64,33 +69,26 @@ impl Curvature {
         (curvature > LEAST).then_some(curvature)
     }
 
-    /// Mixes in what the middle of the picture's latent `quantized` shows.
+    /// Mixes in what the middle of the picture's latent `quantized` shows; gives the scales that gradients need there.
     pub fn measure(
         &mut self,
         quality: &QualityModel<'_>,
         price: &Price,
         quantized: &Grid,
-    ) -> Result<()> {
+    ) -> Result<GradientScales> {
         let side = |length: usize| (length.min(PROBE), (length - length.min(PROBE)) / 2);
         let ((height, top), (width, left)) = (side(quantized.height), side(quantized.width));
         let part = quantized.crop(top, left, height, width);
-        let mut squares = vec![0.0f64; part.channels];
         let mut signs = Signs(1);
-        quality.synthesis_gradient(
-            &part,
-            &mut |_, _, gradient| {
-                gradient.iter_mut().for_each(|value| *value = signs.next());
-                Ok(())
-            },
-            &mut |_, gradient| {
-                for gradient in gradient.chunks_exact(part.channels) {
-                    for (sum, slope) in squares.iter_mut().zip(gradient) {
-                        *sum += f64::from(slope * slope);
-                    }
-                }
-                Ok(())
-            },
-        )?;
+        let patches = 4 * height * width * PATCH8;
+        let patches: Vec<f32> = (0..patches).map(|_| SIGN * signs.next()).collect();
+        let (gradient, scales) = quality.measure_gradient(&part, &patches)?;
+        let mut squares = vec![0.0f64; part.channels];
+        for gradient in gradient.chunks_exact(part.channels) {
+            for (sum, slope) in squares.iter_mut().zip(gradient) {
+                *sum += f64::from(slope * slope / (SIGN * SIGN));
+            }
+        }
         let positions = (height * width) as f64;
         let steps = quality.latent_inverse_gain.iter().zip(squares);
         for (curvature, (step, squares)) in self.by_channel.iter_mut().zip(steps) {
@@ -98,7 +96,7 @@ impl Curvature {
             let measured = price.squared_sample * step * step * norm;
             *curvature += MEASURED * (measured - *curvature);
         }
-        Ok(())
+        Ok(scales)
     }
 }
 

@@ -12,7 +12,7 @@ use super::encoder::PictureEncoder;
 use super::visual::VisualDistortion;
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
-use crate::network::{Grid, QualityModel};
+use crate::network::{GradientScales, Grid, QualityModel, Steepest};
 use crate::picture::CHANNELS;
 
 /// The distortion of one picture at one quality after another choice of its latent.
@@ -25,6 +25,8 @@ pub(super) struct Distortion<'a> {
     cost: f64,
     /// The squared error of each 16 x 16 block, in raster order.
     blocks: Vec<u64>,
+    /// Those of gradients through the whole network, when a part of the picture has shown them.
+    pub scales: Option<GradientScales>,
 }
 
 impl<'a> Distortion<'a> {
@@ -39,6 +41,7 @@ impl<'a> Distortion<'a> {
             visual: (encoder.options.tune == Tune::Ssim).then(visual),
             cost: 0.0,
             blocks: Vec::new(),
+            scales: None,
         }
     }
 
@@ -155,33 +158,42 @@ impl<'a> Distortion<'a> {
         let by_position = &mut curvature.by_position;
         let weights = by_position.get_or_insert_with(|| Grid::zeros(size.0, size.1, 1));
         let (cost, of_samples) = visual.cost_with_gradient(sum, weights);
+        let steepest = of_samples.steepest;
         self.cost = cost;
         let emit = &mut |rows: Range<usize>, gradient: &[f32]| {
             emit(rows, gradient, curvature);
             steps.advance(0)
         };
-        match kind {
-            Gradient::Linear => {
-                let known = &mut |rows: Range<usize>, gradient: &mut [f32]| {
-                    of_samples.write(rows, gradient);
-                };
-                self.quality.known_linear_gradient(size, known, emit)?;
-            }
-            Gradient::Whole => {
-                let known = &mut |rows: Range<usize>, decoded: &[f32], gradient: &mut [f32]| {
-                    of_samples.write(rows, gradient);
-                    // Samples beyond the range are clipped, so they have no slope.
-                    for (gradient, decoded) in gradient.iter_mut().zip(decoded) {
-                        if decoded.abs() > 0.5 {
-                            *gradient = 0.0;
-                        }
+        let known = |rows: Range<usize>, gradient: &mut [f32]| of_samples.write(rows, gradient);
+        let quality = self.quality;
+        if let (Gradient::Whole, Some(scales)) = (kind, &self.scales) {
+            let known = &mut |rows: Range<usize>, decoded: &[f32], gradient: &mut [f32]| {
+                known(rows, gradient);
+                // Samples beyond the range are clipped, so they have no slope.
+                for (gradient, decoded) in gradient.iter_mut().zip(decoded) {
+                    if decoded.abs() > 0.5 {
+                        *gradient = 0.0;
                     }
-                    Ok(())
-                };
-                self.quality.synthesis_gradient(quantized, known, emit)?;
-            }
+                }
+                Ok(())
+            };
+            quality.synthesis_gradient(quantized, steepest, scales, known, emit)?;
+        } else {
+            quality.known_linear_gradient(size, steepest, &mut { known }, emit)?;
         }
         Ok(sum)
+    }
+
+    /// The slopes of squared error in the next round: as they were in the last, where there was one.
+    fn steepest(&self) -> Steepest {
+        // From black to white is the largest error there is.
+        const WORST: f64 = 1.0 / 32.0;
+        let squared: u64 = self.blocks.iter().sum();
+        let mean = match squared {
+            0 => WORST,
+            _ => (squared as f64 / self.encoder.rgb.len() as f64).sqrt() / 255.0,
+        };
+        Steepest::of_mean(2.0 * self.bits * mean.min(WORST) as f32)
     }
 
     fn squared_gradient(
@@ -193,6 +205,7 @@ impl<'a> Distortion<'a> {
         emit: &mut GradientSink<'_>,
     ) -> Result<u64> {
         let (encoder, quality) = (self.encoder, self.quality);
+        let steepest = self.steepest();
         let mut error = SquaredError::new(encoder, self.bits);
         let slopes = &mut |rows: Range<usize>, patches: &[f32], gradient: &mut [f32]| {
             error.add(rows, patches, Some(gradient));
@@ -202,9 +215,10 @@ impl<'a> Distortion<'a> {
             emit(rows.clone(), gradient, curvature);
             steps.advance(2 * rows.len())
         };
-        match kind {
-            Gradient::Linear => quality.linear_gradient(quantized, slopes, emit)?,
-            Gradient::Whole => quality.synthesis_gradient(quantized, slopes, emit)?,
+        if let (Gradient::Whole, Some(scales)) = (kind, &self.scales) {
+            quality.synthesis_gradient(quantized, steepest, scales, slopes, emit)?;
+        } else {
+            quality.linear_gradient(quantized, steepest, slopes, emit)?;
         }
         self.cost = error.cost();
         self.blocks = std::mem::take(&mut error.blocks);

@@ -222,7 +222,7 @@ impl<'a> PictureEncoder<'a> {
         }
         if let Some(gradient) = &kept.rate_gradient {
             let targets = recorder.targets();
-            let of_tile = rate_gradient(quality, tables, &coded, targets, &curvature);
+            let of_tile = rate_gradient(quality, tables, &coded, targets, &curvature)?;
             keep(gradient, &of_tile, place);
         }
         let (zero_map, stream) = recorder.finish(latent.channels);

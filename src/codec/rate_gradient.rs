@@ -4,6 +4,7 @@
 use super::curvature::TileCurvature;
 use super::tile::{CodedTile, choose};
 use crate::entropy::ScaleTables;
+use crate::error::Result;
 use crate::format::SCALE_LEVELS;
 use crate::network::infer::scale_index;
 use crate::network::{Grid, QualityModel};
@@ -21,7 +22,7 @@ pub(super) fn rate_gradient(
     coded: &CodedTile,
     targets: &[f32],
     curvature: &TileCurvature<'_>,
-) -> Grid {
+) -> Result<Grid> {
     let channels = coded.latent.channels;
     let skip_below = quality.config().skip_below;
     let last = (SCALE_LEVELS - 1) as u8;

@@ -124,9 +124,8 @@ pub(super) fn refine(
     for number in 0..=last {
         let coded = search.code(&latent, &search.hyper, number < last)?;
         if number == 0 {
-            search
-                .curvature
-                .measure(quality, &price, &coded.quantized)?;
+            let scales = (search.curvature).measure(quality, &price, &coded.quantized)?;
+            search.distortion.scales = Some(scales);
         }
         let squared_error = if number < last {
             search.advance(number, &mut latent, &coded)?

@@ -10,8 +10,8 @@ use super::encoder::PictureEncoder;
 use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::visual::BandedComparison;
-use crate::network::Grid;
 use crate::network::worth::{LOCAL_WEIGHTS, squared_error_of_visual};
+use crate::network::{Grid, Steepest};
 use crate::picture::CHANNELS;
 
 /// Part of the visual error in the distortion that the search of `--tune ssim` makes small; the rest is squared error. Its
@@ -34,6 +34,8 @@ pub(super) struct VisualGradient {
     values: Vec<bf16>,
     /// Values per row.
     stride: usize,
+    /// Hardly any slope is larger.
+    pub steepest: Steepest,
 }
 
 impl<'a> VisualDistortion<'a> {
@@ -130,8 +132,14 @@ impl<'a> VisualDistortion<'a> {
             }
         });
         weigh(&energies, weights);
-        let values = gradient;
-        (cost, VisualGradient { values, stride })
+        let energy: f64 = energies.iter().map(|[mixed, _]| f64::from(*mixed)).sum();
+        let mean_square = energy / original.len().max(1) as f64;
+        let gradient = VisualGradient {
+            values: gradient,
+            stride,
+            steepest: Steepest::of_mean(self.bits * mean_square.sqrt() as f32),
+        };
+        (cost, gradient)
     }
 
     /// What the squared error (samples from 0 to 255) and the visual `error` of so many samples are worth.

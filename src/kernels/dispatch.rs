@@ -5,9 +5,6 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::{self, Products};
-#[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
-use super::lanes::{Lanes, Plain4};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -164,12 +161,8 @@ pub(super) trait Kernel {
     /// What the computation returns.
     type Output;
 
-    /// Runs with vectors of type `V`; a pointwise convolution holds `ROWS`
-    /// pixels times `VECTORS` vectors of outputs in registers.
-    ///
-    /// # Safety
-    /// The CPU must have the instruction set of `V`.
-    unsafe fn run<V: Lanes, const ROWS: usize, const VECTORS: usize>(self) -> Self::Output;
+    /// Computes.
+    fn run(self) -> Self::Output;
 }
 
 /// Runs a loop, compiled for the instruction set of a path, over the variables that it names with their types: a
@@ -185,9 +178,7 @@ macro_rules! on_path {
             type Output = on_path!(@output $($output)?);
 
             #[inline(always)]
-            unsafe fn run<V: $crate::kernels::lanes::Lanes, const ROWS: usize, const VECTORS: usize>(
-                self,
-            ) -> Self::Output {
+            fn run(self) -> Self::Output {
                 let Self { $($name),+ } = self;
                 $body
             }
@@ -210,25 +201,18 @@ pub(super) fn run<K: Kernel>(path: KernelPath, kernel: K) -> K::Output {
             // SAFETY: AVX2 and FMA were detected.
             unsafe { run_avx2(kernel) }
         }
-        _ => {
-            // SAFETY: `Plain4` needs no instruction set.
-            unsafe { kernel.run::<Plain4, 6, 4>() }
-        }
+        _ => kernel.run(),
     }
 }
 
-/// 24 accumulators of 32 registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: this function is only called where AVX-512F was detected.
-    unsafe { kernel.run::<Avx512, 12, 2>() }
+    kernel.run()
 }
 
-/// 12 accumulators of 16 registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: this function is only called where AVX2 and FMA were detected.
-    unsafe { kernel.run::<Avx2, 6, 2>() }
+    kernel.run()
 }

@@ -39,38 +39,6 @@ pub(super) trait Lanes: Copy {
     fn plus(self, other: Self) -> Self;
 }
 
-/// One lane: the tail of channels that do not fill a vector.
-impl Lanes for f32 {
-    const COUNT: usize = 1;
-
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: readable by the contract of `load`.
-        unsafe { from.read() }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: writable by the contract of `store`.
-        unsafe { to.write(self) }
-    }
-
-    #[inline(always)]
-    fn fused(self, factor: Self, addend: Self) -> Self {
-        self.mul_add(factor, addend)
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-}
-
 /// Four lanes in plain Rust: the portable path, and on aarch64 (where fused
 /// multiply-add is part of the base instruction set) the NEON path.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The arithmetic of the codec on the CPU.
 //!
-//! What decides symbols and pixels is [`integer`] (spec: Arithmetic). The gradients and measures
-//! of the encoder's search are IEEE-754 binary32 operations in one fixed order. Both have the same
-//! bits on every machine, for every number of threads and every instruction set. Data is plain
+//! What decides symbols and pixels is [`integer`] (spec: Arithmetic), and the gradients that the
+//! encoder's search follows are the same arithmetic. Its measures are IEEE-754 binary32 operations
+//! in one fixed order. Both have the same bits on every machine, for every number of threads and every instruction set. Data is plain
 //! slices in `[height, width, channels]` order. Training has kernels of its own, which need not be
 //! exact.
 //!
@@ -14,8 +14,6 @@
 pub(crate) mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
-pub mod block;
-pub mod depthwise;
 pub mod dispatch;
 pub mod integer;
 mod lanes;
@@ -23,17 +21,13 @@ mod lanes;
 pub mod memory;
 pub(crate) mod opponent;
 pub mod pixels;
-pub mod pointwise;
 pub mod rearrange;
 pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;
 
-pub use block::PackedBlock;
-pub use depthwise::PackedDepthwise;
 pub use dispatch::KernelPath;
 pub use pixels::{patches_to_pixels, pixels_to_patches};
-pub use pointwise::{PackedPointwise, pointwise};
 pub use rearrange::{depth_to_space, space_to_depth};
 
 /// The product of sizes of a slice.

@@ -1,7 +1,5 @@
 //! Every path against plain scalar loops, bit for bit.
 
-use super::block::{activate, block_first_layer, block_other_layers};
-use super::depthwise::{RowsOf, depthwise_rows};
 use super::dispatch::{self, KernelPath};
 use super::*;
 use crate::sync::lock;
@@ -35,63 +33,6 @@ impl Random {
 
 pub(super) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
-}
-
-/// The layers as the specification writes them.
-struct Layer {
-    inputs: usize,
-    outputs: usize,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Layer {
-    fn random(random: &mut Random, inputs: usize, outputs: usize) -> Self {
-        let weight = random.values(inputs * outputs, 1.5 / (inputs as f32).sqrt());
-        Self {
-            inputs,
-            outputs,
-            weight,
-            bias: random.values(outputs, 0.5),
-        }
-    }
-
-    fn packed(&self) -> PackedPointwise {
-        PackedPointwise::new(self.inputs, self.outputs, &self.weight, &self.bias)
-    }
-
-    fn apply(&self, x: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
-        let mut out = Vec::new();
-        for x in x.chunks_exact(self.inputs) {
-            for (weight, bias) in self.weight.chunks_exact(self.inputs).zip(&self.bias) {
-                let sum = x
-                    .iter()
-                    .zip(weight)
-                    .fold(*bias, |sum, (x, w)| w.mul_add(*x, sum));
-                out.push(residual.map_or(sum, |residual| sum + residual[out.len()]));
-            }
-        }
-        out
-    }
-}
-
-fn plain_depthwise(x: &[f32], height: usize, width: usize, taps: &[f32], bias: &[f32]) -> Vec<f32> {
-    let channels = bias.len();
-    let mut out = Vec::new();
-    for at in 0..x.len() {
-        let (row, column, channel) = (at / channels / width, at / channels % width, at % channels);
-        let mut sum = bias[channel];
-        for (tap, weights) in taps.chunks_exact(channels).enumerate() {
-            let y = (row + tap / 3).checked_sub(1).filter(|y| *y < height);
-            let x_at = (column + tap % 3).checked_sub(1).filter(|x| *x < width);
-            let value = y.zip(x_at).map_or(0.0, |(y, column)| {
-                x[(y * width + column) * channels + channel]
-            });
-            sum = weights[channel].mul_add(value, sum);
-        }
-        out.push(sum);
-    }
-    out
 }
 
 /// Runs `test` with every path in use, with one and with several threads. Others that run meanwhile get the same bits.
@@ -136,166 +77,6 @@ fn paths_are_named_and_the_best_is_used() {
     let neon = dispatch::force(KernelPath::Neon);
     assert_eq!(neon.is_ok(), cfg!(target_arch = "aarch64"));
     assert!(dispatch::active().is_available());
-}
-
-#[test]
-fn activation_has_the_specified_values() {
-    let values = [
-        (-3.0, -0.0),
-        (-2.0, -0.0),
-        (-1.0, -0.25),
-        (0.0, 0.0),
-        (1.0, 0.75),
-        (2.0, 2.0),
-        (9.0, 9.0),
-    ];
-    for (x, y) in values {
-        assert_eq!(activate(x).to_bits(), f32::to_bits(y), "activation of {x}");
-    }
-}
-
-#[test]
-fn pointwise_equals_plain_loop() {
-    let mut random = Random(11);
-    let mut shapes = vec![
-        (0, 3, 3),
-        (1, 1, 1),
-        (1, 192, 64),
-        (131, 7, 33),
-        (96, 16, 32),
-        (12, 40, 31),
-    ];
-    shapes.extend((0..20).map(|_| {
-        (
-            1 + random.below(150),
-            1 + random.below(70),
-            1 + random.below(100),
-        )
-    }));
-    for (pixels, inputs, outputs) in shapes {
-        let layer = Layer::random(&mut random, inputs, outputs);
-        let x = random.values(pixels * inputs, 2.0);
-        let residual = random.values(pixels * outputs, 1.0);
-        let packed = layer.packed();
-        for residual in [None, Some(&residual[..])] {
-            let plain = layer.apply(&x, residual);
-            everywhere(|path| {
-                let mut out = vec![f32::NAN; pixels * outputs];
-                pointwise(&x, &packed, residual, &mut out);
-                assert_eq!(
-                    bits(&out),
-                    bits(&plain),
-                    "{path} {pixels} x {inputs} -> {outputs}"
-                );
-            });
-        }
-    }
-}
-
-#[test]
-fn depthwise_equals_plain_loop() {
-    let mut random = Random(12);
-    let mut shapes = vec![(1, 1, 1), (1, 9, 17), (9, 1, 16), (2, 2, 48), (0, 4, 3)];
-    shapes.extend((0..20).map(|_| {
-        (
-            1 + random.below(9),
-            1 + random.below(14),
-            1 + random.below(70),
-        )
-    }));
-    for (height, width, channels) in shapes {
-        let x = random.values(height * width * channels, 2.0);
-        let (taps, bias) = (
-            random.values(9 * channels, 1.0),
-            random.values(channels, 1.0),
-        );
-        let plain = plain_depthwise(&x, height, width, &taps, &bias);
-        let packed = PackedDepthwise::new(channels, &taps, &bias);
-        everywhere(|path| {
-            let mut out = vec![f32::NAN; x.len()];
-            let rows = RowsOf {
-                top: 0,
-                width,
-                values: &x,
-            };
-            depthwise_rows(path, rows, &packed, 0..height, 0..width, &mut out);
-            assert_eq!(
-                bits(&out),
-                bits(&plain),
-                "{path} {height} x {width} x {channels}"
-            );
-        });
-    }
-}
-
-/// The five layers one after another, in plain loops.
-fn plain_block(
-    x: &[f32],
-    height: usize,
-    width: usize,
-    layers: &[Layer; 4],
-    taps: &[f32],
-    bias: &[f32],
-) -> Vec<f32> {
-    let active = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(activate).collect() };
-    let first = active(layers[0].apply(x, None));
-    let depthwise = plain_depthwise(&first, height, width, taps, bias);
-    let middle = layers[1].apply(&depthwise, Some(x));
-    let hidden = active(layers[2].apply(&middle, None));
-    layers[3].apply(&hidden, Some(&middle))
-}
-
-#[test]
-fn block_equals_its_layers() {
-    let mut random = Random(13);
-    let mut shapes = vec![(1, 1, 1), (1, 130, 4), (150, 1, 3), (17, 49, 17)];
-    shapes.extend((0..8).map(|_| {
-        (
-            1 + random.below(40),
-            1 + random.below(60),
-            1 + random.below(36),
-        )
-    }));
-    for (height, width, channels) in shapes {
-        let sizes = [
-            (channels, channels),
-            (channels, channels),
-            (channels, 2 * channels),
-            (2 * channels, channels),
-        ];
-        let layers = sizes.map(|(inputs, outputs)| Layer::random(&mut random, inputs, outputs));
-        let (taps, bias) = (
-            random.values(9 * channels, 0.6),
-            random.values(channels, 0.5),
-        );
-        let [w1, w2, w3, w4] = layers.each_ref().map(Layer::packed);
-        let packed = PackedBlock {
-            w1,
-            dw: PackedDepthwise::new(channels, &taps, &bias),
-            w2,
-            w3,
-            w4,
-        };
-        let x = random.values(height * width * channels, 2.0);
-        let plain = plain_block(&x, height, width, &layers, &taps, &bias);
-        let (mut before, mut after) = (x.clone(), x.clone());
-        block_first_layer(&x, &packed, &mut before, &mut after);
-        // Any rows, from a part of the picture with a row more on both sides.
-        for (top, end) in [(0, height), (height / 3, height - height / 4)] {
-            let part = top.saturating_sub(1)..(end + 1).min(height);
-            let row = width * channels;
-            let first = RowsOf {
-                top: part.start,
-                width,
-                values: &after[part.start * row..part.end * row],
-            };
-            let mut hidden = vec![f32::NAN; 2 * (end - top) * row];
-            let mut out = vec![f32::NAN; (end - top) * row];
-            let x = &x[top * row..end * row];
-            block_other_layers(first, x, &packed, top..end, &mut hidden, &mut out);
-            assert_eq!(bits(&out), bits(&plain[top * row..end * row]));
-        }
-    }
 }
 
 #[test]
@@ -373,13 +154,6 @@ fn sizes_that_wrap_are_refused() {
         assert!(std::panic::catch_unwind(call).is_err(), "{what}");
     }
     const HALF: usize = 1 << (usize::BITS - 1);
-    let two = vec![0.0_f32; 2];
-    panics("packed depthwise", || {
-        drop(PackedDepthwise::new(HALF, &[], &[]))
-    });
-    panics("packed pointwise", || {
-        drop(PackedPointwise::new(HALF, 2, &[], &two))
-    });
     panics("patches", || pixels_to_patches(&[], HALF / 4, 16, &mut []));
     panics("pixels", || patches_to_pixels(&[], 16, HALF / 4, &mut []));
     panics("space to depth", || {

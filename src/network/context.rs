@@ -49,7 +49,7 @@ pub struct ContextStep {
     conv_in: Pointwise,
     /// What the trunk adds of the step before, where the model has that.
     state: Option<Pointwise>,
-    block: Block,
+    pub(super) block: Block,
     /// Normalized means and raw scales of the latents that the step codes: for each phase of
     /// the 2 x 2 pattern, the means and then the scales of the channel group that is coded there.
     heads: Vec<Head>,
@@ -61,17 +61,17 @@ pub(crate) const PHASES: usize = 4;
 /// What a context step leaves to the next one.
 pub struct ContextState {
     /// Features and then latents at each position, `[h, w, F + M]`, without those of the step.
-    joined: Vec<i16>,
+    pub(super) joined: Vec<i16>,
     /// The trunk's output, `[h, w, F]`.
-    trunk: Vec<i16>,
+    pub(super) trunk: Vec<i16>,
 }
 
 /// Entropy parameters of the latents that one step codes.
 pub struct EntropyParams {
     width: usize,
-    group: usize,
+    pub(super) group: usize,
     /// By phase, `[h / 2, w / 2, 2 group]`.
-    phases: [Vec<f32>; PHASES],
+    pub(super) phases: [Vec<f32>; PHASES],
 }
 
 impl EntropyParams {
@@ -113,33 +113,44 @@ impl ContextStep {
         latent: &Grid,
         state: &mut Option<ContextState>,
     ) -> EntropyParams {
-        let (height, width) = (latent.height, latent.width);
-        let f = self.block.channels();
-        let (x, joined) = match state.take() {
-            None => {
-                let joined = self.joined(features, latent);
-                (self.conv_in.of(&joined), joined)
-            }
-            Some(mut state) => {
-                self.join_coded(latent, &mut state.joined);
-                let mut x = self.conv_in.of(&state.joined);
-                if let Some(layer) = &self.state {
-                    let mut sum = vec![0; x.len()];
-                    layer.add_to(&state.trunk, &x, &self.conv_in, &mut sum);
-                    x = sum;
-                }
-                (x, state.joined)
-            }
+        let (x, joined) = self.trunk_input(features, latent, state.take());
+        let x = self.block.whole(&x, (latent.height, latent.width));
+        let params = self.params(&x, latent.width);
+        *state = Some(ContextState { joined, trunk: x });
+        params
+    }
+
+    /// What the trunk's block reads, and what is at each position, of which the next step needs the same.
+    pub(super) fn trunk_input(
+        &self,
+        features: &Features,
+        latent: &Grid,
+        state: Option<ContextState>,
+    ) -> (Vec<i16>, Vec<i16>) {
+        let Some(mut state) = state else {
+            let joined = self.joined(features, latent);
+            return (self.conv_in.of(&joined), joined);
         };
-        let x = self.block.whole(&x, (height, width));
+        self.join_coded(latent, &mut state.joined);
+        let mut x = self.conv_in.of(&state.joined);
+        if let Some(layer) = &self.state {
+            let mut sum = vec![0; x.len()];
+            layer.add_to(&state.trunk, &x, &self.conv_in, &mut sum);
+            x = sum;
+        }
+        (x, state.joined)
+    }
+
+    /// What the heads make of the trunk's output.
+    pub(super) fn params(&self, trunk: &[i16], width: usize) -> EntropyParams {
+        let f = self.block.channels();
         let mut phases = [const { Vec::new() }; PHASES];
-        let mut positions = vec![0; x.len() / PHASES];
+        let mut positions = vec![0; trunk.len() / PHASES];
         for (phase, (head, out)) in self.heads.iter().zip(&mut phases).enumerate() {
-            gather_phase(&x, width, f, (phase / 2, phase % 2), &mut positions);
+            gather_phase(trunk, width, f, (phase / 2, phase % 2), &mut positions);
             out.resize(positions.len() / f * head.outputs(), 0.0);
             head.apply(&positions, out);
         }
-        *state = Some(ContextState { joined, trunk: x });
         EntropyParams {
             width,
             group: self.heads[0].outputs() / 2,
@@ -175,7 +186,7 @@ impl ContextStep {
 }
 
 /// Two tensors side by side at each position, each given with its channels.
-pub(super) fn joined<T: Copy>((a, m): (&[T], usize), (b, n): (&[T], usize)) -> Vec<T> {
+fn joined((a, m): (&[i16], usize), (b, n): (&[i16], usize)) -> Vec<i16> {
     let mut joined = Vec::with_capacity(a.len() + b.len());
     for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(n)) {
         joined.extend_from_slice(a);

@@ -3,102 +3,85 @@
 //!
 //! A latent that is coded early moves the means and the scales that later ones are coded with.
 //! The model is run on the whole ŷ of a tile, forward with what the gradient needs kept, and
-//! back from the last step to the second. In binary32 with every sum in one order, so a
-//! gradient has the same bits on every machine; it may differ in the last bits from what
-//! inference computes, which decides no probability.
+//! back from the last step to the second. In integers, the way back with weights that are the
+//! model's transposed and rounded anew, so a gradient has the same bits on every machine; it is
+//! near that of what inference computes, and decides no probability.
 
-use super::context::{Features, PHASES, StepMask, joined, phase_positions};
+use super::backward::{Backward, BackwardBlock, Kept, Slopes};
+use super::context::{ContextState, ContextStep, EntropyParams, Features, StepMask};
+use super::context::{PHASES, phase_positions};
 use super::grid::Grid;
 use super::integer::IntegerWeights;
-use super::real_layers::{real_block, real_pointwise};
 use super::stream::add_to;
+use crate::error::Result;
 use crate::format::CONTEXT_STEPS;
-use crate::kernels::block::{
-    block_first_layer, block_gradient_pointwise, block_gradient_spatial, block_other_layers,
-};
-use crate::kernels::depthwise::RowsOf;
-use crate::kernels::integer::Scale;
-use crate::kernels::{PackedBlock, PackedPointwise, pointwise};
 
 /// Turns the normalized means and the raw scales of the latents that one step codes at a
 /// position into the slopes of the cost with respect to them, in place. Is told the position (in
 /// raster order) and the first channel.
 pub type ParameterSlopes<'a> = dyn FnMut(usize, usize, &mut [f32], &mut [f32]) + 'a;
 
-/// The context model's weights, and transposed ones.
+/// The context model's layers on the way back.
 pub struct ContextGradient {
     latents: usize,
-    /// What one step of the features' integers is worth.
-    feature_scale: f32,
+    /// Without the first step, which reads no latents.
     steps: Vec<Step>,
 }
 
-/// One step's layers, forward and back.
+/// One step's layers.
 struct Step {
-    conv_in: PackedPointwise,
-    /// From the gradient of `conv_in`'s output to that of its latents.
-    to_latents: PackedPointwise,
-    state: Option<[PackedPointwise; 2]>,
-    block: PackedBlock,
-    block_back: PackedBlock,
-    /// Means and scales of the channels that are coded at each phase of the 2 x 2 pattern.
-    heads: [[PackedPointwise; 2]; PHASES],
+    /// Of the means and scales of the channels that are coded at each phase of the 2 x 2 pattern.
+    heads: Vec<Backward>,
+    block: BackwardBlock,
+    state: Option<Backward>,
+    /// From the gradient of the first layer's output to that of its latents.
+    to_latents: Backward,
 }
 
-/// What the forward pass of a step keeps.
-struct Kept {
-    /// The block's first layer before the activation.
-    first: Vec<f32>,
-    /// Its third layer before the activation.
-    hidden: Vec<f32>,
-    /// Its output.
-    output: Vec<f32>,
+/// What the forward pass of a step leaves.
+struct Passed {
+    kept: Kept,
+    params: EntropyParams,
 }
 
 impl ContextGradient {
     /// Of the context model of a model.
-    pub fn new(weights: &IntegerWeights) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) when a number of the model is too large for it.
+    pub fn new(weights: &IntegerWeights) -> Result<Self> {
+        let steps = (1..CONTEXT_STEPS).map(|step| Step::new(weights, step));
+        Ok(Self {
             latents: weights.config.latent_channels,
-            feature_scale: feature_scale(weights),
-            steps: (0..CONTEXT_STEPS)
-                .map(|step| Step::new(weights, step))
-                .collect(),
-        }
+            steps: steps.collect::<Result<_>>()?,
+        })
     }
 
     /// The gradient with respect to `latent` (a tile's normalized ŷ, `[h, w, M]`, sides even) of
     /// the cost whose slopes `slopes` gives, from the tile's `features` `[h, w, F]`.
     pub fn run(
         &self,
+        context: &[ContextStep],
         features: &Features,
         latent: &Grid,
         slopes: &mut ParameterSlopes<'_>,
     ) -> Grid {
-        let values = features.0.iter();
-        let features: Vec<f32> = values
-            .map(|value| f32::from(*value) * self.feature_scale)
-            .collect();
-        let (height, width) = (latent.height, latent.width);
-        let mut known = Grid::zeros(height, width, self.latents);
-        let mut kept: Vec<Kept> = Vec::with_capacity(CONTEXT_STEPS);
-        for (index, step) in self.steps.iter().enumerate() {
-            let state = kept.last().map(|kept| kept.output.as_slice());
-            kept.push(step.forward(&features, &known, state));
-            copy_coded(StepMask::new(index), latent, &mut known);
-        }
-        let mut out = Grid::zeros(height, width, self.latents);
+        let size = (latent.height, latent.width);
+        let mut out = Grid::zeros(size.0, size.1, self.latents);
+        let mut passed = forward(context, features, latent);
         let mut from_later: Option<Vec<f32>> = None;
         // Nothing is known yet in the first step.
-        for (index, step) in self.steps.iter().enumerate().skip(1).rev() {
-            let kept = kept.pop().expect("a step before each");
-            let mut gradient = step.heads_gradient(index, &kept.output, width, slopes);
+        for (index, step) in self.steps.iter().enumerate().rev() {
+            let (index, forward) = (index + 1, &context[index + 1]);
+            let Passed { kept, params } = passed.pop().expect("a step before each");
+            let mut gradient = step.heads_gradient(index, params, size, slopes);
             if let Some(later) = &from_later {
                 add_to(&mut gradient, later);
             }
-            let gradient = step.block_gradient(&kept, &gradient, height, width);
-            from_later = (step.state.as_ref()).map(|[_, back]| applied(back, &gradient));
-            let of_latents = applied(&step.to_latents, &gradient);
+            let (gradient, _) =
+                (step.block).apply(&forward.block, &kept, size, &Slopes::of(&gradient));
+            from_later = (step.state.as_ref()).map(|state| state.reals(&gradient, None));
+            let of_latents = step.to_latents.reals(&gradient, None);
             self.add_known(index, &of_latents, &mut out);
         }
         out
@@ -122,8 +105,25 @@ impl ContextGradient {
     }
 }
 
+/// Runs all steps of the context model on a tile's `latent`.
+fn forward(context: &[ContextStep], features: &Features, latent: &Grid) -> Vec<Passed> {
+    let size = (latent.height, latent.width);
+    let unknown = Grid::zeros(latent.height, latent.width, latent.channels);
+    let mut state: Option<ContextState> = None;
+    let pass = |step: &ContextStep| {
+        // Each brings those that the one before has coded to their places.
+        let known = if state.is_none() { &unknown } else { latent };
+        let (x, joined) = step.trunk_input(features, known, state.take());
+        let (kept, trunk) = Kept::run(&step.block, &x, size);
+        let params = step.params(&trunk, latent.width);
+        state = Some(ContextState { joined, trunk });
+        Passed { kept, params }
+    };
+    context.iter().map(pass).collect()
+}
+
 impl Step {
-    fn new(weights: &IntegerWeights, step: usize) -> Self {
+    fn new(weights: &IntegerWeights, step: usize) -> Result<Self> {
         let config = &weights.config;
         let (m, f, group) = (
             config.latent_channels,
@@ -132,137 +132,51 @@ impl Step {
         );
         let path = |name: &str| format!("context.{step}.{name}");
         let flat = |name: &str| weights.real_layer_at(&path(name));
-        let block = real_block(weights, &path("block"));
         // Rows of `conv_in` are outputs; its last inputs are the latents.
         let conv_in = flat("conv_in");
         let rows = conv_in[..f * (f + m)].chunks_exact(f + m);
         let of_latents: Vec<f32> = rows.flat_map(|row| row[f..].iter().copied()).collect();
-        let heads = std::array::from_fn(|phase| {
+        let [means, scales] = ["mean", "scale"].map(flat);
+        let head = |phase: usize| {
             let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
-            let (mut weight, mut bias) = (Vec::new(), Vec::new());
-            for name in ["mean", "scale"] {
-                let values = flat(name);
-                let (rows, offsets) = values.split_at(f * m);
-                weight.extend_from_slice(&rows[first * f..(first + group) * f]);
-                bias.extend_from_slice(&offsets[first..first + group]);
-            }
-            both(PackedPointwise::new(f, 2 * group, &weight, &bias))
-        });
-        Self {
-            conv_in: real_pointwise(weights, &path("conv_in")),
-            to_latents: PackedPointwise::new(m, f, &of_latents, &vec![0.0; f]).transposed(),
-            state: (config.has_state(step)).then(|| both(real_pointwise(weights, &path("state")))),
-            block_back: block.transposed(),
-            block,
-            heads,
-        }
+            let coded = first * f..(first + group) * f;
+            let weight = [&means[coded.clone()], &scales[coded]].concat();
+            Backward::of(&path("mean"), &weight, 2 * group)
+        };
+        let state = (config.has_state(step)).then(|| Backward::new(weights, &path("state"), f));
+        Ok(Self {
+            heads: (0..PHASES).map(head).collect::<Result<_>>()?,
+            block: BackwardBlock::new(weights, &path("block"), f)?,
+            state: state.transpose()?,
+            to_latents: Backward::of(&path("conv_in"), &of_latents, f)?,
+        })
     }
 
-    fn forward(&self, features: &[f32], known: &Grid, state: Option<&[f32]>) -> Kept {
-        let (height, width) = (known.height, known.width);
-        let (f, hidden) = (self.block.channels(), self.block.w3.outputs());
-        let positions = height * width;
-        let joined = joined((features, f), (&known.values, known.channels));
-        let mut x = applied(&self.conv_in, &joined);
-        drop(joined);
-        if let (Some([layer, _]), Some(state)) = (&self.state, state) {
-            let mut sum = vec![0.0; x.len()];
-            pointwise(state, layer, Some(&x), &mut sum);
-            x = sum;
-        }
-        let [mut first, mut activated, mut output] = [(); 3].map(|()| vec![0.0; positions * f]);
-        let mut wide = vec![0.0; positions * hidden];
-        block_first_layer(&x, &self.block, &mut first, &mut activated);
-        let window = whole(&activated, width);
-        block_other_layers(window, &x, &self.block, 0..height, &mut wide, &mut output);
-        Kept {
-            first,
-            hidden: wide,
-            output,
-        }
-    }
-
-    /// The gradient of the trunk's `output` through the heads.
+    /// The gradient of the trunk's output through the heads, which made these parameters on a picture of `size` (height,
+    /// width).
     fn heads_gradient(
         &self,
         step: usize,
-        output: &[f32],
-        width: usize,
+        mut params: EntropyParams,
+        (height, width): (usize, usize),
         slopes: &mut ParameterSlopes<'_>,
     ) -> Vec<f32> {
-        let f = self.block.channels();
-        let height = output.len() / (width * f);
-        let mut gradient = vec![0.0; output.len()];
-        for (phase, [head, back]) in self.heads.iter().enumerate() {
+        let group = params.group;
+        let f = self.to_latents.inputs();
+        let mut gradient = vec![0.0; height * width * f];
+        for (phase, (back, params)) in self.heads.iter().zip(&mut params.phases).enumerate() {
             let places = phase_positions(phase, height, width);
-            let gathered: Vec<f32> = places
-                .iter()
-                .flat_map(|place| output[place * f..(place + 1) * f].iter().copied())
-                .collect();
-            let mut params = applied(head, &gathered);
-            let group = head.outputs() / 2;
             let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
             for (params, place) in params.chunks_exact_mut(2 * group).zip(&places) {
                 let (means, scales) = params.split_at_mut(group);
                 slopes(*place, first, means, scales);
             }
-            let of_places = applied(back, &params);
+            let of_places = back.reals(&Slopes::of(params), None);
             for (of_place, place) in of_places.chunks_exact(f).zip(&places) {
                 gradient[place * f..(place + 1) * f].copy_from_slice(of_place);
             }
         }
         gradient
-    }
-
-    /// The gradient of the block's input from that of its output.
-    fn block_gradient(&self, kept: &Kept, output: &[f32], height: usize, width: usize) -> Vec<f32> {
-        let [mut middle, mut inner, mut gradient] = [(); 3].map(|()| vec![0.0; output.len()]);
-        let back = &self.block_back;
-        block_gradient_pointwise(output, &kept.hidden, back, &mut middle, &mut inner);
-        let window = whole(&inner, width);
-        let rows = 0..height;
-        block_gradient_spatial(window, &kept.first, &middle, back, rows, &mut gradient);
-        gradient
-    }
-}
-
-/// What one step of the integers that the context model's first layers read is worth.
-fn feature_scale(weights: &IntegerWeights) -> f32 {
-    let inputs = weights.config.inputs("context.0.conv_in");
-    let features = inputs.first().map(|(signal, _)| weights.exponent(signal));
-    let scale = features.and_then(Scale::from_exponent);
-    scale.map_or(1.0, Scale::value)
-}
-
-/// A layer and its transpose.
-fn both(layer: PackedPointwise) -> [PackedPointwise; 2] {
-    let back = layer.transposed();
-    [layer, back]
-}
-
-/// A layer's output.
-fn applied(layer: &PackedPointwise, x: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; x.len() / layer.inputs() * layer.outputs()];
-    pointwise(x, layer, None, &mut out);
-    out
-}
-
-fn whole(values: &[f32], width: usize) -> RowsOf<'_> {
-    RowsOf {
-        top: 0,
-        width,
-        values,
-    }
-}
-
-/// Copies the latents that a step codes.
-fn copy_coded(mask: StepMask, latent: &Grid, known: &mut Grid) {
-    let (width, channels) = (latent.width, latent.channels);
-    let group = channels / CONTEXT_STEPS;
-    for position in 0..latent.height * width {
-        let first = mask.group_at(position / width, position % width) * group;
-        let coded = position * channels + first..position * channels + first + group;
-        known.values[coded.clone()].copy_from_slice(&latent.values[coded]);
     }
 }
 
@@ -278,6 +192,17 @@ mod tests {
             width,
             channels,
             values: values(height * width * channels, seed),
+        }
+    }
+
+    /// Copies the latents that a step codes.
+    fn copy_coded(mask: StepMask, latent: &Grid, known: &mut Grid) {
+        let (width, channels) = (latent.width, latent.channels);
+        let group = channels / CONTEXT_STEPS;
+        for position in 0..latent.height * width {
+            let first = mask.group_at(position / width, position % width) * group;
+            let coded = position * channels + first..position * channels + first + group;
+            known.values[coded.clone()].copy_from_slice(&latent.values[coded]);
         }
     }
 
@@ -313,7 +238,8 @@ mod tests {
                 (*mean, *scale) = (*weight, -2.0 * weight);
             }
         };
-        quality.context_gradient(features, latent, slopes)
+        let gradient = quality.context_gradient(features, latent, slopes);
+        gradient.expect("it computes")
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::layers::Loader;
 use super::ranges::Ranges;
 use super::stream::{Sink, Source, bands};
 use super::synthesis::Synthesis;
-use super::synthesis_gradient::{PatchGradient, SynthesisGradient};
+use super::synthesis_gradient::{GradientScales, PatchGradient, Steepest, SynthesisGradient};
 use crate::error::Result;
 use crate::format::{QUALITY_MAX, SCALE_LEVELS};
 
@@ -111,10 +111,22 @@ impl Inference {
         Ok(self.encoder.get_or_init(|| made))
     }
 
-    /// The synthesis transform in binary32 and its transposed weights, made at the first call.
-    fn gradient(&self) -> &SynthesisGradient {
-        self.synthesis_gradient
-            .get_or_init(|| SynthesisGradient::new(&self.weights))
+    /// The synthesis transform's layers on the way back, made at the first call.
+    fn gradient(&self) -> Result<&SynthesisGradient> {
+        if let Some(layers) = self.synthesis_gradient.get() {
+            return Ok(layers);
+        }
+        let made = SynthesisGradient::new(&self.weights)?;
+        Ok(self.synthesis_gradient.get_or_init(|| made))
+    }
+
+    /// The context model's layers on the way back, made at the first call.
+    fn context_gradient(&self) -> Result<&ContextGradient> {
+        if let Some(layers) = self.context_gradient.get() {
+            return Ok(layers);
+        }
+        let made = ContextGradient::new(&self.weights)?;
+        Ok(self.context_gradient.get_or_init(|| made))
     }
 }
 
@@ -226,52 +238,74 @@ impl QualityModel<'_> {
     }
 
     /// The gradient of a distortion with respect to a normalized latent `[h, w, M]`:
-    /// `patch_gradient` gets rows of 8 x 8 patches, those of [`synthesis`](Self::synthesis)
-    /// computed in binary32, and writes the distortion's gradient with respect to them; `emit`
-    /// gets rows of the latent's gradient `[rows, w, M]`. Both go from top to bottom and are
-    /// told which rows.
+    /// `patch_gradient` gets rows of 8 x 8 patches, nearly those of [`synthesis`](Self::synthesis),
+    /// and writes the distortion's gradient with respect to them, whose slopes are up to `steepest`;
+    /// `emit` gets rows of the latent's gradient `[rows, w, M]`. Both go from top to bottom and are
+    /// told which rows. `scales` are what [`measure_gradient`](Self::measure_gradient) gave for a part of the picture.
     ///
     /// # Errors
-    /// Those of `patch_gradient` and `emit`.
+    /// Those of `patch_gradient` and `emit`, and [`Error::Weights`](crate::Error::Weights) when the model's numbers are
+    /// too large for a gradient.
     pub fn synthesis_gradient(
         &self,
         latent: &Grid,
+        steepest: Steepest,
+        scales: &GradientScales,
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let gradient = self.inference.gradient();
-        gradient.stream(latent, &self.gains, patch_gradient, emit)
+        let (synthesis, gains) = (&self.inference.synthesis, &self.gains);
+        let gradient = self.inference.gradient()?;
+        let of = (steepest, scales);
+        gradient.stream(synthesis, (latent, gains), of, patch_gradient, emit)
+    }
+
+    /// The gradient with respect to the normalized `latent` `[h, w, M]` of a small part of a picture, from that with
+    /// respect to its patches `[2h, 2w, 192]`, whose slopes are up to 1; and the scales that its tensors need.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) when the model's numbers are too large for a gradient.
+    pub fn measure_gradient(
+        &self,
+        latent: &Grid,
+        patches: &[f32],
+    ) -> Result<(Vec<f32>, GradientScales)> {
+        let (synthesis, gains) = (&self.inference.synthesis, &self.gains);
+        let gradient = self.inference.gradient()?;
+        Ok(gradient.measure(synthesis, latent, gains, patches))
     }
 
     /// The gradient of a cost with respect to the normalized ŷ of a tile, `latent`, as far as its
     /// later latents are coded under probabilities that depend on its earlier ones: `slopes`
     /// gives the cost's slopes with respect to the entropy parameters.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) when the model's numbers are too large for a gradient.
     pub fn context_gradient(
         &self,
         features: &Features,
         latent: &Grid,
         slopes: &mut ParameterSlopes<'_>,
-    ) -> Grid {
-        let inference = self.inference;
-        let gradient = inference
-            .context_gradient
-            .get_or_init(|| ContextGradient::new(&inference.weights));
-        gradient.run(features, latent, slopes)
+    ) -> Result<Grid> {
+        let Inference { context, .. } = self.inference;
+        let gradient = self.inference.context_gradient()?;
+        Ok(gradient.run(context, features, latent, slopes))
     }
 
     /// [`synthesis_gradient`](Self::synthesis_gradient) through the linear path alone: an
     /// approximation in a fraction of the time.
     ///
     /// # Errors
-    /// Those of `patch_gradient` and `emit`.
+    /// As [`synthesis_gradient`](Self::synthesis_gradient).
     pub fn linear_gradient(
         &self,
         latent: &Grid,
+        steepest: Steepest,
         patch_gradient: &mut PatchGradient<'_>,
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let gradient = self.inference.gradient();
-        let mut stream = gradient.linear_stream(latent.width);
+        let gradient = self.inference.gradient()?;
+        let mut stream = gradient.linear_stream(latent.width, steepest);
         self.synthesis(latent, &mut |rows, patches| {
             stream.add(rows, patches, patch_gradient, emit)
         })
@@ -281,14 +315,15 @@ impl QualityModel<'_> {
     /// respect to rows of patches is known already.
     ///
     /// # Errors
-    /// Those of `emit`.
+    /// As [`synthesis_gradient`](Self::synthesis_gradient).
     pub fn known_linear_gradient(
         &self,
         (height, width): (usize, usize),
+        steepest: Steepest,
         patch_gradient: &mut dyn FnMut(Range<usize>, &mut [f32]),
         emit: &mut Sink<'_>,
     ) -> Result<()> {
-        let mut stream = self.inference.gradient().linear_stream(width);
+        let mut stream = self.inference.gradient()?.linear_stream(width, steepest);
         let mut known = |rows: Range<usize>, _: &[f32], gradient: &mut [f32]| {
             patch_gradient(rows, gradient);
             Ok(())

@@ -69,7 +69,7 @@ fn broken(path: &str) -> Error {
 }
 
 /// The kernel's form of a convolution.
-fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwise> {
+pub(super) fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwise> {
     let outputs = convolution.bias.len().max(1);
     let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
     let layer = rescale.and_then(|rescale| match &convolution.weight {
@@ -79,7 +79,7 @@ fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kernels::Pointwi
     layer.ok_or_else(|| broken(path))
 }
 
-fn pack_depthwise(path: &str, convolution: &IntegerConvolution) -> Result<Depthwise> {
+pub(super) fn pack_depthwise(path: &str, convolution: &IntegerConvolution) -> Result<Depthwise> {
     let Integers::Narrow(taps) = &convolution.weight else {
         return Err(broken(path));
     };
@@ -288,6 +288,11 @@ impl Block {
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.layers.channels()
+    }
+
+    /// The layers and the scales of what they make.
+    pub fn layers(&self) -> &kernels::Block {
+        &self.layers
     }
 
     /// Some `rows` of the block of `x`, which is of `size` (height, width) and holds the rows

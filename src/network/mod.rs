@@ -3,13 +3,14 @@
 //! [`QualityModel`] runs the network of integers on plain grids of numbers, so that `codec` reads
 //! like the specification. [`IntegerWeights::rounded`] makes it of weights that were trained.
 //!
-//! The layers are written down once for each arithmetic that runs them, and tests hold the three
-//! together: in integers, which decides symbols and pixels; in binary32 with gradients of the input
-//! alone (`synthesis_gradient`, `context_gradient`), which the encoder's search follows; and on
-//! tensors with gradients of the weights, in `train`.
+//! The layers are written down once for each arithmetic that runs them, and tests hold them
+//! together: in integers, which decides symbols and pixels, and back through the same layers with
+//! gradients of the input alone (`synthesis_gradient`, `context_gradient` over `backward`), which
+//! the encoder's search follows; and on tensors with gradients of the weights, in `train`.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // kept in range
 
 mod analysis;
+mod backward;
 pub mod config;
 pub mod context;
 mod context_gradient;
@@ -22,7 +23,6 @@ pub mod infer;
 pub mod integer;
 mod layers;
 pub mod ranges;
-mod real_layers;
 pub mod rounding;
 pub mod signals;
 mod stream;
@@ -40,5 +40,5 @@ pub use grid::Grid;
 pub use infer::{Inference, QualityModel};
 pub use integer::IntegerWeights;
 pub use stream::{Sink, Source};
-pub use synthesis_gradient::PatchGradient;
+pub use synthesis_gradient::{GradientScales, PatchGradient, Steepest};
 pub use weights::Weights;

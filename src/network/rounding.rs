@@ -193,6 +193,17 @@ fn round_taps(taps: &[f32], bias: &[f32], scale: f32) -> IntegerConvolution {
 }
 
 impl IntegerConvolution {
+    /// The convolution of weights `[outputs, inputs]` in 8 bits, without a bias, of integers that stand for themselves.
+    pub(super) fn narrow(weight: &[f32], inputs: usize) -> Self {
+        let bias = vec![0.0; weight.len() / inputs.max(1)];
+        round_matrix(weight, &bias, &vec![1.0; inputs], false)
+    }
+
+    /// The same of taps `[9, channels]`.
+    pub(super) fn taps(taps: &[f32], channels: usize) -> Self {
+        round_taps(taps, &vec![0.0; channels], 1.0)
+    }
+
     /// The weights that the integers stand for; taps have one scale for all inputs, and their
     /// outputs are the faster dimension.
     fn real_weight(&self, scales: &[f32], is_taps: bool) -> Vec<f32> {

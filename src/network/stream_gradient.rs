@@ -7,11 +7,7 @@
 //! picture ends and all that is left could follow: the largest step sets the memory.
 
 use super::stream::{Rows, computable};
-use crate::kernels::block::{
-    PackedBlock, block_first_layer, block_gradient_pointwise, block_gradient_spatial,
-    block_other_layers,
-};
-use crate::kernels::depthwise::RowsOf;
+use crate::kernels::integer::{BlockGradient, Window};
 
 /// Depth-conv blocks one after another, forward and back.
 pub(super) struct BlockGradientStream<'a> {
@@ -21,49 +17,46 @@ pub(super) struct BlockGradientStream<'a> {
     at_once: usize,
     blocks: Vec<OneBlock<'a>>,
     /// The output of the last block.
-    output: Rows<f32>,
+    output: Rows<i16>,
     /// The gradient of the first block's input.
-    gradient: Rows<f32>,
+    gradient: Rows<i16>,
 }
 
 /// One block, and the rows of it that are still needed.
 struct OneBlock<'a> {
-    forward: &'a PackedBlock,
-    /// The same transposed.
-    backward: &'a PackedBlock,
+    layers: &'a BlockGradient,
     /// The block's input.
-    input: Rows<f32>,
+    input: Rows<i16>,
     /// Its first layer before the activation: kept for the gradient.
-    first: Rows<f32>,
+    first: Rows<i16>,
     /// The same after it.
-    activated: Rows<f32>,
+    activated: Rows<i16>,
     /// Its third layer before the activation: kept for the gradient.
-    hidden: Rows<f32>,
+    hidden: Rows<i16>,
     /// The gradient of the block's output.
-    output_gradient: Rows<f32>,
+    output_gradient: Rows<i16>,
     /// That of what lies between its two halves.
-    middle_gradient: Rows<f32>,
+    middle_gradient: Rows<i16>,
     /// That of the depthwise convolution's output.
-    inner_gradient: Rows<f32>,
+    inner_gradient: Rows<i16>,
 }
 
 impl<'a> BlockGradientStream<'a> {
-    /// Blocks of `channels` channels, and the same transposed, on a picture of `height` x `width` positions; a step
+    /// Blocks of `channels` channels on a picture of `height` x `width` positions; a step
     /// computes `at_once` rows at most.
     pub fn new(
-        blocks: impl Iterator<Item = (&'a PackedBlock, &'a PackedBlock)>,
+        blocks: &'a [BlockGradient],
         channels: usize,
         (height, width): (usize, usize),
         at_once: usize,
     ) -> Self {
         let rows = || Rows::new(width * channels);
-        let blocks = blocks.map(|(forward, backward)| OneBlock {
-            forward,
-            backward,
+        let blocks = blocks.iter().map(|layers| OneBlock {
+            layers,
             input: rows(),
             first: rows(),
             activated: rows(),
-            hidden: Rows::new(width * forward.w3.outputs()),
+            hidden: Rows::new(width * layers.block.hidden_channels()),
             output_gradient: rows(),
             middle_gradient: rows(),
             inner_gradient: rows(),
@@ -79,7 +72,7 @@ impl<'a> BlockGradientStream<'a> {
     }
 
     /// The next `count` rows of the input, to be written.
-    pub fn input(&mut self, count: usize) -> &mut [f32] {
+    pub fn input(&mut self, count: usize) -> &mut [i16] {
         match self.blocks.first_mut() {
             Some(block) => block.input.append(count),
             None => self.output.append(count),
@@ -88,7 +81,7 @@ impl<'a> BlockGradientStream<'a> {
 
     /// Computes what the input allows, as many rows as a step may. The caller drops the rows of the output that it
     /// needs no more.
-    pub fn output(&mut self) -> &mut Rows<f32> {
+    pub fn output(&mut self) -> &mut Rows<i16> {
         for index in 0..self.blocks.len() {
             let (before, after) = self.blocks.split_at_mut(index + 1);
             let next = after.first_mut().map(|block| &mut block.input);
@@ -99,7 +92,7 @@ impl<'a> BlockGradientStream<'a> {
     }
 
     /// The next `count` rows of the output's gradient, to be written.
-    pub fn output_gradient(&mut self, count: usize) -> &mut [f32] {
+    pub fn output_gradient(&mut self, count: usize) -> &mut [i16] {
         match self.blocks.last_mut() {
             Some(block) => block.output_gradient.append(count),
             None => self.gradient.append(count),
@@ -108,7 +101,7 @@ impl<'a> BlockGradientStream<'a> {
 
     /// Computes the gradient of the input as far as that of the output allows, as many rows as a step may. The caller
     /// drops the rows that it needs no more.
-    pub fn gradient(&mut self) -> &mut Rows<f32> {
+    pub fn gradient(&mut self) -> &mut Rows<i16> {
         for index in (0..self.blocks.len()).rev() {
             let (before, after) = self.blocks.split_at_mut(index);
             let next = before.last_mut().map(|block| &mut block.output_gradient);
@@ -121,25 +114,20 @@ impl<'a> BlockGradientStream<'a> {
 
 impl OneBlock<'_> {
     /// Extends `output` as far as the input allows, by `at_once` rows at most.
-    fn forward(&mut self, (height, width): (usize, usize), at_once: usize, output: &mut Rows<f32>) {
+    fn forward(&mut self, (height, width): (usize, usize), at_once: usize, output: &mut Rows<i16>) {
         let new = self.first.range().end..self.input.range().end;
         let x = self.input.from(new.start);
         let (first, activated) = (&mut self.first, &mut self.activated);
-        block_first_layer(
-            x,
-            self.forward,
-            first.append(new.len()),
-            activated.append(new.len()),
-        );
+        let (first, activated) = (first.append(new.len()), activated.append(new.len()));
+        self.layers.block.first_layer(x, first, activated);
         let start = output.range().end;
         let rows = start..computable(new.end, height).min(start + at_once);
         if rows.is_empty() {
             return;
         }
-        block_other_layers(
-            rows_of(&self.activated, width),
+        self.layers.block.other_layers(
+            window(&self.activated, width),
             self.input.part(rows.clone()),
-            self.forward,
             rows.clone(),
             self.hidden.append(rows.len()),
             output.append(rows.len()),
@@ -153,13 +141,12 @@ impl OneBlock<'_> {
         &mut self,
         (height, width): (usize, usize),
         at_once: usize,
-        gradient: &mut Rows<f32>,
+        gradient: &mut Rows<i16>,
     ) {
         let new = self.output_gradient.range();
-        block_gradient_pointwise(
+        self.layers.pointwise_half(
             self.output_gradient.all(),
             self.hidden.part(new.clone()),
-            self.backward,
             self.middle_gradient.append(new.len()),
             self.inner_gradient.append(new.len()),
         );
@@ -170,11 +157,10 @@ impl OneBlock<'_> {
         if rows.is_empty() {
             return;
         }
-        block_gradient_spatial(
-            rows_of(&self.inner_gradient, width),
+        self.layers.spatial_half(
+            window(&self.inner_gradient, width),
             self.first.part(rows.clone()),
             self.middle_gradient.part(rows.clone()),
-            self.backward,
             rows.clone(),
             gradient.append(rows.len()),
         );
@@ -184,10 +170,12 @@ impl OneBlock<'_> {
     }
 }
 
-fn rows_of(rows: &Rows<f32>, width: usize) -> RowsOf<'_> {
-    RowsOf {
+fn window(rows: &Rows<i16>, width: usize) -> Window<'_> {
+    Window {
+        data: rows.all(),
         top: rows.range().start,
+        left: 0,
+        height: rows.range().len(),
         width,
-        values: rows.all(),
     }
 }

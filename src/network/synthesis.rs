@@ -16,13 +16,13 @@ use crate::kernels::depth_to_space;
 
 /// The synthesis transform's layers.
 pub struct Synthesis {
-    latent: Entry,
+    pub(super) latent: Entry,
     linear: Head,
-    conv_in: Pointwise,
-    stage16: Vec<Block>,
-    up: Pointwise,
-    stage8: Vec<Block>,
-    out_gain: Option<Gain>,
+    pub(super) conv_in: Pointwise,
+    pub(super) stage16: Vec<Block>,
+    pub(super) up: Pointwise,
+    pub(super) stage8: Vec<Block>,
+    pub(super) out_gain: Option<Gain>,
     conv_out: Head,
 }
 
@@ -93,7 +93,7 @@ impl Synthesis {
     }
 
     /// The last layer of the rows `done`, added to the linear path.
-    fn patches<'a>(
+    pub(super) fn patches<'a>(
         &self,
         latent: &Rows<i16>,
         done: &Rows<i16>,
@@ -124,7 +124,7 @@ impl Synthesis {
 
 /// Memory of [`Synthesis::stream`] that is used again for every band.
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     linear: Vec<f32>,
     patches: Vec<f32>,
 }

@@ -86,6 +86,14 @@ impl Depthwise {
         })
     }
 
+    /// The same with a gain per channel (see [`Rescale::with_gain`]).
+    pub fn with_gain(&self, gain: &[f32]) -> Option<Self> {
+        Some(Self {
+            rescale: self.rescale.with_gain(gain)?,
+            ..self.clone()
+        })
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.rescale.outputs()

@@ -20,6 +20,7 @@
 mod block;
 mod convert;
 mod depthwise;
+mod gradient;
 mod lanes;
 mod layer;
 mod matrix;
@@ -44,8 +45,10 @@ mod x86;
 pub use block::{Block, Watch, block};
 pub use convert::{quantize, scale_integers};
 pub use depthwise::depthwise3x3;
+pub use gradient::{BackwardLayers, BlockGradient, multiply_by_slope};
 pub use layer::{Depthwise, Output, Pointwise, Residual};
 pub use matrix::{split_wide, sums_fit};
 pub use peak::peak;
 pub use pointwise::pointwise;
+pub use rows::Window;
 pub use scale::{Rescale, Scale};

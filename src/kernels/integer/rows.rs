@@ -21,12 +21,17 @@ pub(super) trait DepthwiseSums: Sums {
 /// `top` and column `left` of it. What lies outside the rectangle counts as
 /// outside the picture.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window<'a> {
-    pub(super) data: &'a [i16],
-    pub(super) top: usize,
-    pub(super) left: usize,
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub struct Window<'a> {
+    /// Its values.
+    pub data: &'a [i16],
+    /// Its first row in the picture.
+    pub top: usize,
+    /// Its first column.
+    pub left: usize,
+    /// Its rows.
+    pub height: usize,
+    /// Its columns.
+    pub width: usize,
 }
 
 /// Some rows of a depthwise convolution. Lengths agree: who makes one checks them.

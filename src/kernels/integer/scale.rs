@@ -26,6 +26,15 @@ impl Scale {
         Self::from_exponent(exponent).filter(|scale| scale.0 == value)
     }
 
+    /// The smallest scale that is at least `value`, or the end of the range; the smallest for what is no number.
+    pub fn at_least(value: f32) -> Self {
+        let bits = value.max(0.0).to_bits();
+        let is_between = bits & ((1 << 23) - 1) != 0;
+        let exponent = (bits >> 23) as i32 - 127 + i32::from(is_between);
+        let exponent = exponent.clamp(-Self::MAX_EXPONENT, Self::MAX_EXPONENT);
+        Self::from_exponent(exponent).expect("it is in range")
+    }
+
     /// The value of one step.
     pub fn value(self) -> f32 {
         self.0

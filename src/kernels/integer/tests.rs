@@ -155,6 +155,25 @@ fn plain_depthwise(
 }
 
 #[test]
+fn a_scale_is_found_for_every_value() {
+    let cases = [
+        (1.0, 0),
+        (1.000_001, 1),
+        (0.75, 0),
+        (3e-5, -15),
+        (0.0, -32),
+        (-1.0, -32),
+        (f32::NAN, -32),
+        (1e30, 32),
+        (f32::INFINITY, 32),
+    ];
+    for (value, exponent) in cases {
+        let scale = Scale::from_exponent(exponent).unwrap();
+        assert_eq!(Scale::at_least(value), scale, "{value}");
+    }
+}
+
+#[test]
 fn scales_are_powers_of_two() {
     for exponent in -32..=32 {
         let scale = Scale::from_exponent(exponent).unwrap();
@@ -463,6 +482,128 @@ fn fused_block_equals_its_layers() {
             let x = &x[part.start * row..part.end * row];
             block(x, (part.len(), width), rows, &weights, None, &mut out);
             assert_eq!(out, plain[top * row..end * row]);
+        });
+    }
+}
+
+/// The activation's value and slope at an integer: the definitions.
+fn activated(x: i16, from: Scale, to: Scale) -> i16 {
+    let value = real(x, from);
+    integer(value * (value * 0.25 + 0.5).clamp(0.0, 1.0), to)
+}
+
+fn sloped(gradient: i16, x: i16, from: Scale) -> i16 {
+    let value = real(x, from);
+    let slope = match value {
+        ..=-2.0 => 0.0,
+        2.0.. => 1.0,
+        _ => value * 0.5 + 0.5,
+    };
+    let product = f32::from(gradient) * slope;
+    product.round_ties_even().clamp(-32_768.0, 32_767.0) as i16
+}
+
+#[test]
+fn gradient_of_a_block_equals_its_layers() {
+    let mut random = Random(14);
+    let shapes = [(1, 1, 1), (1, 130, 4), (9, 1, 3), (7, 99, 17), (5, 12, 64)];
+    for (height, width, channels) in shapes {
+        let (double, row) = (2 * channels, width * channels);
+        let square = |random: &mut Random| random.layer(channels, channels, false);
+        let [w1, w2, back1, back2] = [(); 4].map(|()| square(&mut random));
+        let [w3, back4] = [(); 2].map(|()| random.layer(channels, double, false));
+        let [w4, back3] = [(); 2].map(|()| random.layer(double, channels, false));
+        let [taps, turned] = [(); 2].map(|()| random.weights(9, channels));
+        let [rescale, rescale_back] = [(); 2].map(|()| random.rescale(9, channels));
+        // Fine ones too, which what is kept is not.
+        let scale = [-14, -15, -14, -14, -16, -14].map(|from| random.scale(from, 2));
+        let back = [(); 6].map(|()| random.scale(-15, 3));
+        let x = random.integers(height * row);
+        let gy = random.integers(height * row);
+
+        let coarse = |scale: Scale| match scale.value() {
+            value if value < 1.0 / 16_384.0 => Scale::from_exponent(-14).unwrap(),
+            _ => scale,
+        };
+        let [of_first, of_hidden] = [coarse(scale[1]), coarse(scale[4])];
+        let residual = |values, scale| Some(Residual { values, scale });
+        let kept = w1.apply_in(&x, false, None, of_first);
+        let first = kept.iter().map(|x| activated(*x, of_first, scale[1]));
+        let first: Vec<i16> = first.collect();
+        let u = plain_depthwise(&first, height, width, &taps, &rescale, scale[2]);
+        let middle = w2.apply_in(&u, false, residual(&x, scale[0]), scale[3]);
+        let hidden = w3.apply_in(&middle, false, None, of_hidden);
+        let active = hidden.iter().map(|x| activated(*x, of_hidden, scale[4]));
+        let active: Vec<i16> = active.collect();
+        let y = w4.apply_in(&active, false, residual(&middle, scale[3]), scale[5]);
+
+        let at_slopes = |gradient: Vec<i16>, kept: &[i16], scale: Scale| -> Vec<i16> {
+            let pairs = gradient.into_iter().zip(kept);
+            pairs
+                .map(|(gradient, x)| sloped(gradient, *x, scale))
+                .collect()
+        };
+        let gradient = back4.apply_in(&gy, false, None, back[1]);
+        let gradient = at_slopes(gradient, &hidden, of_hidden);
+        let back_middle = back3.apply_in(&gradient, false, residual(&gy, back[0]), back[2]);
+        let inner = back2.apply_in(&back_middle, false, None, back[3]);
+        let size = (height, width);
+        let gradient = plain_depthwise(&inner, size.0, size.1, &turned, &rescale_back, back[4]);
+        let gradient = at_slopes(gradient, &kept, of_first);
+        let gx = back1.apply_in(&gradient, false, residual(&back_middle, back[2]), back[5]);
+
+        let dw = Depthwise::new(&taps, rescale).unwrap();
+        let of_block = BlockGradient {
+            block: block_of([&w1, &w2, &w3, &w4].map(Layer::packed), dw, scale),
+            back: BackwardLayers {
+                w4: back4.packed(),
+                w3: back3.packed(),
+                w2: back2.packed(),
+                dw: Depthwise::new(&turned, rescale_back).unwrap(),
+                w1: back1.packed(),
+                output: back[0],
+                hidden: back[1],
+                middle: back[2],
+                inner: back[3],
+                first: back[4],
+                input: back[5],
+            },
+        };
+        // Any rows, from a part of the picture with a row more on both sides.
+        let (top, end) = (height / 3, height - height / 4);
+        let inside = top * row..end * row;
+        let part = top.saturating_sub(1)..(end + 1).min(height);
+        let (data, rows) = (part.start * row..part.end * row, part.len());
+        let window = |data| Window {
+            data,
+            top: part.start,
+            left: 0,
+            height: rows,
+            width,
+        };
+        everywhere(|path| {
+            let (mut before, mut after) = (vec![1; x.len()], vec![1; x.len()]);
+            of_block.block.first_layer(&x, &mut before, &mut after);
+            assert!(before == kept && after == first, "{path} {width}");
+            let wide = 2 * inside.start..2 * inside.end;
+            let (mut wide_out, mut out) = (vec![1; wide.len()], vec![1; inside.len()]);
+            let x = &x[inside.clone()];
+            (of_block.block).other_layers(
+                window(&first[data.clone()]),
+                x,
+                top..end,
+                &mut wide_out,
+                &mut out,
+            );
+            assert!(wide_out == hidden[wide] && out == y[inside.clone()]);
+
+            let (mut to_middle, mut to_inner) = (vec![1; gy.len()], vec![1; gy.len()]);
+            of_block.pointwise_half(&gy, &hidden, &mut to_middle, &mut to_inner);
+            assert!(to_middle == back_middle && to_inner == inner, "{path}");
+            let rows = window(&inner[data.clone()]);
+            let (kept, middle) = (&kept[inside.clone()], &back_middle[inside.clone()]);
+            of_block.spatial_half(rows, kept, middle, top..end, &mut out);
+            assert!(out == gx[inside.clone()], "{path} {height} x {width}");
         });
     }
 }
