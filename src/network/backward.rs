@@ -2,15 +2,15 @@
 //!
 //! Nobody has measured how large the tensors of a gradient become. Where one is there as a whole, its scale follows from
 //! its largest value ([`Slopes`]). A gradient that comes a few rows at a time has scales before it is there: those
-//! that a part of the picture needed ([`BlockScales`]).
+//! that a part of the picture needed ([`BackwardScales`]).
 
 use super::config::LayerKind;
 use super::integer::{IntegerConvolution, IntegerWeights};
 use super::layers::{Block, pack, pack_depthwise};
 use crate::error::Result;
 use crate::kernels::integer::{
-    BackwardLayers, BlockGradient, Depthwise, Output, Pointwise, Residual, Scale, Window,
-    depthwise3x3, multiply_by_slope, pointwise, quantize,
+    BackwardLayers, BackwardScales, BlockGradient, Depthwise, Output, Pointwise, Residual, Scale,
+    Window, depthwise3x3, multiply_by_slope, pointwise, quantize,
 };
 
 /// A layer on the way back, for integers that stand for themselves.
@@ -26,17 +26,6 @@ pub(super) struct BackwardBlock {
     /// The largest sum of a channel's taps.
     reach: f32,
     w1: Backward,
-}
-
-/// The scales of what a block's layers make of a gradient.
-#[derive(Debug, Clone)]
-pub(super) struct BlockScales {
-    pub output: Scale,
-    hidden: Scale,
-    middle: Scale,
-    inner: Scale,
-    first: Scale,
-    pub input: Scale,
 }
 
 /// A tensor of a gradient that is there as a whole.
@@ -165,7 +154,7 @@ impl BackwardBlock {
     }
 
     /// The block on its way back with scales that are known.
-    pub fn scaled(&self, block: &Block, scales: &BlockScales) -> BlockGradient {
+    pub fn scaled(&self, block: &Block, scales: &BackwardScales) -> BlockGradient {
         BlockGradient {
             block: block.layers().clone(),
             back: BackwardLayers {
@@ -174,12 +163,7 @@ impl BackwardBlock {
                 w2: self.w2.of_steps(scales.middle.value()),
                 dw: self.taps(scales.inner),
                 w1: self.w1.of_steps(scales.first.value()),
-                output: scales.output,
-                hidden: scales.hidden,
-                middle: scales.middle,
-                inner: scales.inner,
-                first: scales.first,
-                input: scales.input,
+                scales: *scales,
             },
         }
     }
@@ -192,7 +176,7 @@ impl BackwardBlock {
         kept: &Kept,
         size: (usize, usize),
         output: &Slopes,
-    ) -> (Slopes, BlockScales) {
+    ) -> (Slopes, BackwardScales) {
         let block = block.layers();
         let mut hidden = self.w4.apply(output, None);
         multiply_by_slope(&kept.hidden, block.hidden, &mut hidden.values);
@@ -208,7 +192,7 @@ impl BackwardBlock {
         depthwise3x3(&inner.values, size, &taps, &mut first.values, first.scale);
         multiply_by_slope(&kept.first, block.first, &mut first.values);
         let input = self.w1.apply(&first, Some(&middle));
-        let scales = BlockScales {
+        let scales = BackwardScales {
             output: output.scale,
             hidden: hidden.scale,
             middle: middle.scale,
@@ -241,13 +225,7 @@ impl Kept {
         let [mut first, mut activated, mut output] = [(); 3].map(|()| vec![0; x.len()]);
         let mut hidden = vec![0; size.0 * size.1 * block.hidden_channels()];
         block.first_layer(x, &mut first, &mut activated);
-        let window = Window {
-            data: &activated,
-            top: 0,
-            left: 0,
-            height: size.0,
-            width: size.1,
-        };
+        let window = Window::whole(&activated, size);
         block.other_layers(window, x, 0..size.0, &mut hidden, &mut output);
         (Self { first, hidden }, output)
     }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::backward::{Backward, BackwardBlock, BlockScales, Kept, Slopes};
+use super::backward::{Backward, BackwardBlock, Kept, Slopes};
 use super::gains::Gains;
 use super::grid::Grid;
 use super::integer::IntegerWeights;
@@ -19,7 +19,7 @@ use super::synthesis::{Buffers, Synthesis};
 use crate::error::Result;
 use crate::format::{PATCH8, PATCH16};
 use crate::kernels::integer::{
-    BlockGradient, Output, Pointwise, Scale, pointwise, quantize, scale_integers,
+    BackwardScales, BlockGradient, Output, Pointwise, Scale, pointwise, quantize, scale_integers,
 };
 use crate::kernels::{depth_to_space, space_to_depth};
 
@@ -40,10 +40,10 @@ pub struct SynthesisGradient {
 /// The scales of what the layers make of a gradient whose slopes are up to 1.
 pub struct GradientScales {
     conv_out: Scale,
-    stage8: Vec<BlockScales>,
+    stage8: Vec<BackwardScales>,
     gain8: Scale,
     up: Scale,
-    stage16: Vec<BlockScales>,
+    stage16: Vec<BackwardScales>,
     gain16: Scale,
 }
 
@@ -238,12 +238,12 @@ impl SynthesisGradient {
         let conv_out = self.conv_out.of_steps(1.0 / 32_768.0);
         let gained = gains.synthesis_out.as_ref();
         let gained = gained.and_then(|gain| conv_out.with_gain(gain));
-        let stage = |back: &[BackwardBlock], blocks: &[Block], scales: &[BlockScales]| {
+        let stage = |back: &[BackwardBlock], blocks: &[Block], scales: &[BackwardScales]| {
             let list = back.iter().zip(blocks).zip(scales);
             list.map(|((back, block), scales)| back.scaled(block, scales))
                 .collect()
         };
-        let gain = |gain: &[f32], blocks: &[BlockScales], before: Scale, to: Scale| {
+        let gain = |gain: &[f32], blocks: &[BackwardScales], before: Scale, to: Scale| {
             let from = blocks.first().map_or(before, |block| block.input);
             let factor = from.value() * to.inverse();
             gain.iter().map(|gain| gain * factor).collect()
@@ -307,7 +307,7 @@ fn run_back(
     kept: &[Kept],
     size: (usize, usize),
     mut gradient: Slopes,
-) -> (Slopes, Vec<BlockScales>) {
+) -> (Slopes, Vec<BackwardScales>) {
     let mut all = Vec::with_capacity(blocks.len());
     for ((back, block), kept) in back.iter().zip(blocks).zip(kept).rev() {
         let (input, scales) = back.apply(block, kept, size, &gradient);

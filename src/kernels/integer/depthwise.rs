@@ -23,13 +23,7 @@ pub fn depthwise3x3(
     out: &mut [i16],
     scale: Scale,
 ) {
-    let window = Window {
-        data: x,
-        top: 0,
-        left: 0,
-        height,
-        width,
-    };
+    let window = Window::whole(x, (height, width));
     let session = Session::begin(dispatch::active());
     let whole = (0..height, 0..width);
     depthwise_rows(&session, window, layer, whole, out, scale);

@@ -36,7 +36,7 @@ pub struct BlockGradient {
     pub back: BackwardLayers,
 }
 
-/// The layers that a gradient passes, last to first, and the scales of what they make.
+/// The layers that a gradient passes, last to first.
 #[derive(Debug, Clone)]
 pub struct BackwardLayers {
     /// `C` to the hidden channels.
@@ -49,6 +49,13 @@ pub struct BackwardLayers {
     pub dw: Depthwise,
     /// `C` to `C`.
     pub w1: Pointwise,
+    /// The scales of what they make.
+    pub scales: BackwardScales,
+}
+
+/// The scales of what the layers of a block make of a gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct BackwardScales {
     /// Of the gradient of the block's output.
     pub output: Scale,
     /// Of the result of `w4`, before and after the slope.
@@ -177,7 +184,7 @@ impl BlockGradient {
     ) {
         let path = dispatch::active();
         let (channels, wide) = (self.block.channels(), self.block.hidden_channels());
-        let back = &self.back;
+        let (back, scales) = (&self.back, self.back.scales);
         assert_eq!(hidden.len(), gy.len() / channels * wide, "block: hidden");
         assert_eq!(middle.len(), gy.len(), "block: gradient");
         assert_eq!(inner.len(), gy.len(), "block: gradient");
@@ -188,13 +195,13 @@ impl BlockGradient {
             .for_each(|(((gy, hidden), middle), inner)| {
                 let session = Session::begin(path);
                 with_scratch([hidden.len(), 0, 0], |[gradient, ..]| {
-                    let out = Output::Integer(gradient, back.hidden);
+                    let out = Output::Integer(gradient, scales.hidden);
                     pointwise_chunk(&session, gy, &back.w4, false, None, out);
                     slope_chunk(path, (hidden, self.block.hidden), gradient);
-                    let gy = residual(gy, back.output);
-                    let out = Output::Integer(middle, back.middle);
+                    let gy = residual(gy, scales.output);
+                    let out = Output::Integer(middle, scales.middle);
                     pointwise_chunk(&session, gradient, &back.w3, false, Some(gy), out);
-                    let out = Output::Integer(inner, back.inner);
+                    let out = Output::Integer(inner, scales.inner);
                     pointwise_chunk(&session, middle, &back.w2, false, None, out);
                 });
             });
@@ -214,7 +221,8 @@ impl BlockGradient {
         gx: &mut [i16],
     ) {
         let path = dispatch::active();
-        let (channels, back) = (self.block.channels(), &self.back);
+        let channels = self.block.channels();
+        let (back, scales) = (&self.back, self.back.scales);
         let stride = inner.width * channels;
         check_length(gx.len(), [rows.len(), stride], "block: gradient");
         assert_eq!(kept.len(), gx.len(), "block: gradient");
@@ -232,10 +240,10 @@ impl BlockGradient {
                         let session = Session::begin(path);
                         let place = place(row, index, gx.len() / channels);
                         with_scratch([gx.len(), 0, 0], |[u, ..]| {
-                            depthwise_rows(&session, inner, &back.dw, place, u, back.first);
+                            depthwise_rows(&session, inner, &back.dw, place, u, scales.first);
                             slope_chunk(path, (kept, self.block.first), u);
-                            let middle = residual(middle, back.middle);
-                            let out = Output::Integer(gx, back.input);
+                            let middle = residual(middle, scales.middle);
+                            let out = Output::Integer(gx, scales.input);
                             pointwise_chunk(&session, u, &back.w1, false, Some(middle), out);
                         });
                     });

@@ -45,7 +45,7 @@ mod x86;
 pub use block::{Block, Watch, block};
 pub use convert::{quantize, scale_integers};
 pub use depthwise::depthwise3x3;
-pub use gradient::{BackwardLayers, BlockGradient, multiply_by_slope};
+pub use gradient::{BackwardLayers, BackwardScales, BlockGradient, multiply_by_slope};
 pub use layer::{Depthwise, Output, Pointwise, Residual};
 pub use matrix::{split_wide, sums_fit};
 pub use peak::peak;

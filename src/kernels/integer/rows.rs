@@ -85,6 +85,17 @@ impl Inputs<'_> {
 }
 
 impl<'a> Window<'a> {
+    /// All of a picture of `size` (height, width).
+    pub fn whole(data: &'a [i16], (height, width): (usize, usize)) -> Self {
+        Self {
+            data,
+            top: 0,
+            left: 0,
+            height,
+            width,
+        }
+    }
+
     /// The inputs of output row `y`.
     #[inline(always)]
     fn inputs(self, y: usize, channels: usize) -> Inputs<'a> {

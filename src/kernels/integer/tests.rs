@@ -561,12 +561,14 @@ fn gradient_of_a_block_equals_its_layers() {
                 w2: back2.packed(),
                 dw: Depthwise::new(&turned, rescale_back).unwrap(),
                 w1: back1.packed(),
-                output: back[0],
-                hidden: back[1],
-                middle: back[2],
-                inner: back[3],
-                first: back[4],
-                input: back[5],
+                scales: BackwardScales {
+                    output: back[0],
+                    hidden: back[1],
+                    middle: back[2],
+                    inner: back[3],
+                    first: back[4],
+                    input: back[5],
+                },
             },
         };
         // Any rows, from a part of the picture with a row more on both sides.
