@@ -102,7 +102,7 @@ fn print_shares() {
             (2 * pixels * channels * channels) as u64
         });
         let of_block = best(|| {
-            integer::block(&x, (height, width), 0..height, &block, None, &mut out);
+            integer::block(&x, (height, width), &block, None, &mut out);
             block_operations(height, width, channels)
         });
         let share = |speed: f64| 100.0 * speed / peak;
@@ -187,7 +187,7 @@ fn bench_block(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("block", &name), |bencher| {
                 bencher.iter(|| {
                     let (x, size) = (black_box(&x), (height, width));
-                    integer::block(x, size, 0..height, &weights, None, &mut out);
+                    integer::block(x, size, &weights, None, &mut out);
                 });
             });
         }

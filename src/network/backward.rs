@@ -224,9 +224,9 @@ impl Kept {
         let block = block.layers();
         let [mut first, mut activated, mut output] = [(); 3].map(|()| vec![0; x.len()]);
         let mut hidden = vec![0; size.0 * size.1 * block.hidden_channels()];
-        block.first_layer(x, &mut first, &mut activated);
+        block.keep_first_layer(x, &mut first, &mut activated);
         let window = Window::whole(&activated, size);
-        block.other_layers(window, x, 0..size.0, &mut hidden, &mut output);
+        block.keep_other_layers(window, x, 0..size.0, &mut hidden, &mut output);
         (Self { first, hidden }, output)
     }
 }

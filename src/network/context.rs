@@ -10,6 +10,7 @@ use super::layers::{Block, Entry, Head, Loader, Pointwise};
 use super::signals::LATENT;
 use crate::error::Result;
 use crate::format::CONTEXT_STEPS;
+use std::ops::Range;
 
 /// Which latents one step codes (codec-spec.md, Coding order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +24,14 @@ impl StepMask {
 
     /// The channel group that is coded at row `y`, column `x` of a tile.
     pub fn group_at(self, y: usize, x: usize) -> usize {
-        // Phases in the order (0, 0), (1, 1), (0, 1), (1, 0): diagonal neighbors first.
-        const PHASE: [[usize; 2]; 2] = [[0, 2], [3, 1]];
-        (PHASE[y % 2][x % 2] + CONTEXT_STEPS - self.0) % CONTEXT_STEPS
+        self.group_of_phase(2 * (y % 2) + x % 2)
+    }
+
+    /// The channel group that is coded at a phase of the 2 x 2 pattern.
+    pub fn group_of_phase(self, phase: usize) -> usize {
+        // In the order (0, 0), (1, 1), (0, 1), (1, 0): diagonal neighbors first.
+        const ORDER: [usize; PHASES] = [0, 2, 3, 1];
+        (ORDER[phase] + CONTEXT_STEPS - self.0) % CONTEXT_STEPS
     }
 
     /// Whether a channel group is coded at row `y`, column `x`.
@@ -46,7 +52,9 @@ pub struct Features(pub(super) Vec<i16>);
 pub struct ContextStep {
     step: usize,
     latent: Entry,
-    conv_in: Pointwise,
+    /// The same weights for each phase of the 2 x 2 pattern, of which it reads the features and
+    /// the channel groups that are known there.
+    conv_in: [Pointwise; PHASES],
     /// What the trunk adds of the step before, where the model has that.
     state: Option<Pointwise>,
     pub(super) block: Block,
@@ -60,7 +68,8 @@ pub(crate) const PHASES: usize = 4;
 
 /// What a context step leaves to the next one.
 pub struct ContextState {
-    /// Features and then latents at each position, `[h, w, F + M]`, without those of the step.
+    /// Features and then latents at each position, without those of the step: by phase,
+    /// `[4, h / 2, w / 2, F + M]`.
     pub(super) joined: Vec<i16>,
     /// The trunk's output, `[h, w, F]`.
     pub(super) trunk: Vec<i16>,
@@ -93,10 +102,12 @@ impl ContextStep {
         let path = |layer: &str| format!("context.{step}.{layer}");
         let state = |()| Pointwise::new(from, &path("state"));
         let has_state = config.has_state(step).then_some(());
+        let conv_in = Pointwise::new(from, &path("conv_in"))?;
+        let reading = |phase| conv_in.reading(&known_inputs(config, step, phase));
         Ok(Self {
             step,
             latent: Entry::new(from, LATENT)?,
-            conv_in: Pointwise::new(from, &path("conv_in"))?,
+            conv_in: [0, 1, 2, 3].map(reading),
             state: has_state.map(state).transpose()?,
             block: Block::new(from, &path("block"))?,
             heads: coded_heads(from, step)?,
@@ -104,7 +115,8 @@ impl ContextStep {
     }
 
     /// Entropy parameters of the latents that the step codes, a quarter of them, from the
-    /// features and the normalized latents so far (zero where not yet decoded), of even sides.
+    /// features and the normalized latents so far, of even sides; those that are not yet decoded
+    /// count as zero, whatever is in their place.
     /// `state` is what the step before left of the same features and latents, and becomes what
     /// this one leaves.
     pub fn coded(
@@ -127,18 +139,28 @@ impl ContextStep {
         latent: &Grid,
         state: Option<ContextState>,
     ) -> (Vec<i16>, Vec<i16>) {
-        let Some(mut state) = state else {
-            let joined = self.joined(features, latent);
-            return (self.conv_in.of(&joined), joined);
+        let (mut joined, trunk, new) = match state {
+            Some(state) => {
+                let before = self.step.saturating_sub(1);
+                (state.joined, Some(state.trunk), before..self.step)
+            }
+            None => (self.of_features(features, latent), None, 0..self.step),
         };
-        self.join_coded(latent, &mut state.joined);
-        let mut x = self.conv_in.of(&state.joined);
-        if let Some(layer) = &self.state {
+        for step in new {
+            self.join_coded(step, latent, &mut joined);
+        }
+        let f = self.block.channels();
+        let mut x = vec![0; latent.height * latent.width * f];
+        for (phase, joined) in joined.chunks_exact(joined.len() / PHASES).enumerate() {
+            let of_phase = self.conv_in[phase].of(joined);
+            scatter_phase(&of_phase, latent.width, phase, f, &mut x);
+        }
+        if let (Some(layer), Some(trunk)) = (&self.state, trunk) {
             let mut sum = vec![0; x.len()];
-            layer.add_to(&state.trunk, &x, &self.conv_in, &mut sum);
+            layer.add_to(&trunk, &x, &self.conv_in[0], &mut sum);
             x = sum;
         }
-        (x, state.joined)
+        (x, joined)
     }
 
     /// What the heads make of the trunk's output.
@@ -147,7 +169,7 @@ impl ContextStep {
         let mut phases = [const { Vec::new() }; PHASES];
         let mut positions = vec![0; trunk.len() / PHASES];
         for (phase, (head, out)) in self.heads.iter().zip(&mut phases).enumerate() {
-            gather_phase(trunk, width, f, (phase / 2, phase % 2), &mut positions);
+            gather_phase(trunk, width, phase, f, &mut positions);
             out.resize(positions.len() / f * head.outputs(), 0.0);
             head.apply(&positions, out);
         }
@@ -158,41 +180,52 @@ impl ContextStep {
         }
     }
 
-    /// Features and then latents at each position, `[h, w, F + M]`.
-    fn joined(&self, Features(features): &Features, latent: &Grid) -> Vec<i16> {
-        let (f, m) = (self.block.channels(), latent.channels);
-        let integers = self.latent.integers(&latent.values);
-        joined((features, f), (&integers, m))
+    /// The features beside latents that are zero.
+    fn of_features(&self, Features(features): &Features, latent: &Grid) -> Vec<i16> {
+        let f = self.block.channels();
+        let stride = f + latent.channels;
+        let mut joined = vec![0; features.len() / f * stride];
+        let mut positions = vec![0; features.len() / PHASES];
+        for (phase, to) in joined
+            .chunks_exact_mut(positions.len() / f * stride)
+            .enumerate()
+        {
+            gather_phase(features, latent.width, phase, f, &mut positions);
+            let places = to.chunks_exact_mut(stride).zip(positions.chunks_exact(f));
+            places.for_each(|(to, features)| to[..f].copy_from_slice(features));
+        }
+        joined
     }
 
-    /// Brings the latents that the step before has coded to their places.
-    fn join_coded(&self, latent: &Grid, joined: &mut [i16]) {
-        let (m, group) = (latent.channels, channel_group(latent.channels));
-        let before = StepMask::new(self.step + CONTEXT_STEPS - 1);
-        let first = |position: usize| {
-            before.group_at(position / latent.width, position % latent.width) * group
-        };
-        let positions = latent.values.chunks_exact(m).enumerate();
-        let coded = positions.flat_map(|(position, values)| &values[first(position)..][..group]);
-        let coded: Vec<f32> = coded.copied().collect();
-        let integers = self.latent.integers(&coded);
-        let stride = self.block.channels() + m;
-        let to = joined.chunks_exact_mut(stride).enumerate();
-        for ((position, to), from) in to.zip(integers.chunks_exact(group)) {
-            let start = self.block.channels() + first(position);
-            to[start..start + group].copy_from_slice(from);
+    /// Brings the latents that a step has coded to their places.
+    fn join_coded(&self, step: usize, latent: &Grid, joined: &mut [i16]) {
+        let (f, m) = (self.block.channels(), latent.channels);
+        let group = channel_group(m);
+        let mut coded = Vec::with_capacity(latent.values.len() / (PHASES * CONTEXT_STEPS));
+        for (phase, to) in joined.chunks_exact_mut(joined.len() / PHASES).enumerate() {
+            let first = StepMask::new(step).group_of_phase(phase) * group;
+            coded.clear();
+            for position in phase_positions(phase, latent.height, latent.width) {
+                coded.extend_from_slice(&latent.values[position * m + first..][..group]);
+            }
+            let integers = self.latent.integers(&coded);
+            let places = to.chunks_exact_mut(f + m).zip(integers.chunks_exact(group));
+            places.for_each(|(to, from)| to[f + first..][..group].copy_from_slice(from));
         }
     }
 }
 
-/// Two tensors side by side at each position, each given with its channels.
-fn joined((a, m): (&[i16], usize), (b, n): (&[i16], usize)) -> Vec<i16> {
-    let mut joined = Vec::with_capacity(a.len() + b.len());
-    for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(n)) {
-        joined.extend_from_slice(a);
-        joined.extend_from_slice(b);
-    }
-    joined
+/// The inputs of a step's first layer that are known at a phase: the features, and the groups
+/// that earlier steps have coded there.
+fn known_inputs(config: &ModelConfig, step: usize, phase: usize) -> Vec<Range<usize>> {
+    let (f, group) = (config.context_channels, config.group_channels());
+    let coded = |before: usize| StepMask::new(before).group_of_phase(phase);
+    let mut groups: Vec<usize> = (0..step).map(coded).collect();
+    groups.sort_unstable();
+    let latents = groups
+        .iter()
+        .map(|index| f + index * group..f + (index + 1) * group);
+    std::iter::once(0..f).chain(latents).collect()
 }
 
 /// The positions, in raster order, of a phase of the 2 x 2 pattern.
@@ -202,12 +235,21 @@ pub(crate) fn phase_positions(phase: usize, height: usize, width: usize) -> Vec<
         .collect()
 }
 
-/// Every second row and column of `[h, w, c]` (sides even), from row and column `phase` on.
-fn gather_phase(x: &[i16], width: usize, c: usize, (row, column): (usize, usize), out: &mut [i16]) {
-    let rows = x.chunks_exact(width * c).skip(row).step_by(2);
-    let positions = rows.flat_map(|row| row.chunks_exact(c).skip(column).step_by(2));
+/// The positions of a phase of `[h, w, c]`, sides even.
+fn gather_phase(x: &[i16], width: usize, phase: usize, c: usize, out: &mut [i16]) {
+    let rows = x.chunks_exact(width * c).skip(phase / 2).step_by(2);
+    let positions = rows.flat_map(|row| row.chunks_exact(c).skip(phase % 2).step_by(2));
     for (out, position) in out.chunks_exact_mut(c).zip(positions) {
         out.copy_from_slice(position);
+    }
+}
+
+/// The reverse of [`gather_phase`].
+fn scatter_phase(x: &[i16], width: usize, phase: usize, c: usize, out: &mut [i16]) {
+    let rows = out.chunks_exact_mut(width * c).skip(phase / 2).step_by(2);
+    let positions = rows.flat_map(|row| row.chunks_exact_mut(c).skip(phase % 2).step_by(2));
+    for (position, x) in positions.zip(x.chunks_exact(c)) {
+        position.copy_from_slice(x);
     }
 }
 
@@ -216,7 +258,7 @@ fn coded_heads(from: &Loader<'_>, step: usize) -> Result<Vec<Head>> {
     let config = &from.weights.config;
     let (inputs, group) = (config.context_channels, config.group_channels());
     let head = |phase: usize| {
-        let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
+        let first = StepMask::new(step).group_of_phase(phase) * group;
         let rows = first..first + group;
         let (mut weight, mut multiplier, mut bias) = (Vec::new(), Vec::new(), Vec::new());
         for layer in ["mean", "scale"] {
@@ -284,8 +326,15 @@ mod tests {
     fn phases_are_every_second_position() {
         let x: Vec<i16> = (0..4 * 6 * 3).collect();
         let mut out = vec![0; 2 * 3 * 3];
-        gather_phase(&x, 6, 3, (1, 0), &mut out);
+        gather_phase(&x, 6, 2, 3, &mut out);
         assert_eq!(out[..6], [18, 19, 20, 24, 25, 26]);
         assert_eq!(out[9..12], [54, 55, 56]);
+        let mut back = vec![0; x.len()];
+        scatter_phase(&out, 6, 2, 3, &mut back);
+        assert_eq!(
+            (back[17], back[18..21].to_vec(), back[21]),
+            (0, vec![18, 19, 20], 0)
+        );
+        assert_eq!(back[54..57], [54, 55, 56]);
     }
 }

@@ -108,12 +108,9 @@ impl ContextGradient {
 /// Runs all steps of the context model on a tile's `latent`.
 fn forward(context: &[ContextStep], features: &Features, latent: &Grid) -> Vec<Passed> {
     let size = (latent.height, latent.width);
-    let unknown = Grid::zeros(latent.height, latent.width, latent.channels);
     let mut state: Option<ContextState> = None;
     let pass = |step: &ContextStep| {
-        // Each brings those that the one before has coded to their places.
-        let known = if state.is_none() { &unknown } else { latent };
-        let (x, joined) = step.trunk_input(features, known, state.take());
+        let (x, joined) = step.trunk_input(features, latent, state.take());
         let (kept, trunk) = Kept::run(&step.block, &x, size);
         let params = step.params(&trunk, latent.width);
         state = Some(ContextState { joined, trunk });
@@ -138,7 +135,7 @@ impl Step {
         let of_latents: Vec<f32> = rows.flat_map(|row| row[f..].iter().copied()).collect();
         let [means, scales] = ["mean", "scale"].map(flat);
         let head = |phase: usize| {
-            let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
+            let first = StepMask::new(step).group_of_phase(phase) * group;
             let coded = first * f..(first + group) * f;
             let weight = [&means[coded.clone()], &scales[coded]].concat();
             Backward::of(&path("mean"), &weight, 2 * group)
@@ -166,7 +163,7 @@ impl Step {
         let mut gradient = vec![0.0; height * width * f];
         for (phase, (back, params)) in self.heads.iter().zip(&mut params.phases).enumerate() {
             let places = phase_positions(phase, height, width);
-            let first = StepMask::new(step).group_at(phase / 2, phase % 2) * group;
+            let first = StepMask::new(step).group_of_phase(phase) * group;
             for (params, place) in params.chunks_exact_mut(2 * group).zip(&places) {
                 let (means, scales) = params.split_at_mut(group);
                 slopes(*place, first, means, scales);

@@ -8,7 +8,8 @@ use super::ranges::{Meter, Ranges};
 use super::signals::{BLOCK_SIGNALS, Signal};
 use crate::error::{Error, Result};
 use crate::kernels::integer::{
-    self as kernels, Depthwise, Rescale, Residual, Scale, Watch, block, quantize, scale_integers,
+    self as kernels, Depthwise, Rescale, Residual, Scale, Watch, Window, block, quantize,
+    scale_integers,
 };
 
 /// What layers are made from.
@@ -182,6 +183,14 @@ impl Pointwise {
         }
     }
 
+    /// The layer for inputs that are zero outside of these ranges.
+    pub fn reading(&self, ranges: &[Range<usize>]) -> Self {
+        Self {
+            layer: self.layer.reading(ranges),
+            output: self.output.clone(),
+        }
+    }
+
     /// The result for `x`.
     pub fn of(&self, x: &[i16]) -> Vec<i16> {
         let mut out = vec![0; x.len() / self.layer.inputs() * self.outputs()];
@@ -295,18 +304,27 @@ impl Block {
         &self.layers
     }
 
-    /// Some `rows` of the block of `x`, which is of `size` (height, width) and holds the rows
-    /// above and below `rows` as far as the picture has them.
-    pub fn rows(&self, x: &[i16], size: (usize, usize), rows: Range<usize>, out: &mut [i16]) {
-        let see = |tensor: usize, values: &[i16]| self.meters[tensor].see(values);
-        let watch = self.meters[0].is_on().then_some(&see as &Watch<'_>);
-        block(x, size, rows, &self.layers, watch, out);
+    /// The activated first layer for rows of the block's input `x`.
+    pub fn first_layer(&self, x: &[i16], first: &mut [i16]) {
+        self.watched(|watch| self.layers.first_layer(x, watch, first));
+    }
+
+    /// Some `rows` of the block: `x` is its input there, and `first` holds the first layer of
+    /// these rows and of those above and below, as far as the picture has them.
+    pub fn other_layers(&self, first: Window<'_>, x: &[i16], rows: Range<usize>, out: &mut [i16]) {
+        self.watched(|watch| self.layers.other_layers(first, x, rows, watch, out));
     }
 
     /// The block of a whole picture of `size` (height, width).
     pub fn whole(&self, x: &[i16], size: (usize, usize)) -> Vec<i16> {
         let mut out = vec![0; x.len()];
-        self.rows(x, size, 0..size.0, &mut out);
+        self.watched(|watch| block(x, size, &self.layers, watch, &mut out));
         out
+    }
+
+    /// Lets the meters see the tensors that `compute` makes, where they are on.
+    fn watched(&self, compute: impl FnOnce(Option<&Watch<'_>>)) {
+        let see = |tensor: usize, values: &[i16]| self.meters[tensor].see(values);
+        compute(self.meters[0].is_on().then_some(&see as &Watch<'_>));
     }
 }

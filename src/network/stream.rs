@@ -4,6 +4,7 @@
 //! output stays in the cache, and memory grows with the picture's width alone.
 
 use super::layers::Block;
+use crate::kernels::integer::Window;
 use std::ops::Range;
 
 /// Takes rows of a transform's output, from top to bottom, and is told which they are.
@@ -15,13 +16,10 @@ pub type Source<'a> = dyn Fn(Range<usize>, &mut [f32]) + 'a;
 /// Latents per band and thread: enough to share out, few enough for the cache.
 const LATENTS_PER_THREAD: usize = 768;
 
-/// Fewest rows per band: each computes part of the first layer of two rows again.
-const MIN_ROWS: usize = 4;
-
 /// Cuts `height` rows of `width` latents into the bands that are computed at once.
 pub(super) fn bands(height: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
     let latents = LATENTS_PER_THREAD * rayon::current_num_threads();
-    let rows = latents.div_ceil(width.max(1)).max(MIN_ROWS);
+    let rows = latents.div_ceil(width.max(1));
     (0..height)
         .step_by(rows)
         .map(move |top| top..(top + rows).min(height))
@@ -108,6 +106,17 @@ impl<T: Copy + Default> Rows<T> {
     }
 }
 
+/// Rows of a picture of this width, as what a 3 x 3 convolution reads.
+pub(super) fn window(rows: &Rows<i16>, width: usize) -> Window<'_> {
+    Window {
+        data: rows.all(),
+        top: rows.range.start,
+        left: 0,
+        height: rows.range.len(),
+        width,
+    }
+}
+
 /// `values += others`.
 pub(super) fn add_to(values: &mut [f32], others: &[f32]) {
     values.iter_mut().zip(others).for_each(|(a, b)| *a += b);
@@ -130,17 +139,20 @@ pub(super) struct BlockStream<'a> {
     width: usize,
     /// The input of each block, then the output of the last one.
     rows: Vec<Rows<i16>>,
+    /// The first layer of each block.
+    first: Vec<Rows<i16>>,
 }
 
 impl<'a> BlockStream<'a> {
     /// Blocks of `channels` channels on a picture of `height` x `width` positions.
     pub fn new(blocks: &'a [Block], channels: usize, height: usize, width: usize) -> Self {
-        let rows = (0..=blocks.len()).map(|_| Rows::new(width * channels));
+        let rows = |count: usize| (0..count).map(|_| Rows::new(width * channels)).collect();
         Self {
             blocks,
             height,
             width,
-            rows: rows.collect(),
+            rows: rows(blocks.len() + 1),
+            first: rows(blocks.len()),
         }
     }
 
@@ -152,17 +164,18 @@ impl<'a> BlockStream<'a> {
     /// Computes what the input allows. The caller drops the rows of the output
     /// that it needs no more.
     pub fn output(&mut self) -> &mut Rows<i16> {
-        for (index, block) in self.blocks.iter().enumerate() {
+        for (index, (block, first)) in self.blocks.iter().zip(&mut self.first).enumerate() {
             let (inputs, outputs) = self.rows.split_at_mut(index + 1);
             let (input, output) = (&mut inputs[index], &mut outputs[0]);
-            let have = input.range();
-            let end = computable(have.end, self.height);
-            let start = output.range.end;
-            if start < end {
-                let rows = start - have.start..end - have.start;
-                let out = output.append(end - start);
-                block.rows(input.all(), (have.len(), self.width), rows, out);
-                input.drop_above(end - 1);
+            let new = first.range.end..input.range.end;
+            block.first_layer(input.part(new.clone()), first.append(new.len()));
+            let rows = output.range.end..computable(new.end, self.height);
+            if !rows.is_empty() {
+                let out = output.append(rows.len());
+                let window = window(first, self.width);
+                block.other_layers(window, input.part(rows.clone()), rows.clone(), out);
+                input.drop_above(rows.end);
+                first.drop_above(rows.end - 1);
             }
         }
         &mut self.rows[self.blocks.len()]
@@ -180,7 +193,7 @@ mod tests {
     /// sixteen threads into few.
     fn is_alike_in_all_bands(transform: impl Fn(&Inference, usize, usize) -> Vec<f32> + Sync) {
         let model = Inference::tiny();
-        for (height, width, bands_on_one) in [(4, 4, 1), (22, 96, 3), (22, 400, 6)] {
+        for (height, width, bands_on_one) in [(4, 4, 1), (22, 96, 3), (22, 400, 11)] {
             let on = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                 let pool = pool.expect("threads can be started");

@@ -6,8 +6,8 @@
 //! computed twice. No step computes more rows than were asked for at once, not even where the
 //! picture ends and all that is left could follow: the largest step sets the memory.
 
-use super::stream::{Rows, computable};
-use crate::kernels::integer::{BlockGradient, Window};
+use super::stream::{Rows, computable, window};
+use crate::kernels::integer::BlockGradient;
 
 /// Depth-conv blocks one after another, forward and back.
 pub(super) struct BlockGradientStream<'a> {
@@ -119,13 +119,13 @@ impl OneBlock<'_> {
         let x = self.input.from(new.start);
         let (first, activated) = (&mut self.first, &mut self.activated);
         let (first, activated) = (first.append(new.len()), activated.append(new.len()));
-        self.layers.block.first_layer(x, first, activated);
+        self.layers.block.keep_first_layer(x, first, activated);
         let start = output.range().end;
         let rows = start..computable(new.end, height).min(start + at_once);
         if rows.is_empty() {
             return;
         }
-        self.layers.block.other_layers(
+        self.layers.block.keep_other_layers(
             window(&self.activated, width),
             self.input.part(rows.clone()),
             rows.clone(),
@@ -167,15 +167,5 @@ impl OneBlock<'_> {
         self.first.drop_above(rows.end);
         self.middle_gradient.drop_above(rows.end);
         self.inner_gradient.drop_above(rows.end - 1);
-    }
-}
-
-fn window(rows: &Rows<i16>, width: usize) -> Window<'_> {
-    Window {
-        data: rows.all(),
-        top: rows.range().start,
-        left: 0,
-        height: rows.range().len(),
-        width,
     }
 }

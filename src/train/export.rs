@@ -58,7 +58,8 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::format::PATCH8;
+    use crate::format::{CONTEXT_STEPS, PATCH8};
+    use crate::network::context::StepMask;
     use crate::network::gains::RowPosition;
     use crate::network::{Grid, Inference};
     use crate::train::parameters::Parameters;
@@ -117,9 +118,17 @@ mod tests {
         let features = trained.hyper_synthesis.forward(&hyper_latent, &gains)?;
         let exact_features = exact.hyper_synthesis(&hyper);
         let (mut state, mut exact_state) = (None, None);
+        let mut known = Grid::zeros(h, w, latent.channels);
         for (step, context) in trained.context.iter().enumerate() {
+            let latents = tensor(&known.values, (1, h, w, known.channels))?;
             let (means, scales) = context.forward(&features, &latents, &mut state)?;
-            let params = exact.context_step(step, &exact_features, &latent, &mut exact_state);
+            let params = exact.context_step(step, &exact_features, &known, &mut exact_state);
+            let group = latent.channels / CONTEXT_STEPS;
+            for at in 0..h * w {
+                let first = StepMask::new(step).group_at(at / w, at % w) * group;
+                let coded = at * latent.channels + first..at * latent.channels + first + group;
+                known.values[coded.clone()].copy_from_slice(&latent.values[coded]);
+            }
             let positions = || (0..h * w).map(|at| params.at(at / w, at % w));
             let found_means: Vec<f32> = positions().flat_map(|(means, _)| means.to_vec()).collect();
             let found_scales: Vec<f32> = positions().flat_map(|(_, s)| s.to_vec()).collect();

@@ -29,9 +29,35 @@ pub fn depthwise3x3(
     depthwise_rows(&session, window, layer, whole, out, scale);
 }
 
+/// Computes pixels of the picture, one after another in raster order from the one with this
+/// number on, into `out` (`[pixels, channels]`) on this thread. The window is as wide as the
+/// picture.
+pub(super) fn depthwise_pixels(
+    session: &Session,
+    window: Window<'_>,
+    layer: &Depthwise,
+    mut pixel: usize,
+    mut out: &mut [i16],
+    scale: Scale,
+) {
+    let (width, channels) = (window.width, layer.channels());
+    while !out.is_empty() {
+        let (row, column, count) = (pixel / width, pixel % width, out.len() / channels);
+        // As many whole rows as there are, or what there is of one.
+        let (rows, columns) = match column == 0 && count >= width {
+            true => (row..row + count / width, 0..width),
+            false => (row..row + 1, column..width.min(column + count)),
+        };
+        let done = rows.len() * columns.len();
+        let (now, later) = out.split_at_mut(done * channels);
+        depthwise_rows(session, window, layer, (rows, columns), now, scale);
+        (pixel, out) = (pixel + done, later);
+    }
+}
+
 /// Computes some rows and columns of the picture into `out`
 /// (`[rows, columns, channels]`) on this thread.
-pub(super) fn depthwise_rows(
+fn depthwise_rows(
     session: &Session,
     window: Window<'_>,
     layer: &Depthwise,

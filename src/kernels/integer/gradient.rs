@@ -7,25 +7,20 @@
 //! with transposed weights: no bit depends on threads, on the unit, or on the rows computed at once. Unlike there, `p1`
 //! and `p3` are rounded before the activation too, so that what the forward pass gives is near the block's result.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::Block;
-use super::depthwise::depthwise_rows;
+use super::block::{Block, CHUNK, with_scratch};
+use super::depthwise::depthwise_pixels;
 use super::lanes::to_integer;
 use super::layer::{Depthwise, Output, Pointwise, Residual};
 use super::pointwise::pointwise_chunk;
 use super::rows::Window;
 use super::scale::Scale;
 use super::session::Session;
-use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::check_length;
 use crate::kernels::dispatch::{self, KernelPath, on_path};
-
-/// Most pixels per task: what lies between two layers stays in the second-level cache.
-const CHUNK: usize = 96;
 
 /// A block and what its gradient is computed with.
 #[derive(Debug, Clone)]
@@ -82,17 +77,12 @@ fn before(scale: Scale) -> Scale {
 }
 
 impl Block {
-    /// Number of hidden channels.
-    pub fn hidden_channels(&self) -> usize {
-        self.w3.outputs()
-    }
-
     /// The first layer of the block: `p1 = W1 x` in `kept`, and its activation in `activated`. All are `[pixels, C]`.
     /// Parallel.
     ///
     /// # Panics
     /// When the lengths do not agree.
-    pub fn first_layer(&self, x: &[i16], kept: &mut [i16], activated: &mut [i16]) {
+    pub fn keep_first_layer(&self, x: &[i16], kept: &mut [i16], activated: &mut [i16]) {
         let path = dispatch::active();
         let piece = CHUNK * self.channels();
         assert_eq!(kept.len(), x.len(), "block: first layer");
@@ -115,7 +105,7 @@ impl Block {
     ///
     /// # Panics
     /// When the lengths do not agree.
-    pub fn other_layers(
+    pub fn keep_other_layers(
         &self,
         first: Window<'_>,
         x: &[i16],
@@ -125,46 +115,30 @@ impl Block {
     ) {
         let path = dispatch::active();
         let (channels, wide) = (self.channels(), self.hidden_channels());
-        let width = first.width;
-        check_length(x.len(), [rows.len(), width, channels], "block: input");
+        check_length(x.len(), [rows.len(), first.width, channels], "block: input");
         assert_eq!(y.len(), x.len(), "block: output");
-        check_length(hidden.len(), [rows.len(), width, wide], "block: hidden");
-        x.par_chunks(width * channels)
-            .zip(y.par_chunks_mut(width * channels))
-            .zip(hidden.par_chunks_mut(width * wide))
-            .zip(rows)
-            .for_each(|(((x, y), hidden), row)| {
-                x.par_chunks(CHUNK * channels)
-                    .zip(y.par_chunks_mut(CHUNK * channels))
-                    .zip(hidden.par_chunks_mut(CHUNK * wide))
-                    .enumerate()
-                    .for_each(|(index, ((x, y), hidden))| {
-                        let session = Session::begin(path);
-                        let place = place(row, index, x.len() / channels);
-                        with_scratch(
-                            [x.len(), x.len(), hidden.len()],
-                            |[u, middle, activated]| {
-                                depthwise_rows(&session, first, &self.dw, place, u, self.depthwise);
-                                let x = residual(x, self.input);
-                                let out = Output::Integer(middle, self.middle);
-                                pointwise_chunk(&session, u, &self.w2, false, Some(x), out);
-                                let from = before(self.hidden);
-                                let out = Output::Integer(hidden, from);
-                                pointwise_chunk(&session, middle, &self.w3, false, None, out);
-                                activate(path, (hidden, from), (activated, self.hidden));
-                                let x1 = residual(middle, self.middle);
-                                let out = Output::Integer(y, self.output);
-                                pointwise_chunk(
-                                    &session,
-                                    activated,
-                                    &self.w4,
-                                    false,
-                                    Some(x1),
-                                    out,
-                                );
-                            },
-                        );
-                    });
+        assert_eq!(hidden.len(), x.len() / channels * wide, "block: hidden");
+        x.par_chunks(CHUNK * channels)
+            .zip(y.par_chunks_mut(CHUNK * channels))
+            .zip(hidden.par_chunks_mut(CHUNK * wide))
+            .enumerate()
+            .for_each(|(index, ((x, y), hidden))| {
+                let session = Session::begin(path);
+                let pixel = rows.start * first.width + index * CHUNK;
+                let lengths = [x.len(), x.len(), hidden.len()];
+                with_scratch(lengths, |[u, middle, activated]| {
+                    depthwise_pixels(&session, first, &self.dw, pixel, u, self.depthwise);
+                    let x = residual(x, self.input);
+                    let out = Output::Integer(middle, self.middle);
+                    pointwise_chunk(&session, u, &self.w2, false, Some(x), out);
+                    let from = before(self.hidden);
+                    let out = Output::Integer(hidden, from);
+                    pointwise_chunk(&session, middle, &self.w3, false, None, out);
+                    activate(path, (hidden, from), (activated, self.hidden));
+                    let x1 = residual(middle, self.middle);
+                    let out = Output::Integer(y, self.output);
+                    pointwise_chunk(&session, activated, &self.w4, false, Some(x1), out);
+                });
             });
     }
 }
@@ -223,57 +197,33 @@ impl BlockGradient {
         let path = dispatch::active();
         let channels = self.block.channels();
         let (back, scales) = (&self.back, self.back.scales);
-        let stride = inner.width * channels;
-        check_length(gx.len(), [rows.len(), stride], "block: gradient");
+        check_length(
+            gx.len(),
+            [rows.len(), inner.width, channels],
+            "block: gradient",
+        );
         assert_eq!(kept.len(), gx.len(), "block: gradient");
         assert_eq!(middle.len(), gx.len(), "block: gradient");
-        kept.par_chunks(stride)
-            .zip(middle.par_chunks(stride))
-            .zip(gx.par_chunks_mut(stride))
-            .zip(rows)
-            .for_each(|(((kept, middle), gx), row)| {
-                kept.par_chunks(CHUNK * channels)
-                    .zip(middle.par_chunks(CHUNK * channels))
-                    .zip(gx.par_chunks_mut(CHUNK * channels))
-                    .enumerate()
-                    .for_each(|(index, ((kept, middle), gx))| {
-                        let session = Session::begin(path);
-                        let place = place(row, index, gx.len() / channels);
-                        with_scratch([gx.len(), 0, 0], |[u, ..]| {
-                            depthwise_rows(&session, inner, &back.dw, place, u, scales.first);
-                            slope_chunk(path, (kept, self.block.first), u);
-                            let middle = residual(middle, scales.middle);
-                            let out = Output::Integer(gx, scales.input);
-                            pointwise_chunk(&session, u, &back.w1, false, Some(middle), out);
-                        });
-                    });
+        kept.par_chunks(CHUNK * channels)
+            .zip(middle.par_chunks(CHUNK * channels))
+            .zip(gx.par_chunks_mut(CHUNK * channels))
+            .enumerate()
+            .for_each(|(index, ((kept, middle), gx))| {
+                let session = Session::begin(path);
+                let pixel = rows.start * inner.width + index * CHUNK;
+                with_scratch([gx.len(), 0, 0], |[u, ..]| {
+                    depthwise_pixels(&session, inner, &back.dw, pixel, u, scales.first);
+                    slope_chunk(path, (kept, self.block.first), u);
+                    let middle = residual(middle, scales.middle);
+                    let out = Output::Integer(gx, scales.input);
+                    pointwise_chunk(&session, u, &back.w1, false, Some(middle), out);
+                });
             });
     }
 }
 
-/// Row and columns of a piece of a row, by its number and its length.
-fn place(row: usize, index: usize, pixels: usize) -> (Range<usize>, Range<usize>) {
-    let left = index * CHUNK;
-    (row..row + 1, left..left + pixels)
-}
-
 fn residual(values: &[i16], scale: Scale) -> Residual<'_> {
     Residual { values, scale }
-}
-
-thread_local! {
-    /// Each thread's memory between two layers, kept from one task to the next.
-    static SCRATCH: RefCell<[AlignedBuffer<i16>; 3]> = RefCell::default();
-}
-
-/// Runs `work` with three pieces of scratch memory of these lengths.
-fn with_scratch(lengths: [usize; 3], work: impl FnOnce([&mut [i16]; 3])) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        for (buffer, length) in scratch.iter_mut().zip(lengths) {
-            buffer.resize(length);
-        }
-        work(scratch.each_mut().map(AlignedBuffer::values_mut));
-    });
 }
 
 /// `out = v * clamp(v / 4 + 1 / 2, 0, 1)` for the values `v` of `x`, each a tensor with its scale: every operation

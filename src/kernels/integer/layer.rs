@@ -1,8 +1,9 @@
 //! The layers, and what comes in and goes out beside their activations.
 
-use super::matrix::{Matrix, split_wide};
+use super::matrix::{Matrix, TILE_INPUTS, split_wide};
 use super::scale::{Rescale, Scale};
 use crate::format::MAX_WIDE;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A pointwise convolution: its weights, of int8 or two int8 each, and what its sums are worth.
@@ -16,6 +17,8 @@ pub struct Pointwise {
     pub(super) low: Option<Arc<Matrix>>,
     /// As many channels as the weights have outputs.
     pub(super) rescale: Rescale,
+    /// The inputs that are read: apart, in order, and from one whole tile to another.
+    pub(super) used: Arc<[Range<usize>]>,
 }
 
 impl Pointwise {
@@ -29,6 +32,7 @@ impl Pointwise {
             high: Arc::new(high),
             low: None,
             rescale,
+            used: all(inputs),
         })
     }
 
@@ -44,6 +48,7 @@ impl Pointwise {
             high: Arc::new(high),
             low: Some(Arc::new(Matrix::new(inputs, outputs, low)?)),
             rescale,
+            used: all(inputs),
         })
     }
 
@@ -55,6 +60,24 @@ impl Pointwise {
         })
     }
 
+    /// The same, for pixels whose inputs are zero outside of these ranges, which are in order:
+    /// the same result for less work.
+    pub fn reading(&self, ranges: &[Range<usize>]) -> Self {
+        let mut used: Vec<Range<usize>> = Vec::new();
+        for range in ranges {
+            let start = range.start / TILE_INPUTS * TILE_INPUTS;
+            let end = range.end.next_multiple_of(TILE_INPUTS).min(self.inputs());
+            match used.last_mut() {
+                Some(last) if start <= last.end => last.end = last.end.max(end),
+                _ => used.push(start..end),
+            }
+        }
+        Self {
+            used: used.into(),
+            ..self.clone()
+        }
+    }
+
     /// Number of input channels.
     pub fn inputs(&self) -> usize {
         self.high.inputs
@@ -64,6 +87,11 @@ impl Pointwise {
     pub fn outputs(&self) -> usize {
         self.high.outputs
     }
+}
+
+/// The range of all inputs.
+fn all(inputs: usize) -> Arc<[Range<usize>]> {
+    Arc::new([0..inputs])
 }
 
 /// A depthwise 3x3 convolution: its taps and what its sums are worth.

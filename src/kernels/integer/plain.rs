@@ -28,7 +28,10 @@ impl Unit for PlainUnit {
         let panel = matrix.single_panel(at.panel);
         let x = &pixels.x[at.first * pixels.inputs..][..at.rows * pixels.inputs];
         for (x, sums) in x.chunks_exact(pixels.inputs).zip(&mut stage.0) {
-            *sums = sums_of_pixel(x, panel);
+            *sums = [0; PANEL];
+            for used in pixels.used {
+                add_products(&x[used.clone()], &panel[used.start * PANEL..], sums);
+            }
         }
     }
 
@@ -43,23 +46,23 @@ impl Unit for PlainUnit {
 
     unsafe fn peak(rounds: u32) -> (u64, i32) {
         let (x, panel) = ([1; PANEL], [1; PANEL * PANEL]);
-        let mut total = 0_i32;
+        let mut sums = [0; PANEL];
         for _ in 0..rounds {
             let (x, panel) = black_box((&x, &panel));
-            total = total.wrapping_add(sums_of_pixel(x, panel)[0]);
+            add_products(x, panel, &mut sums);
         }
-        (2 * (PANEL * PANEL) as u64 * u64::from(rounds), total)
+        (2 * (PANEL * PANEL) as u64 * u64::from(rounds), sums[0])
     }
 }
 
-/// The sums of one pixel with a panel, one input after another.
-fn sums_of_pixel(x: &[i16], panel: &[i16]) -> [i32; PANEL] {
-    let mut sums = [0_i32; PANEL];
+/// Adds the products of inputs of one pixel with as many rows of a panel, one input after another.
+fn add_products(x: &[i16], panel: &[i16], to: &mut [i32; PANEL]) {
+    let mut sums = *to;
     for (x, weights) in x.iter().zip(panel.chunks_exact(PANEL)) {
         for (sum, weight) in sums.iter_mut().zip(weights) {
             // Wrapping is for the compiler: a whole sum fits.
             *sum = sum.wrapping_add(i32::from(*weight) * i32::from(*x));
         }
     }
-    sums
+    *to = sums;
 }

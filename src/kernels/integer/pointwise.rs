@@ -41,8 +41,7 @@ pub fn pointwise(
 ) {
     let path = dispatch::active();
     let pixels = check(x, layer, residual, &out);
-    let share = pixels.div_ceil(rayon::current_num_threads());
-    let chunk = share.next_multiple_of(CHUNK_STEP).clamp(CHUNK_STEP, CHUNK);
+    let chunk = pixels_per_task(pixels, CHUNK);
     if pixels <= chunk {
         let session = Session::begin(path);
         return pointwise_chunk(&session, x, layer, activate, residual, out);
@@ -58,6 +57,12 @@ pub fn pointwise(
         let session = Session::begin(path);
         pointwise_chunk(&session, x, layer, activate, residual, out);
     });
+}
+
+/// Pixels per parallel task, of which there are at most `most`: every thread gets its share.
+pub(super) fn pixels_per_task(pixels: usize, most: usize) -> usize {
+    let share = pixels.div_ceil(rayon::current_num_threads());
+    share.next_multiple_of(CHUNK_STEP).clamp(CHUNK_STEP, most)
 }
 
 /// [`pointwise`] of a few pixels (tens to hundreds) on this thread.
@@ -140,10 +145,11 @@ impl Kernel for Chunk<'_> {
             // SAFETY: places are those of pixels and panels that exist; the
             // rest is this function's contract.
             unsafe {
-                U::prepare(x, inputs, self.prepared);
+                U::prepare(x, inputs, &self.layer.used, self.prepared);
                 let pixels = Pixels {
                     x,
                     inputs,
+                    used: &self.layer.used,
                     prepared: self.prepared.values(),
                 };
                 for panel in 0..self.layer.outputs().div_ceil(PANEL) {

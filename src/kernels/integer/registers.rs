@@ -30,7 +30,10 @@ impl<S: DepthwiseSums, const ROWS: usize, const VECTORS: usize> Unit
             1 => matrix.single_panel(at.panel),
             _ => matrix.pair_panel(at.panel),
         };
-        let x = &pixels.x[at.first * pixels.inputs..][..at.rows * pixels.inputs];
+        let pixels = Pixels {
+            x: &pixels.x[at.first * pixels.inputs..][..at.rows * pixels.inputs],
+            ..pixels
+        };
         for column in (0..PANEL).step_by(VECTORS * S::COUNT) {
             let mut row = 0;
             // SAFETY: rows and columns exist, and the panel has GROUP inputs
@@ -38,15 +41,15 @@ impl<S: DepthwiseSums, const ROWS: usize, const VECTORS: usize> Unit
             unsafe {
                 let panel = panel.as_ptr().add(column * S::GROUP);
                 while row + ROWS <= at.rows {
-                    block::<S, ROWS, VECTORS>(x, pixels.inputs, panel, stage, row, column);
+                    block::<S, ROWS, VECTORS>(pixels, panel, stage, row, column);
                     row += ROWS;
                 }
                 while row + 4 <= at.rows {
-                    block::<S, 4, VECTORS>(x, pixels.inputs, panel, stage, row, column);
+                    block::<S, 4, VECTORS>(pixels, panel, stage, row, column);
                     row += 4;
                 }
                 while row < at.rows {
-                    block::<S, 1, VECTORS>(x, pixels.inputs, panel, stage, row, column);
+                    block::<S, 1, VECTORS>(pixels, panel, stage, row, column);
                     row += 1;
                 }
             }
@@ -96,29 +99,32 @@ impl<S: DepthwiseSums, const ROWS: usize, const VECTORS: usize> Unit
 /// from `column` on, held in registers.
 ///
 /// # Safety
-/// `x` holds the pixels, and `panel`, from the first of the columns on, all of
-/// the inputs; the columns exist; the CPU has the instruction set of `S`.
+/// `pixels` are those of the block, and `panel` holds, from the first of the columns on,
+/// all of the inputs; the columns exist; the CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn block<S: Sums, const ROWS: usize, const VECTORS: usize>(
-    x: &[i16],
-    inputs: usize,
+    pixels: Pixels<'_>,
     panel: *const i16,
     stage: &mut Stage,
     row: usize,
     column: usize,
 ) {
+    let inputs = pixels.inputs;
     // SAFETY: every pointer stays inside what the contract grants: a group of
     // inputs is whole in the loop, and the last one is read input by input.
     unsafe {
-        let x = x.as_ptr().add(row * inputs);
+        let x = pixels.x.as_ptr().add(row * inputs);
         let mut sums = [[S::zero(); VECTORS]; ROWS];
-        let whole = inputs / S::GROUP * S::GROUP;
-        for k in (0..whole).step_by(S::GROUP) {
-            step::<S, ROWS, VECTORS, false>(&mut sums, x.add(k), inputs, panel.add(k * PANEL));
-        }
-        if whole < inputs {
-            let panel = panel.add(whole * PANEL);
-            step::<S, ROWS, VECTORS, true>(&mut sums, x.add(whole), inputs, panel);
+        for used in pixels.used {
+            // Only the last of all inputs may be in a group that is not whole.
+            let whole = used.end / S::GROUP * S::GROUP;
+            for k in (used.start..whole).step_by(S::GROUP) {
+                step::<S, ROWS, VECTORS, false>(&mut sums, x.add(k), inputs, panel.add(k * PANEL));
+            }
+            if whole < used.end {
+                let panel = panel.add(whole * PANEL);
+                step::<S, ROWS, VECTORS, true>(&mut sums, x.add(whole), inputs, panel);
+            }
         }
         for (to, sums) in stage.0[row..].iter_mut().zip(sums) {
             for (index, sum) in sums.into_iter().enumerate() {

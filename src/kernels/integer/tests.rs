@@ -346,6 +346,54 @@ fn gains_round_half_to_even_and_saturate() {
     same_everywhere(|| scaled(&all));
 }
 
+/// Inputs that are zero are left out where a layer is told so, and no other is.
+#[test]
+fn a_layer_that_reads_some_inputs_equals_the_whole() {
+    let mut random = Random(16);
+    for (inputs, outputs, pixels) in [(5, 3, 7), (129, 40, 33), (640, 64, 50), (321, 33, 97)] {
+        for is_wide in [false, true] {
+            let cuts: Vec<usize> = {
+                let mut cuts = [(); 4].map(|()| random.below(inputs + 1));
+                cuts.sort_unstable();
+                cuts.to_vec()
+            };
+            let ranges = [cuts[0]..cuts[1], cuts[2]..cuts[3]];
+            let mut x = random.integers(pixels * inputs);
+            for x in x.chunks_exact_mut(inputs) {
+                for (index, x) in x.iter_mut().enumerate() {
+                    if !ranges.iter().any(|range| range.contains(&index)) {
+                        *x = 0;
+                    }
+                }
+            }
+            let layer = random.layer(inputs, outputs, is_wide);
+            let scale = random.scale(-14, 3);
+            let plain = layer.apply_in(&x, true, None, scale);
+            let packed = layer.packed().reading(&ranges);
+            everywhere(|path| {
+                let mut out = vec![1; pixels * outputs];
+                let to = Output::Integer(&mut out, scale);
+                pointwise(&x, &packed, true, None, to);
+                assert_eq!(out, plain, "{path} {ranges:?} of {inputs}");
+            });
+            // What is not used is not read, whatever is there.
+            let apart = layer.packed().reading(&[0..inputs.min(1)]);
+            let of = |x: &[i16]| {
+                let mut out = vec![0; pixels * outputs];
+                let to = Output::Integer(&mut out, scale);
+                pointwise(x, &apart, false, None, to);
+                out
+            };
+            let used = inputs.min(64);
+            let mut cut = x.clone();
+            for x in cut.chunks_exact_mut(inputs) {
+                x[used..].fill(0);
+            }
+            assert_eq!(of(&x), of(&cut));
+        }
+    }
+}
+
 /// A block of four pointwise layers and a depthwise one, with the scales of its tensors in their order.
 fn block_of([w1, w2, w3, w4]: [Pointwise; 4], dw: Depthwise, scale: [Scale; 6]) -> Block {
     let [input, first, depthwise, middle, hidden, output] = scale;
@@ -364,7 +412,7 @@ fn block_of([w1, w2, w3, w4]: [Pointwise; 4], dw: Depthwise, scale: [Scale; 6]) 
     }
 }
 
-/// Every value of every tensor, each piece once or with the rim of its tile.
+/// Every value of every tensor.
 #[test]
 fn who_watches_a_block_sees_its_tensors() {
     let mut random = Random(15);
@@ -386,7 +434,7 @@ fn who_watches_a_block_sees_its_tensors() {
         seen[tensor].fetch_max(largest(values), Ordering::Relaxed);
     };
     let mut y = vec![0; x.len()];
-    block(&x, size, 0..height, &weights, Some(&watch), &mut y);
+    block(&x, size, &weights, Some(&watch), &mut y);
 
     let [mut first, mut spatial, mut middle] = [(); 3].map(|()| vec![0; x.len()]);
     let mut hidden = vec![0; 2 * x.len()];
@@ -472,15 +520,20 @@ fn fused_block_equals_its_layers() {
         let weights = block_of([w1, w2, w3, w4].map(|layer| layer.packed()), dw, scale);
         everywhere(|path| {
             let mut out = vec![1; x.len()];
-            block(&x, (height, width), 0..height, &weights, None, &mut out);
+            block(&x, (height, width), &weights, None, &mut out);
             assert_eq!(out, plain, "{path} {height} x {width} x {channels}");
-            // Any rows, from a part of the picture with a row more on both sides.
+            // Any rows, from the first layer of these and a row more on both sides.
             let (top, end) = (height / 3, height - height / 4);
+            let (x, mut out) = (&x[top * row..end * row], vec![1; (end - top) * row]);
             let part = top.saturating_sub(1)..(end + 1).min(height);
-            let rows = top - part.start..end - part.start;
-            let mut out = vec![1; rows.len() * row];
-            let x = &x[part.start * row..part.end * row];
-            block(x, (part.len(), width), rows, &weights, None, &mut out);
+            let window = Window {
+                data: &first[part.start * row..part.end * row],
+                top: part.start,
+                left: 0,
+                height: part.len(),
+                width,
+            };
+            weights.other_layers(window, x, top..end, None, &mut out);
             assert_eq!(out, plain[top * row..end * row]);
         });
     }
@@ -585,12 +638,12 @@ fn gradient_of_a_block_equals_its_layers() {
         };
         everywhere(|path| {
             let (mut before, mut after) = (vec![1; x.len()], vec![1; x.len()]);
-            of_block.block.first_layer(&x, &mut before, &mut after);
+            of_block.block.keep_first_layer(&x, &mut before, &mut after);
             assert!(before == kept && after == first, "{path} {width}");
             let wide = 2 * inside.start..2 * inside.end;
             let (mut wide_out, mut out) = (vec![1; wide.len()], vec![1; inside.len()]);
             let x = &x[inside.clone()];
-            (of_block.block).other_layers(
+            (of_block.block).keep_other_layers(
                 window(&first[data.clone()]),
                 x,
                 top..end,

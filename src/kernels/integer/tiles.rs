@@ -10,6 +10,7 @@ use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::lanes::Avx512;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Pixels per tile.
 const ROWS: usize = 16;
@@ -32,16 +33,22 @@ impl Unit for Tiles {
 
     /// For every 16 pixels and 64 inputs, a tile of high and one of low bytes.
     #[inline(always)]
-    unsafe fn prepare(x: &[i16], inputs: usize, to: &mut AlignedBuffer<i8>) {
+    unsafe fn prepare(x: &[i16], inputs: usize, used: &[Range<usize>], to: &mut AlignedBuffer<i8>) {
         let block = Self::pixel_bytes(inputs) * ROWS;
         let pixels = x.len() / inputs;
         let to = to.at_least(pixels.div_ceil(ROWS) * block);
         for (x, to) in x.chunks(ROWS * inputs).zip(to.chunks_exact_mut(block)) {
             for (row, x) in x.chunks_exact(inputs).enumerate() {
-                // SAFETY: a block has the high and the low tile of every step,
-                // each with 64 bytes for this row, and steps cover the inputs;
-                // the CPU has the instructions (contract).
-                unsafe { split(x, to.as_mut_ptr().add(row * TILE_INPUTS)) }
+                for used in used {
+                    let first = used.start / TILE_INPUTS * 2 * TILE;
+                    // SAFETY: a block has the high and the low tile of every step,
+                    // each with 64 bytes for this row, and steps cover the inputs;
+                    // the CPU has the instructions (contract).
+                    unsafe {
+                        let to = to.as_mut_ptr().add(first + row * TILE_INPUTS);
+                        split(&x[used.clone()], to);
+                    }
+                }
             }
         }
     }
@@ -62,10 +69,14 @@ impl Unit for Tiles {
         // configured (contract), and nothing else uses them in between.
         unsafe {
             zero_sums();
-            let pairs = x.chunks_exact(2 * TILE);
-            let panels = weights.chunks_exact(2 * TILE);
-            for (x, weights) in pairs.zip(panels) {
-                add_products(x, weights);
+            for used in pixels.used {
+                let steps = used.start / TILE_INPUTS..used.end.div_ceil(TILE_INPUTS);
+                let bytes = steps.start * 2 * TILE..steps.end * 2 * TILE;
+                let pairs = x[bytes.clone()].chunks_exact(2 * TILE);
+                let panels = weights[bytes].chunks_exact(2 * TILE);
+                for (x, weights) in pairs.zip(panels) {
+                    add_products(x, weights);
+                }
             }
             // Before the sums are stored: loads wait for a store before them
             // whose address ends in the same 12 bits.

@@ -25,6 +25,8 @@ impl Stage {
 pub(super) struct Pixels<'a> {
     pub(super) x: &'a [i16],
     pub(super) inputs: usize,
+    /// The inputs that are not all zero (see [`Pointwise::reading`](super::Pointwise::reading)).
+    pub(super) used: &'a [Range<usize>],
     /// The same as the unit wants it (see [`Unit::prepare`]).
     pub(super) prepared: &'a [i8],
 }
@@ -75,12 +77,19 @@ pub(super) trait Unit {
         2 * inputs
     }
 
-    /// Brings pixels `[pixels, inputs]` to the form that [`Unit::sums`] reads.
+    /// Brings pixels `[pixels, inputs]` to the form that [`Unit::sums`] reads, those of the
+    /// inputs that are used.
     ///
     /// # Safety
     /// The CPU must have the instruction set of the unit.
     #[inline(always)]
-    unsafe fn prepare(_x: &[i16], _inputs: usize, _to: &mut AlignedBuffer<i8>) {}
+    unsafe fn prepare(
+        _x: &[i16],
+        _inputs: usize,
+        _used: &[Range<usize>],
+        _to: &mut AlignedBuffer<i8>,
+    ) {
+    }
 
     /// Computes a block of sums, and does something else meanwhile.
     ///

@@ -195,7 +195,7 @@ impl Phases {
     /// Where the phase's weights and biases are in `W [outputs, inputs] | b [outputs]`.
     fn places(&self, phase: usize) -> [Range<usize>; 2] {
         let (k, group) = (self.whole.inputs, self.coded.outputs);
-        let first = self.mask.group_at(phase / 2, phase % 2) * group;
+        let first = self.mask.group_of_phase(phase) * group;
         let bias = self.whole.outputs * k + first;
         [first * k..(first + group) * k, bias..bias + group]
     }
