@@ -61,7 +61,7 @@ fn scale() -> Scale {
 
 fn integer_layer(inputs: usize, outputs: usize) -> integer::Pointwise {
     let (weights, rescale) = (weights(inputs * outputs), rescale(inputs, outputs));
-    integer::Pointwise::new(inputs, &weights, rescale).expect("small sums")
+    integer::Pointwise::new(inputs, weights, rescale).expect("small sums")
 }
 
 fn integer_depthwise(channels: usize) -> integer::Depthwise {

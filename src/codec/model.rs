@@ -51,7 +51,9 @@ impl Model {
     /// # Errors
     /// As [`embedded`](Self::embedded).
     pub fn embedded_with_id(id: ModelId) -> Option<Result<Arc<Self>>> {
-        let place = embedded::ALL.iter().position(|model| model.id == id.0);
+        let place = embedded::ALL
+            .iter()
+            .position(|model| ModelId::of_digest(&model.digest) == id);
         place.map(Self::carried)
     }
 
@@ -71,7 +73,9 @@ impl Model {
             return Ok(model.clone());
         }
         // Not inside `get_or_init`: loading runs on all threads, each of which may come here for another file.
-        let model = Arc::new(Self::from_bytes(embedded::ALL[place].bytes)?);
+        let file = &embedded::ALL[place];
+        let weights = IntegerWeights::from_bytes(file.bytes)?;
+        let model = Arc::new(Self::build(weights, file.digest, file.bytes.len(), None)?);
         Ok(LOADED[place].get_or_init(|| model).clone())
     }
 
@@ -90,7 +94,7 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when they are malformed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::build(bytes, None)
+        Self::of_file(bytes, None)
     }
 
     /// The model of some weights, which notes in `ranges` how large its tensors become.
@@ -98,16 +102,24 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when the weights are not valid.
     pub fn measuring(weights: &IntegerWeights, ranges: &Ranges) -> Result<Self> {
-        Self::build(&weights.to_bytes()?, Some(ranges.clone()))
+        Self::of_file(&weights.to_bytes()?, Some(ranges.clone()))
     }
 
-    fn build(bytes: &[u8], ranges: Option<Ranges>) -> Result<Self> {
+    fn of_file(bytes: &[u8], ranges: Option<Ranges>) -> Result<Self> {
         let (weights, digest) = rayon::join(|| IntegerWeights::from_bytes(bytes), || digest(bytes));
-        let weights = weights?;
+        Self::build(weights?, digest?, bytes.len(), ranges)
+    }
+
+    fn build(
+        weights: IntegerWeights,
+        digest: [u8; 32],
+        bytes: usize,
+        ranges: Option<Ranges>,
+    ) -> Result<Self> {
         Ok(Self {
             tables: ScaleTables::from_words(&weights.tables)?,
-            digest: digest?,
-            bytes: bytes.len() as u64,
+            digest,
+            bytes: bytes as u64,
             inference: Inference::new(weights, ranges)?,
             patch_norms: OnceLock::new(),
         })

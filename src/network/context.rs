@@ -271,7 +271,7 @@ fn coded_heads(from: &Loader<'_>, step: usize) -> Result<Vec<Head>> {
             }
         }
         let coded = IntegerConvolution {
-            weight: Integers::Narrow(weight),
+            weight: Integers::Narrow(weight.into()),
             multiplier,
             bias,
         };

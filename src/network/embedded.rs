@@ -4,8 +4,8 @@
 pub(crate) struct Embedded {
     /// Its name.
     pub name: &'static str,
-    /// The first 8 bytes of its digest, by which files name it.
-    pub id: [u8; 8],
+    /// Its digest, whose first 8 bytes are the id by which files name it.
+    pub digest: [u8; 32],
     /// The file.
     pub bytes: &'static [u8],
 }
@@ -14,12 +14,12 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        id: 0xeac6_13ae_9c22_187f_u64.to_be_bytes(),
+        digest: digest_of("eac613ae9c22187f6c3cc3743ab3abdb1eceee3112d3badfb5cb604b67673455"),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
         name: "base-ssim",
-        id: 0xb1af_e541_2a9c_a583_u64.to_be_bytes(),
+        digest: digest_of("b1afe5412a9ca583ef0c93d32f5d9bc109d0c7cd03451fef99bf566af6662844"),
         bytes: include_bytes!("../../weights/base-ssim.safetensors"),
     },
 ];
@@ -29,6 +29,24 @@ pub(crate) const BASE: usize = 0;
 
 /// The place of that trained on from it for what people see.
 pub(crate) const BASE_SSIM: usize = 1;
+
+/// A digest from its hexadecimal digits.
+const fn digest_of(digits: &str) -> [u8; 32] {
+    let digits = digits.as_bytes();
+    assert!(digits.len() == 64, "a digest has 64 digits");
+    let mut digest = [0; 32];
+    let mut at = 0;
+    while at < digits.len() {
+        let digit = match digits[at] {
+            digit @ b'0'..=b'9' => digit - b'0',
+            digit @ b'a'..=b'f' => digit - b'a' + 10,
+            _ => panic!("a hexadecimal digit"),
+        };
+        digest[at / 2] = digest[at / 2] << 4 | digit;
+        at += 1;
+    }
+    digest
+}
 
 /// The one of this name.
 #[cfg(feature = "cli")]
@@ -45,7 +63,7 @@ mod tests {
     fn names_and_ids_are_those_of_the_files() {
         for model in &ALL {
             let digest = digest(model.bytes).expect("a model file");
-            assert_eq!(digest[..8], model.id, "{}", model.name);
+            assert_eq!(digest, model.digest, "{}", model.name);
             let weights = IntegerWeights::from_bytes(model.bytes).expect("it is valid");
             assert_eq!(weights.config.name, model.name);
         }

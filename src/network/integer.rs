@@ -5,6 +5,7 @@
 //! infinite.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -22,8 +23,8 @@ use crate::kernels::integer::{split_wide, sums_fit};
 /// The integers of a matrix or of taps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Integers {
-    /// Of 8 bits.
-    Narrow(Vec<i8>),
+    /// Of 8 bits, shared with the layers that are made of them.
+    Narrow(Arc<[i8]>),
     /// Of 16 bits.
     Wide(Vec<i16>),
 }
@@ -241,7 +242,7 @@ fn read_integers(part: &Part, view: &TensorView) -> Result<Integers> {
         let is_valid = values.chunks(inputs).all(fits);
         (Integers::Wide(values), is_valid)
     } else {
-        let values: Vec<i8> = view.data().iter().map(|byte| byte.cast_signed()).collect();
+        let values: Arc<[i8]> = view.data().iter().map(|byte| byte.cast_signed()).collect();
         let is_valid = is_taps || values.chunks(inputs).all(sums_fit);
         (Integers::Narrow(values), is_valid)
     };

@@ -74,7 +74,7 @@ pub(super) fn pack(path: &str, convolution: &IntegerConvolution) -> Result<kerne
     let outputs = convolution.bias.len().max(1);
     let rescale = Rescale::new(&convolution.multiplier, &convolution.bias);
     let layer = rescale.and_then(|rescale| match &convolution.weight {
-        Integers::Narrow(w) => kernels::Pointwise::new(w.len() / outputs, w, rescale),
+        Integers::Narrow(w) => kernels::Pointwise::new(w.len() / outputs, w.clone(), rescale),
         Integers::Wide(w) => kernels::Pointwise::wide(w.len() / outputs, w, rescale),
     });
     layer.ok_or_else(|| broken(path))

@@ -169,7 +169,7 @@ fn round_matrix(weight: &[f32], bias: &[f32], scales: &[f32], wide: bool) -> Int
     IntegerConvolution {
         weight: match wide {
             true => Integers::Wide(weights),
-            false => Integers::Narrow(narrow(&weights)),
+            false => Integers::Narrow(narrow(&weights).into()),
         },
         multiplier,
         bias: bias.to_vec(),

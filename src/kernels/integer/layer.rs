@@ -26,8 +26,8 @@ impl Pointwise {
     ///
     /// `None` when there are no inputs, the length is another one, or the magnitudes of the weights of an output sum up
     /// to more than 65535: a sum could overflow.
-    pub fn new(inputs: usize, weights: &[i8], rescale: Rescale) -> Option<Self> {
-        let high = Matrix::new(inputs, rescale.outputs(), weights.to_vec())?;
+    pub fn new(inputs: usize, weights: impl Into<Arc<[i8]>>, rescale: Rescale) -> Option<Self> {
+        let high = Matrix::new(inputs, rescale.outputs(), weights.into())?;
         Some(Self {
             high: Arc::new(high),
             low: None,
@@ -41,12 +41,13 @@ impl Pointwise {
     /// `None` as for [`Pointwise::new`], where either part counts.
     pub fn wide(inputs: usize, weights: &[i16], rescale: Rescale) -> Option<Self> {
         let fit = weights.iter().all(|weight| *weight <= MAX_WIDE);
-        let (high, low) = weights.iter().map(|weight| split_wide(*weight)).unzip();
+        let (high, low): (Vec<i8>, Vec<i8>) =
+            weights.iter().map(|weight| split_wide(*weight)).unzip();
         let outputs = rescale.outputs();
-        let high = Matrix::new(inputs, outputs, high).filter(|_| fit)?;
+        let high = Matrix::new(inputs, outputs, high.into()).filter(|_| fit)?;
         Some(Self {
             high: Arc::new(high),
-            low: Some(Arc::new(Matrix::new(inputs, outputs, low)?)),
+            low: Some(Arc::new(Matrix::new(inputs, outputs, low.into())?)),
             rescale,
             used: all(inputs),
         })

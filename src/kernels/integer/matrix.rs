@@ -2,7 +2,7 @@
 
 use crate::format::MAX_WEIGHT_SUM;
 use crate::kernels::aligned::{AlignedBuffer, Number};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Outputs per panel of packed weights.
 pub(super) const PANEL: usize = 32;
@@ -29,7 +29,7 @@ pub(super) struct Matrix {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// `[outputs, inputs]`.
-    values: Vec<i8>,
+    values: Arc<[i8]>,
     /// Panels `[inputs, 32]` of int16.
     singles: OnceLock<AlignedBuffer<i16>>,
     /// Panels `[inputs / 2, 32, 2]` of int16.
@@ -40,7 +40,7 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// `None` when a count is zero, the length is another one, or a sum could overflow.
-    pub(super) fn new(inputs: usize, outputs: usize, values: Vec<i8>) -> Option<Self> {
+    pub(super) fn new(inputs: usize, outputs: usize, values: Arc<[i8]>) -> Option<Self> {
         let valid = inputs > 0
             && outputs > 0
             && inputs.checked_mul(outputs) == Some(values.len())
@@ -90,15 +90,35 @@ impl Matrix {
         let panels = packed.values_mut().chunks_exact_mut(groups * GROUP * PANEL);
         let rows = self.values.chunks(PANEL * self.inputs);
         for (panel, rows) in panels.zip(rows) {
-            for (output, row) in rows.chunks_exact(self.inputs).enumerate() {
-                let to = panel[output * GROUP..].chunks_mut(GROUP * PANEL);
-                for (to, from) in to.zip(row.chunks(GROUP)) {
-                    to.iter_mut()
-                        .zip(from)
-                        .for_each(|(to, w)| *to = T::from(*w));
+            for start in (0..self.inputs).step_by(PIECE) {
+                let pieces = pieces(rows, self.inputs, start);
+                let to = panel[start * PANEL..].chunks_exact_mut(GROUP * PANEL);
+                for (at, to) in (0..PIECE).step_by(GROUP).zip(to) {
+                    let mut group = [[0; GROUP]; PANEL];
+                    for (group, piece) in group.iter_mut().zip(&pieces) {
+                        group.copy_from_slice(&piece[at..at + GROUP]);
+                    }
+                    for (to, weight) in to.iter_mut().zip(group.as_flattened()) {
+                        *to = T::from(*weight);
+                    }
                 }
             }
         }
         packed
     }
+}
+
+/// Inputs that are packed at once.
+const PIECE: usize = 16;
+
+/// The weights of `PIECE` inputs from `start` on in rows of `inputs`; zeros where there are none.
+fn pieces(rows: &[i8], inputs: usize, start: usize) -> [[i8; PIECE]; PANEL] {
+    let mut pieces = [[0; PIECE]; PANEL];
+    for (piece, row) in pieces.iter_mut().zip(rows.chunks_exact(inputs)) {
+        match row[start..].first_chunk() {
+            Some(whole) => *piece = *whole,
+            None => piece[..inputs - start].copy_from_slice(&row[start..]),
+        }
+    }
+    pieces
 }

@@ -82,7 +82,7 @@ impl Layer {
             Pointwise::wide(self.inputs, &self.weights, rescale)
         } else {
             let narrow: Vec<i8> = self.weights.iter().map(|w| *w as i8).collect();
-            Pointwise::new(self.inputs, &narrow, rescale)
+            Pointwise::new(self.inputs, narrow, rescale)
         };
         layer.unwrap()
     }
@@ -220,7 +220,7 @@ fn layers_that_could_overflow_or_do_not_agree_are_refused() {
     );
     assert!(rescale.with_gain(&[1.0]).is_none());
     assert!(rescale.with_gain(&[1.0, f32::INFINITY]).is_none());
-    assert!(Pointwise::new(2, &[1, 2], rescale).is_none());
+    assert!(Pointwise::new(2, [1, 2], rescale).is_none());
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn extreme_sums_are_exact() {
     let negative = weights.iter().map(|w| -w).collect::<Vec<i8>>();
     let both = [weights, negative].concat();
     let rescale = Rescale::new(&[1.0; 2], &[0.0; 2]).unwrap();
-    let layer = Pointwise::new(517, &both, rescale).unwrap();
+    let layer = Pointwise::new(517, both, rescale).unwrap();
     let x = [[i16::MIN; 517], [i16::MAX; 517]].concat();
     let plain = [i16::MIN, i16::MAX].map(|x| 65_535.0 * f32::from(x));
     everywhere(|path| {
