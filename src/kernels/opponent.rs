@@ -131,7 +131,9 @@ pub fn opponent_planes(light: &Planes) -> Planes {
     each_chunk(&mut planes, |path, _, [red, green, blue]| {
         on_path!(path, <'a> { red: &'a mut [f32], green: &'a mut [f32], blue: &'a mut [f32] } => {
             for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
-                let [long, middle, short] = [0, 1, 2].map(|of| receptor(of, *red, *green, *blue));
+                // Not `array::map`, of which no vectors come.
+                let of = |i: usize| receptor(i, *red, *green, *blue);
+                let (long, middle, short) = (of(0), of(1), of(2));
                 let bright = brightness(long, middle);
                 *red = 7.0 * ((long - BIAS_ROOT) - (middle - BIAS_ROOT)) + 0.42;
                 *green = bright + 0.01;
@@ -152,7 +154,8 @@ pub fn brightness_plane(light: &Planes) -> Vec<f32> {
             let [red, green, blue] = light;
             let light = red.iter().zip(green).zip(blue);
             for (plane, ((red, green), blue)) in plane.iter_mut().zip(light) {
-                let [long, middle] = [0, 1].map(|of| receptor(of, *red, *green, *blue));
+                let of = |i: usize| receptor(i, *red, *green, *blue);
+                let (long, middle) = (of(0), of(1));
                 *plane = brightness(long, middle) + 0.01;
             }
         });
