@@ -65,6 +65,11 @@ pub struct RunOptions {
 /// What a run reports as it goes.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// A step is done.
+    Step {
+        /// Steps done.
+        step: u64,
+    },
     /// Averages over the last `log_every` steps.
     Progress {
         /// Steps done.
@@ -196,7 +201,7 @@ impl Run {
         while self.step < self.config.steps {
             let outcome = self.one_step(&source, &mut window)?;
             self.step += 1;
-            let mut go_on = true;
+            let mut go_on = report(Event::Step { step: self.step });
             match outcome {
                 StepOutcome::Skipped => {
                     skipped_in_a_row += 1;
@@ -222,10 +227,14 @@ impl Run {
                     "gradients stay non-finite: lower learning_rate or go on from an earlier model";
                 return Err(Error::Compute(advice.into()));
             }
-            let last = self.step == self.config.steps;
-            if self.step.is_multiple_of(self.config.checkpoint_every) || last || !go_on {
+            let is_last = self.step == self.config.steps;
+            let is_due = self.step.is_multiple_of(self.config.checkpoint_every) || is_last;
+            if is_due || !go_on {
                 self.save(validation)?;
-                go_on &= report(self.validate(pictures, validation)?);
+            }
+            // Who stops a run waits for what is lost otherwise, and not for this.
+            if is_due && go_on {
+                go_on = report(self.validate(pictures, validation)?);
             }
             if !go_on {
                 return Ok(());

@@ -62,14 +62,19 @@ fn train(out: &Path, resume: bool, report: &mut dyn FnMut(Event) -> bool) -> Run
 fn a_resumed_run_equals_an_uninterrupted_one() {
     let _path = usual_path();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let whole = folder.path().join("whole");
     train(&whole, false, &mut |_| true);
-    let stopped = train(&parts, false, &mut |event| {
-        !matches!(event, Event::Validation { .. })
-    });
-    assert_eq!(stopped.step(), 3);
-    let resumed = train(&parts, true, &mut |_| true);
-    assert_eq!(resumed.step(), 6);
+    // At a checkpoint, and between two of them.
+    let at_checkpoint = |event: Event| !matches!(event, Event::Validation { .. });
+    let between = |event: Event| !matches!(event, Event::Step { step: 4 });
+    stops_and_goes_on(&whole, &folder.path().join("three"), 3, at_checkpoint);
+    stops_and_goes_on(&whole, &folder.path().join("four"), 4, between);
+}
+
+/// A run that is stopped at step `at` and resumed, in the folder `parts`, ends like that in `whole`.
+fn stops_and_goes_on(whole: &Path, parts: &Path, at: u64, mut goes_on: impl FnMut(Event) -> bool) {
+    assert_eq!(train(parts, false, &mut goes_on).step(), at);
+    assert_eq!(train(parts, true, &mut |_| true).step(), 6);
     for file in [
         "model.safetensors",
         "weights.safetensors",
@@ -77,7 +82,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     ] {
         let read = |run: &Path| std::fs::read(run.join(file)).expect("the run wrote it");
         // The order of the metadata in the file is free: compare the tensors.
-        let (a, b) = (read(&whole), read(&parts));
+        let (a, b) = (read(whole), read(parts));
         let tensors = |bytes: &[u8]| -> Vec<(String, Vec<u8>)> {
             let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");
             let mut list: Vec<_> = file

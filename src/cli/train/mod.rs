@@ -302,6 +302,7 @@ fn milliseconds(times: &StepTimes) -> String {
 
 fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
     match event {
+        Event::Step { step } => bar.set_position(*step),
         Event::Progress {
             step,
             loss,
@@ -309,12 +310,10 @@ fn show(bar: &ProgressBar, event: &Event, global: &GlobalOptions) {
             psnr,
             steps_per_second,
             times,
-            ..
         } => {
             let text =
                 format!("loss {loss:.3} {bpp:.3} bpp {psnr:.2} dB {steps_per_second:.2} steps/s");
             bar.set_message(text.clone());
-            bar.set_position(*step);
             global.detail(|| format!("step {step}: {text}; {}", milliseconds(times)));
         }
         Event::Validation {
