@@ -7,6 +7,8 @@
 //! model's transposed and rounded anew, so a gradient has the same bits on every machine; it is
 //! near that of what inference computes, and decides no probability.
 
+use rayon::prelude::*;
+
 use super::backward::{Backward, BackwardBlock, Kept, Slopes};
 use super::context::{ContextState, ContextStep, EntropyParams, Features, StepMask};
 use super::context::{PHASES, phase_positions};
@@ -50,7 +52,8 @@ impl ContextGradient {
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) when a number of the model is too large for it.
     pub fn new(weights: &IntegerWeights) -> Result<Self> {
-        let steps = (1..CONTEXT_STEPS).map(|step| Step::new(weights, step));
+        let steps = (1..CONTEXT_STEPS).into_par_iter();
+        let steps = steps.map(|step| Step::new(weights, step));
         Ok(Self {
             latents: weights.config.latent_channels,
             steps: steps.collect::<Result<_>>()?,

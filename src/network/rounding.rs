@@ -135,10 +135,13 @@ fn is_depthwise(layer: &LayerSpec, index: usize) -> bool {
     index == 1 && matches!(layer.kind, LayerKind::Block { .. })
 }
 
-/// The nearest number of steps to a value; 0 where the step is.
+/// The nearest number of steps to a value, half to even; 0 where the step is.
 fn in_steps(value: f32, step: f32) -> i16 {
+    /// Added to a number below 2^22, leaves no room for a fraction: `round_ties_even` is a call for every value, from
+    /// which no vectors come.
+    const MAGIC: f32 = 12_582_912.0;
     if step > 0.0 {
-        (value / step).round_ties_even() as i16
+        ((value / step + MAGIC) - MAGIC) as i16
     } else {
         0
     }

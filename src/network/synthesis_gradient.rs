@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::backward::{Backward, BackwardBlock, Kept, Slopes};
 use super::gains::Gains;
 use super::grid::Grid;
@@ -81,7 +83,8 @@ impl SynthesisGradient {
         };
         let stage = |name: &str, count: usize, channels: usize| {
             let path = |at: usize| format!("synthesis.{name}.{at}");
-            let blocks = (0..count).map(|at| BackwardBlock::new(weights, &path(at), channels));
+            let block = |at: usize| BackwardBlock::new(weights, &path(at), channels);
+            let blocks = (0..count).into_par_iter().map(block);
             blocks.collect::<Result<Vec<_>>>()
         };
         Ok(Self {
