@@ -74,8 +74,8 @@ impl Model {
         }
         // Not inside `get_or_init`: loading runs on all threads, each of which may come here for another file.
         let file = &embedded::ALL[place];
-        let weights = IntegerWeights::from_bytes(file.bytes)?;
-        let model = Arc::new(Self::build(weights, file.digest, file.bytes.len(), None)?);
+        let inference = Inference::of_file(file.bytes)?;
+        let model = Arc::new(Self::build(inference, file.digest, file.bytes.len())?);
         Ok(LOADED[place].get_or_init(|| model).clone())
     }
 
@@ -107,20 +107,15 @@ impl Model {
 
     fn of_file(bytes: &[u8], ranges: Option<Ranges>) -> Result<Self> {
         let (weights, digest) = rayon::join(|| IntegerWeights::from_bytes(bytes), || digest(bytes));
-        Self::build(weights?, digest?, bytes.len(), ranges)
+        Self::build(Inference::new(weights?, ranges)?, digest?, bytes.len())
     }
 
-    fn build(
-        weights: IntegerWeights,
-        digest: [u8; 32],
-        bytes: usize,
-        ranges: Option<Ranges>,
-    ) -> Result<Self> {
+    fn build(inference: Inference, digest: [u8; 32], bytes: usize) -> Result<Self> {
         Ok(Self {
-            tables: ScaleTables::from_words(&weights.tables)?,
+            tables: ScaleTables::from_words(inference.tables())?,
             digest,
             bytes: bytes as u64,
-            inference: Inference::new(weights, ranges)?,
+            inference,
             patch_norms: OnceLock::new(),
         })
     }

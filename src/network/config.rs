@@ -460,6 +460,11 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
+    /// Whether it is of the networks that only encoders run.
+    pub fn is_encoders_network(&self) -> bool {
+        self.side == Side::Encoder && !matches!(self.kind, LayerKind::Table { .. })
+    }
+
     /// Multiply-accumulates per picture pixel.
     pub fn macs_per_pixel(&self) -> f64 {
         if self.stride == 0 {

@@ -14,12 +14,12 @@ pub(crate) struct Embedded {
 pub(crate) static ALL: [Embedded; 2] = [
     Embedded {
         name: "base",
-        digest: digest_of("eac613ae9c22187f6c3cc3743ab3abdb1eceee3112d3badfb5cb604b67673455"),
+        digest: digest_of("eac05de51ca1b20d2f2f48169e915a41b903745a1363b8773c9641eeb398bbe4"),
         bytes: include_bytes!("../../weights/base.safetensors"),
     },
     Embedded {
         name: "base-ssim",
-        digest: digest_of("b1afe5412a9ca583ef0c93d32f5d9bc109d0c7cd03451fef99bf566af6662844"),
+        digest: digest_of("6986f99511387d9d5a23dec45c9036188ee8b4e42f27769f95e0f0deec2528b1"),
         bytes: include_bytes!("../../weights/base-ssim.safetensors"),
     },
 ];
@@ -63,9 +63,22 @@ mod tests {
     fn names_and_ids_are_those_of_the_files() {
         for model in &ALL {
             let digest = digest(model.bytes).expect("a model file");
-            assert_eq!(digest, model.digest, "{}", model.name);
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(
+                digest == model.digest,
+                "{} has the digest {hex}",
+                model.name
+            );
             let weights = IntegerWeights::from_bytes(model.bytes).expect("it is valid");
             assert_eq!(weights.config.name, model.name);
+        }
+    }
+
+    /// What the binary carries of each model.
+    #[test]
+    fn models_take_no_more_than_ten_and_a_half_megabytes() {
+        for model in &ALL {
+            assert!(model.bytes.len() <= 10_500_000, "{}", model.name);
         }
     }
 }

@@ -57,6 +57,11 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// Elements of the tensor.
+    pub(super) fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     /// The tensor, which must have the shape and the type.
     pub(super) fn find<'a>(&self, file: &SafeTensors<'a>) -> Result<TensorView<'a>> {
         let view = find(file, &self.name)?;
@@ -78,12 +83,19 @@ fn find<'a>(file: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>> {
 }
 
 /// Opens a file: its configuration, checked, and its tensors.
+///
+/// What is packed is bounded by the configuration alone: its parameters, too, are at most [`MAX_MODEL_BYTES`].
 pub(super) fn open(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
     check_size(bytes.len() as u64)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let config: ModelConfig =
         serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
     config.validate()?;
+    let parameters = config
+        .layers()
+        .into_iter()
+        .map(|layer| layer.kind.parameters() as u64);
+    check_size(parameters.sum())?;
     Ok((config, SafeTensors::deserialize(bytes).map_err(malformed)?))
 }
 
@@ -128,15 +140,24 @@ pub(crate) fn real_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
+/// The scale tables, however many words they are.
+pub(super) fn tables_part(file: &SafeTensors) -> Result<Part> {
+    let view = find(file, TABLES)?;
+    Ok(tables_of(view.data().len() / 2))
+}
+
+/// Scale tables of so many words.
+fn tables_of(words: usize) -> Part {
+    Part {
+        name: TABLES.into(),
+        shape: vec![words],
+        dtype: Dtype::U16,
+    }
+}
+
 /// The words of the scale tables.
 pub(super) fn read_tables(file: &SafeTensors) -> Result<Vec<u16>> {
-    let view = find(file, TABLES)?;
-    if view.dtype() != Dtype::U16 {
-        return Err(Error::Weights(format!(
-            "{TABLES} is {:?}, expected U16",
-            view.dtype()
-        )));
-    }
+    let view = tables_part(file)?.find(file)?;
     let words = view.data().as_chunks::<2>().0.iter();
     Ok(words.map(|bytes| u16::from_le_bytes(*bytes)).collect())
 }
@@ -148,12 +169,7 @@ pub(super) fn to_bytes(
     tables: &[u16],
 ) -> Result<Vec<u8>> {
     let words = tables.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let tables = Part {
-        name: TABLES.into(),
-        shape: vec![tables.len()],
-        dtype: Dtype::U16,
-    };
-    parts.push((tables, words));
+    parts.push((tables_of(tables.len()), words));
     let views = parts.iter().map(|(part, bytes)| {
         let view = TensorView::new(part.dtype, part.shape.clone(), bytes);
         Ok((part.name.as_str(), view.map_err(malformed)?))

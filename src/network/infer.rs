@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::analysis::Analysis;
-use super::config::ModelConfig;
+use super::config::{LayerSpec, ModelConfig};
 use super::context::{ContextState, ContextStep, EntropyParams, Features, context_steps};
 use super::context_gradient::{ContextGradient, ParameterSlopes};
 use super::gains::{Gains, QualityTables, RowPosition};
@@ -23,6 +23,8 @@ use crate::format::{QUALITY_MAX, SCALE_LEVELS};
 /// A network ready for exact inference. Cheap to share between threads.
 pub struct Inference {
     weights: IntegerWeights,
+    /// The model file, where the weights are without the encoder's networks.
+    file: Option<&'static [u8]>,
     ranges: Option<Ranges>,
     quality: QualityTables,
     hyper_synthesis: HyperSynthesis,
@@ -61,13 +63,33 @@ impl Inference {
             synthesis_gradient: OnceLock::new(),
             context_gradient: OnceLock::new(),
             weights,
+            file: None,
             ranges,
+        })
+    }
+
+    /// Builds the network of a model file that is at hand for good: the weights of the encoder's networks are read
+    /// when first used.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the file is malformed, as far as it is read.
+    pub fn of_file(file: &'static [u8]) -> Result<Self> {
+        let weights = IntegerWeights::read(file, |layer| !layer.is_encoders_network())?;
+        let network = Self::new(weights, None)?;
+        Ok(Self {
+            file: Some(file),
+            ..network
         })
     }
 
     /// The network's sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.weights.config
+    }
+
+    /// The serialized integer scale tables.
+    pub fn tables(&self) -> &[u16] {
+        &self.weights.tables
     }
 
     /// The network at one stored quality (0..=50000).
@@ -100,8 +122,10 @@ impl Inference {
         if let Some(layers) = self.encoder.get() {
             return Ok(layers);
         }
+        let read = |file| IntegerWeights::read(file, LayerSpec::is_encoders_network);
+        let read = self.file.map(read).transpose()?;
         let from = Loader {
-            weights: &self.weights,
+            weights: read.as_ref().unwrap_or(&self.weights),
             ranges: self.ranges.as_ref(),
         };
         let made = EncoderLayers {

@@ -14,8 +14,10 @@ use sha2::{Digest, Sha256};
 use super::config::{LayerKind, LayerSpec, ModelConfig};
 use super::file::{
     self, Part, check_count, config_text, malformed, read_reals, read_tables, real_bytes,
+    tables_part,
 };
 use super::signals::Signal;
+use super::stored::{Stored, store_narrow, store_wide};
 use crate::error::{Error, Result};
 use crate::format::{EXPONENTS, MAX_REAL, MAX_WIDE, PATCH_EXPONENT};
 use crate::kernels::integer::{split_wide, sums_fit};
@@ -102,6 +104,20 @@ fn table(layer: &LayerSpec) -> Option<Part> {
     })
 }
 
+/// All tensors of a model but the scale tables.
+fn parts(config: &ModelConfig) -> Vec<Part> {
+    let specs = config.layers();
+    let of_layers = specs.iter().flat_map(|layer| {
+        convolutions(layer)
+            .into_iter()
+            .flatten()
+            .chain(table(layer))
+    });
+    let signals = config.exponents().into_iter();
+    let of_signals = signals.map(|(name, count)| exponents(&name, count));
+    of_layers.chain(of_signals).collect()
+}
+
 /// The exponents of a tensor of integers.
 fn exponents(signal: &str, count: usize) -> Part {
     Part {
@@ -118,18 +134,22 @@ impl IntegerWeights {
     /// [`Error::Weights`] when the file is malformed, lacks a tensor, has one of another shape,
     /// or breaks a rule for its values.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::read(bytes, |_| true)
+    }
+
+    /// Reads the layers of a model file that are `wanted`; the others are not looked at.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub(super) fn read(bytes: &[u8], wanted: impl Fn(&LayerSpec) -> bool) -> Result<Self> {
         let (config, file) = file::open(bytes)?;
         let training = file.tensor("analysis.conv_in.weight");
         if training.is_ok_and(|tensor| tensor.dtype() == Dtype::F16) {
             let text = "weights of a training run, of which 'aec export' makes a model";
             return Err(Error::Weights(text.into()));
         }
-        let specs = config.layers();
-        let signals = config.exponents();
-        let tensors = specs
-            .iter()
-            .map(|layer| 3 * convolutions(layer).len() + usize::from(table(layer).is_some()));
-        let expected = signals.len() + tensors.sum::<usize>();
+        let mut specs = config.layers();
+        specs.retain(wanted);
         let layers = specs
             .par_iter()
             .map(|layer| Ok((layer.path.clone(), read_layer(&file, layer)?)))
@@ -138,8 +158,9 @@ impl IntegerWeights {
             let values = read_exponents(&file, &exponents(&name, count))?;
             Ok((name, values))
         };
-        let exponents = signals.into_iter().map(read).collect::<Result<_>>()?;
-        check_count(&file, expected)?;
+        let signals = config.exponents().into_iter();
+        let exponents = signals.map(read).collect::<Result<_>>()?;
+        check_count(&file, parts(&config).len())?;
         let tables = read_tables(&file)?;
         Ok(Self {
             config,
@@ -165,7 +186,7 @@ impl IntegerWeights {
                     for ([weight, multiplier, bias], values) in
                         convolutions(&layer).into_iter().zip(values)
                     {
-                        parts.push((weight, values.weight.bytes()));
+                        parts.push(values.weight.stored(weight));
                         parts.push((multiplier, real_bytes(&values.multiplier)));
                         parts.push((bias, real_bytes(&values.bias)));
                     }
@@ -196,10 +217,10 @@ impl IntegerWeights {
 
 impl Integers {
     /// As they are stored.
-    fn bytes(&self) -> Vec<u8> {
+    fn stored(&self, part: Part) -> (Part, Vec<u8>) {
         match self {
-            Self::Narrow(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
-            Self::Wide(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Self::Narrow(values) => store_narrow(part, values),
+            Self::Wide(values) => store_wide(part, values),
         }
     }
 }
@@ -217,32 +238,34 @@ fn read_layer(file: &SafeTensors, layer: &LayerSpec) -> Result<IntegerLayer> {
     // All tensors are found and checked before memory is asked for: a configuration may
     // promise more than the file holds.
     let found = convolutions(layer).into_iter().map(|parts| {
-        let [weight, multiplier, bias] = parts.each_ref().map(|part| part.find(file));
-        Ok((parts, [weight?, multiplier?, bias?]))
+        let [weight, multiplier, bias] = &parts;
+        let stored = Stored::find(weight, file)?;
+        let views = [multiplier.find(file)?, bias.find(file)?];
+        Ok((parts, stored, views))
     });
     let found: Vec<_> = found.collect::<Result<_>>()?;
-    let read = found.iter().map(|([weight, multiplier, bias], views)| {
+    let read = found.iter().map(|(parts, stored, views)| {
+        let [weight, multiplier, bias] = parts;
         Ok(IntegerConvolution {
-            weight: read_integers(weight, &views[0])?,
-            multiplier: read_bounded(multiplier, &views[1])?,
-            bias: read_bounded(bias, &views[2])?,
+            weight: read_integers(weight, stored)?,
+            multiplier: read_bounded(multiplier, &views[0])?,
+            bias: read_bounded(bias, &views[1])?,
         })
     });
     Ok(IntegerLayer::Convolutions(read.collect::<Result<_>>()?))
 }
 
 /// Weights whose sums cannot overflow. (Nine taps of 8 bits never do.)
-fn read_integers(part: &Part, view: &TensorView) -> Result<Integers> {
+fn read_integers(part: &Part, stored: &Stored) -> Result<Integers> {
     let inputs = part.shape.last().copied().unwrap_or(1);
     let is_taps = part.name.ends_with("depthwise.weight");
     let (integers, is_valid) = if part.dtype == Dtype::I16 {
-        let pairs = view.data().as_chunks::<2>().0;
-        let values: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+        let values = stored.wide(part)?;
         let fits = |row: &[i16]| row.iter().all(|w| *w <= MAX_WIDE) && wide_sums_fit(row);
         let is_valid = values.chunks(inputs).all(fits);
         (Integers::Wide(values), is_valid)
     } else {
-        let values: Arc<[i8]> = view.data().iter().map(|byte| byte.cast_signed()).collect();
+        let values = stored.narrow(part)?;
         let is_valid = is_taps || values.chunks(inputs).all(sums_fit);
         (Integers::Narrow(values), is_valid)
     };
@@ -279,23 +302,25 @@ fn read_exponents(file: &SafeTensors, part: &Part) -> Result<Vec<i8>> {
 }
 
 /// SHA-256 over a model file's configuration and its tensors in the order of
-/// their names (codec-spec.md, Model id): the same however the file is laid out.
+/// their names (codec-spec.md, Model id): the same however the file is laid out, and whatever is packed.
 ///
 /// # Errors
 /// [`Error::Weights`] when the file is malformed.
 pub fn digest(bytes: &[u8]) -> Result<[u8; 32]> {
+    let (config, file) = file::open(bytes)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+    let mut parts = parts(&config);
+    parts.push(tables_part(&file)?);
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut hash = Sha256::new();
     hash.update(config_text(header.metadata().as_ref())?);
-    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
-    let tensors: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();
-    for (name, tensor) in tensors {
-        hash.update(&name);
-        hash.update([0, type_tag(tensor.dtype())]);
-        for side in tensor.shape() {
+    for part in parts {
+        hash.update(&part.name);
+        hash.update([0, type_tag(part.dtype)]);
+        for side in &part.shape {
             hash.update((*side as u64).to_le_bytes());
         }
-        hash.update(tensor.data());
+        hash.update(Stored::find(&part, &file)?.plain(&part)?);
     }
     Ok(hash.finalize().into())
 }

@@ -25,6 +25,7 @@ mod layers;
 pub mod ranges;
 pub mod rounding;
 pub mod signals;
+mod stored;
 mod stream;
 mod stream_gradient;
 mod synthesis;

@@ -16,8 +16,9 @@ use crate::kernels::integer::sums_fit;
 
 /// Largest weight of 8 bits.
 const NARROW: f32 = 127.0;
-/// Largest weight of 16 bits.
-const WIDE: f32 = 127.0 * 256.0;
+/// Largest weight of 16 bits: no larger, because low bits are noise that takes room in a model file. These 12 bits
+/// cost 0.05 % BD-rate against all 16 (PSNR from 27 to 43 dB, 16 validation pictures, effort 1), 11 would cost 0.17 %.
+const WIDE: f32 = 127.0 * 16.0;
 
 /// The exponents of a network whose tensors have not been measured: room for 512 and steps of 1/64.
 pub fn provisional_exponents(config: &ModelConfig) -> BTreeMap<String, Vec<i8>> {

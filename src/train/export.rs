@@ -25,6 +25,7 @@ const ROUNDS: usize = 2;
 /// # Errors
 /// When a weight is not finite, or a picture cannot be coded.
 pub fn export(weights: &Weights, pictures: &[Image]) -> Result<IntegerWeights> {
+    let weights = &without_unread(weights.clone());
     let mut exponents = provisional_exponents(&weights.config);
     for _ in 0..ROUNDS {
         let rounded = IntegerWeights::rounded(weights, exponents)?;
@@ -35,6 +36,18 @@ pub fn export(weights: &Weights, pictures: &[Image]) -> Result<IntegerWeights> {
         exponents = ranges.exponents(&rounded);
     }
     IntegerWeights::rounded(weights, exponents)
+}
+
+/// The weights with zeros where the first context step would read latents, none of which is decoded then: they do
+/// nothing, but take room and make the steps of the others coarser.
+fn without_unread(mut weights: Weights) -> Weights {
+    let features = weights.config.context_channels;
+    let inputs = features + weights.config.latent_channels;
+    if let Some(values) = weights.layers.get_mut("context.0.conv_in") {
+        let matrix = values.chunks_exact_mut(inputs).take(features);
+        matrix.for_each(|row| row[features..].fill(0.0));
+    }
+    weights
 }
 
 /// Runs every network on a picture.
@@ -146,6 +159,34 @@ mod tests {
         })?;
         let found = difference(&patches, &wanted)?;
         assert!(found < TOLERANCE, "synthesis: {found}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_first_context_step_never_reads_is_dropped() -> Result<()> {
+        let bytes = include_bytes!("../../tests/vectors/tiny.safetensors");
+        let tiny = IntegerWeights::from_bytes(bytes)?.to_real();
+        let picture = Image::new(
+            64,
+            64,
+            (0..3 * 64 * 64u32).map(|i| (i * i / 99) as u8).collect(),
+        )?;
+        let exported = export(&tiny, &[picture])?.to_real();
+        let features = tiny.config.context_channels;
+        let inputs = features + tiny.config.latent_channels;
+        let path = "context.0.conv_in";
+        let rows = exported.layers[path]
+            .chunks(inputs)
+            .zip(tiny.layers[path].chunks(inputs));
+        for (row, (found, before)) in rows.enumerate() {
+            let is_zero = |value: &f32| *value == 0.0;
+            if row < features {
+                assert!(found[features..].iter().all(is_zero), "row {row}");
+                assert!(!before[features..].iter().all(is_zero) && !found.iter().all(is_zero));
+            } else {
+                assert_eq!(found, before, "biases");
+            }
+        }
         Ok(())
     }
 

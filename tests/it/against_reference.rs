@@ -1,10 +1,11 @@
 //! The library against the reference decoder, which was written from codec-spec.md alone:
 //! the same upright pixels for every golden file, the same error class for every broken one.
 
-use aec::unstable::Depth;
+use aec::unstable::{DecodeOptions, Depth, Model, NoProgress, entropy, model_id};
 use rayon::prelude::*;
 
 use crate::common::layout::Layout;
+use crate::common::model_file::ModelFile;
 use crate::common::vectors::{Vector, all, outcome, sha256};
 use crate::common::{self, class, pictures, tiny};
 use crate::reference as decoder;
@@ -46,6 +47,44 @@ fn both_decoders_give_the_same_pixels() {
             .filter_map(|(tag, block)| Some((tag, block?)))
             .collect();
         assert!(blocks == expected.blocks, "{}", vector.name);
+    }
+}
+
+/// A packed model file is the plain one under another form, to both.
+#[test]
+fn both_decoders_read_packed_models() {
+    let plain = tiny::bytes();
+    let weights = aec::unstable::network::IntegerWeights::from_bytes(plain).unwrap();
+    let packed = weights.to_bytes().unwrap();
+    assert!(packed.len() < plain.len());
+    let unpacked = ModelFile::of(&packed).bytes();
+    assert!(unpacked == ModelFile::of(plain).bytes());
+    assert_eq!(unpacked.len(), plain.len());
+    let model = Model::from_bytes(&packed).unwrap();
+    assert_eq!(model_id(&model), model_id(tiny::model()));
+    for vector in vectors(false).take(3) {
+        let (file, options) = (vector.file(), DecodeOptions::default());
+        let expected = decoder::decode(&file, &packed).ok().unwrap();
+        let found = aec::unstable::decode(&file, &model, &options, &NoProgress).unwrap();
+        assert!(found.rgb == expected.rgb, "{}", vector.name);
+        assert!(expected.rgb == decoder::decode(&file, plain).ok().unwrap().rgb);
+    }
+}
+
+/// What one side packs the other unpacks, whatever the values.
+#[test]
+fn both_decoders_unpack_the_same_integers() {
+    let mut random = common::random::Random::new(6);
+    for count in [0, 1, 2, 3, 4, 5, 100, 1001, 20_000] {
+        let spread = random.within(1.0).abs();
+        let value = |_| (spread * f32::from(random.byte().cast_signed())) as i8;
+        let values: Vec<i8> = (0..count).map(value).collect();
+        let packed = [entropy::pack(&values), vec![1, 2, 3]].concat();
+        let (found, rest) = decoder::unpack(&packed).unwrap();
+        assert!(found == values && rest == [1, 2, 3], "{count} values");
+        let mut found = vec![0; values.len()];
+        assert_eq!(entropy::unpack(&packed, &mut found).unwrap(), [1, 2, 3]);
+        assert!(found == values);
     }
 }
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aec::unstable::bitstream::Container;
-use aec::unstable::entropy::decode_plane;
+use aec::unstable::entropy::{self, decode_plane};
 use aec::unstable::{DecodeOptions, Error, Limits, Model, NoProgress};
 use safetensors::tensor::Dtype;
 
 use crate::common::checks;
 use crate::common::layout::Layout;
 use crate::common::memory::peak_of;
-use crate::common::model_file::{ModelFile, least, least_with};
+use crate::common::model_file::{ModelFile, Tensor, least, least_with};
 use crate::common::settings::for_each_setting;
 use crate::common::symbols::with_symbols;
 use crate::common::{self, encode, pictures, tiny};
@@ -334,6 +334,82 @@ fn models_with_wrong_tensors_are_refused() {
     refuse_model(&changed(extra), name);
 }
 
+/// The least model file with one tensor packed, and the packed bytes changed.
+fn packed(name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    changed(|file| {
+        let tensor = file.tensors.remove(name).unwrap();
+        let mut data = if tensor.dtype == Dtype::I16 {
+            let (low, high): (Vec<u8>, Vec<i8>) = tensor
+                .data
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|[low, high]| (*low, high.cast_signed()))
+                .unzip();
+            [entropy::pack(&high), low].concat()
+        } else {
+            let values: Vec<i8> = tensor.data.iter().map(|byte| byte.cast_signed()).collect();
+            entropy::pack(&values)
+        };
+        change(&mut data);
+        let (dtype, shape) = (Dtype::U8, vec![data.len()]);
+        let tensor = Tensor { dtype, shape, data };
+        file.tensors.insert(format!("{name}.packed"), tensor);
+    })
+}
+
+#[test]
+fn models_with_wrong_packed_tensors_are_refused() {
+    for name in ["context.2.mean.weight", "synthesis.linear.weight"] {
+        assert!(Model::from_bytes(&packed(name, |_| ())).is_ok());
+        let refuse = |change: &dyn Fn(&mut Vec<u8>), part: &str| {
+            let bytes = packed(name, change);
+            refuse_model(&bytes, name);
+            refuse_model(&bytes, part);
+            let file = aec::unstable::encode(
+                &pictures::scene(64, 64),
+                tiny::model(),
+                &aec::unstable::EncodeOptions::default(),
+                &NoProgress,
+            );
+            let class = crate::reference::decode(&file.unwrap(), &bytes).err();
+            assert_eq!(class, Some(crate::reference::Class::Weights), "{part}");
+        };
+        refuse(&|data| data[0] ^= 1, "packed integers, expected");
+        refuse(&|data| data[3] = 255, "packed integers, expected");
+        refuse(&|data| data.push(0), "after packed integers");
+        refuse(&|data| data[6] ^= 1, "frequencies that do not sum up");
+        refuse(&Vec::clear, "cut short");
+        refuse(&|data| data.truncate(40.min(data.len() / 2)), "cut short");
+    }
+    let name = "context.2.mean.weight";
+    // A bias cannot be packed, nor a tensor be there twice, nor be something else.
+    let bias = changed(|file| {
+        let tensor = file.tensors.remove("synthesis.up.bias").unwrap();
+        let tensor = Tensor {
+            dtype: Dtype::U8,
+            shape: vec![tensor.data.len()],
+            ..tensor
+        };
+        file.tensors
+            .insert("synthesis.up.bias.packed".into(), tensor);
+    });
+    refuse_model(&bias, "synthesis.up.bias is missing");
+    let twice = changed(|file| {
+        let data = entropy::pack(&[1; 4]);
+        let (dtype, shape) = (Dtype::U8, vec![data.len()]);
+        let tensor = Tensor { dtype, shape, data };
+        file.tensors.insert(format!("{name}.packed"), tensor);
+    });
+    refuse_model(&twice, "292 tensors, expected 291");
+    let wrong_type = changed(|file| {
+        let mut tensor = file.tensors.remove(name).unwrap();
+        tensor.shape = vec![tensor.data.len()];
+        file.tensors.insert(format!("{name}.packed"), tensor);
+    });
+    refuse_model(&wrong_type, "should be U8 of one dimension");
+}
+
 #[test]
 fn models_with_wrong_configurations_are_refused() {
     let with = |from: &str, to: &str| {
@@ -363,7 +439,13 @@ fn models_with_wrong_configurations_are_refused() {
         }
         file.config = file.config.replace("blocks\":1", "blocks\":16");
     };
-    refuse_model(&changed(large), "should be");
+    let error = refused(1 << 20, || Model::from_bytes(&changed(large)));
+    assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
+    let less = |file: &mut ModelFile| {
+        large(file);
+        file.config = file.config.replace("blocks\":16", "blocks\":8");
+    };
+    refuse_model(&changed(less), "should be");
     refuse_model(
         &with("\"least\"", "\"le\\u001b[2Jast\""),
         "control characters",

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use aec::unstable::entropy::ScaleTables;
 use aec::unstable::network::rounding::provisional_exponents;
 use aec::unstable::network::{IntegerWeights, ModelConfig, Weights};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
+
+use crate::reference::{Stored, read_model_file};
 
 /// The smallest model that the format allows, with repeatable values.
 pub fn least() -> Vec<u8> {
@@ -59,22 +61,21 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Takes a valid file apart.
+    /// Takes a valid file apart; no tensor is packed any more.
     pub fn of(bytes: &[u8]) -> Self {
-        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
-        let config = header.metadata().as_ref().unwrap()["config"].clone();
-        let file = SafeTensors::deserialize(bytes).unwrap();
-        let own = |(name, view): (String, TensorView)| {
-            let tensor = Tensor {
-                dtype: view.dtype(),
-                shape: view.shape().to_vec(),
-                data: view.data().to_vec(),
+        let (config, tensors) = read_model_file(bytes).unwrap();
+        let own = |(name, tensor): (String, Stored)| {
+            let kind = usize::from(tensor.kind) - 1;
+            let own = Tensor {
+                dtype: [Dtype::I8, Dtype::I16, Dtype::U16, Dtype::F32][kind],
+                shape: tensor.shape.iter().map(|side| *side as usize).collect(),
+                data: tensor.data.into_owned(),
             };
-            (name, tensor)
+            (name, own)
         };
         Self {
             config,
-            tensors: file.tensors().into_iter().map(own).collect(),
+            tensors: tensors.into_iter().map(own).collect(),
         }
     }
 

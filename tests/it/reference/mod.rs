@@ -7,10 +7,13 @@ mod bytes;
 mod file;
 mod inflate;
 mod model;
+mod packed;
 mod rans;
 mod synthesis;
 mod tile;
 
+pub use model::{Stored, read_file as read_model_file};
+pub use packed::unpack;
 pub use tile::Statistics;
 
 use arrays::Array;

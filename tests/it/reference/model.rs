@@ -1,11 +1,13 @@
 //! The model file (§7).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::arrays::{Block, Convolution, Integers, halves};
+use super::packed::unpack;
 use super::rans::Tables;
 use super::{Class, Result};
 
@@ -38,11 +40,13 @@ struct Tensor {
 /// Quality vectors by table name without `quality.`.
 pub type Quality = BTreeMap<String, Vec<f32>>;
 
-/// A tensor as it is stored.
-struct Stored<'a> {
-    kind: u8,
-    shape: Vec<u64>,
-    data: &'a [u8],
+/// A tensor as it is stored, or would be if it were not packed.
+#[derive(Clone)]
+pub struct Stored<'a> {
+    /// As in the digest (§7.2).
+    pub kind: u8,
+    pub shape: Vec<u64>,
+    pub data: Cow<'a, [u8]>,
 }
 
 impl Model {
@@ -194,8 +198,8 @@ fn is_valid(name: &str, tensor: &Tensor) -> bool {
         }
 }
 
-/// The configuration's text and the tensors by name (§7.1).
-fn read_file(file: &[u8]) -> Option<(String, BTreeMap<String, Stored<'_>>)> {
+/// The configuration's text and the tensors by name, none of them packed (§7.1).
+pub fn read_file(file: &[u8]) -> Option<(String, BTreeMap<String, Stored<'_>>)> {
     let (length, rest) = file.split_first_chunk::<8>()?;
     let (header, data) =
         rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
@@ -209,7 +213,40 @@ fn read_file(file: &[u8]) -> Option<(String, BTreeMap<String, Stored<'_>>)> {
         .to_string();
     let tensors = members.iter().filter(|(name, _)| *name != "__metadata__");
     let stored = tensors.map(|(name, value)| Some((name.clone(), read_tensor(value, data)?)));
-    Some((config, stored.collect::<Option<_>>()?))
+    let stored: BTreeMap<_, _> = stored.collect::<Option<_>>()?;
+    let plain = stored.iter().map(|(name, tensor)| {
+        let Some(name) = name.strip_suffix(".packed") else {
+            return Some((name.clone(), tensor.clone()));
+        };
+        let rows = match name.strip_suffix(".depthwise.weight") {
+            Some(_) => 9,
+            None => stored.get(&name.replace("weight", "multiplier"))?.shape[0],
+        };
+        Some((name.to_string(), unpacked(name, &tensor.data, rows)?))
+    });
+    Some((config, plain.collect::<Option<_>>()?))
+}
+
+/// The tensor of so many rows that `name` with `.packed` stands for.
+fn unpacked(name: &str, packed: &[u8], rows: u64) -> Option<Stored<'static>> {
+    let (high, low) = unpack(packed)?;
+    if !(high.len() as u64).is_multiple_of(rows) {
+        return None;
+    }
+    let shape = vec![rows, high.len() as u64 / rows];
+    let (kind, data) = if is_wide(name.strip_suffix(".weight")?) {
+        let pairs = low.iter().zip(&high);
+        let bytes = pairs.flat_map(|(low, high)| [*low, *high as u8]);
+        (low.len() == high.len()).then(|| (2, bytes.collect()))?
+    } else {
+        let bytes = high.iter().map(|byte| *byte as u8);
+        low.is_empty().then(|| (1, bytes.collect()))?
+    };
+    Some(Stored {
+        kind,
+        shape,
+        data: Cow::Owned(data),
+    })
 }
 
 fn read_tensor<'a>(value: &Value, data: &'a [u8]) -> Option<Stored<'a>> {
@@ -218,6 +255,7 @@ fn read_tensor<'a>(value: &Value, data: &'a [u8]) -> Option<Stored<'a>> {
         "I16" => 2,
         "U16" => 3,
         "F32" => 4,
+        "U8" => 5,
         _ => return None,
     };
     let shape = value
@@ -230,7 +268,7 @@ fn read_tensor<'a>(value: &Value, data: &'a [u8]) -> Option<Stored<'a>> {
     Some(Stored {
         kind,
         shape,
-        data: data.get(offset(0)?..offset(1)?)?,
+        data: Cow::Borrowed(data.get(offset(0)?..offset(1)?)?),
     })
 }
 
@@ -260,7 +298,7 @@ fn digest(config: &str, tensors: &BTreeMap<String, Stored>) -> [u8; 32] {
         for side in &tensor.shape {
             hash.update(side.to_le_bytes());
         }
-        hash.update(tensor.data);
+        hash.update(&tensor.data);
     }
     hash.finalize().into()
 }
