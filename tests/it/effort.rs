@@ -284,8 +284,13 @@ fn the_quality_dial_rises_between_the_rows_of_its_tables() {
                 found.len() + found.len() / 50 + 8 >= bytes,
                 "{name}, step {step}"
             );
-            // 0.1 dB; a decibel where a single symbol decides.
-            let slack = if found.len() < 200 { 1.26 } else { 1.023 };
+            // 0.1 dB; a decibel where a single symbol decides, and half of one where every third sample is one off.
+            let samples = image.rgb.len() as u64;
+            let slack = match found.len() {
+                ..200 => 1.26,
+                _ if 3 * now < samples => 1.12,
+                _ => 1.023,
+            };
             assert!(
                 now as f64 <= slack * error as f64,
                 "{name}, step {step}: {now} {error}"
