@@ -170,7 +170,7 @@ impl IntegerWeights {
         })
     }
 
-    /// The model file: safetensors with the configuration in its metadata.
+    /// The model file: safetensors with the configuration in its metadata, weights packed where that is shorter.
     ///
     /// # Errors
     /// [`Error::Weights`] when a layer is missing or of another size.
