@@ -91,11 +91,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
     let config: ModelConfig =
         serde_json::from_str(config_text(header.metadata().as_ref())?).map_err(malformed)?;
     config.validate()?;
-    let parameters = config
-        .layers()
-        .into_iter()
-        .map(|layer| layer.kind.parameters() as u64);
-    check_size(parameters.sum())?;
+    check_size(config.parameters() as u64)?;
     Ok((config, SafeTensors::deserialize(bytes).map_err(malformed)?))
 }
 

@@ -220,7 +220,10 @@ pub fn read_file(file: &[u8]) -> Option<(String, BTreeMap<String, Stored<'_>>)> 
         };
         let rows = match name.strip_suffix(".depthwise.weight") {
             Some(_) => 9,
-            None => stored.get(&name.replace("weight", "multiplier"))?.shape[0],
+            None => *stored
+                .get(&name.replace("weight", "multiplier"))?
+                .shape
+                .first()?,
         };
         Some((name.to_string(), unpacked(name, &tensor.data, rows)?))
     });
