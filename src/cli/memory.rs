@@ -18,8 +18,8 @@ const BYTES_PER_COLUMN: u64 = 4_500;
 const SEARCH_BASE: u64 = 140_000_000;
 const SEARCHED_AT_ONCE: u64 = 1 << 22;
 const BYTES_PER_SEARCHED_PIXEL: u64 = 140;
-/// Bytes of the search for each other pixel: what was decoded, gradients, latents of two rounds.
-const BYTES_PER_KEPT_PIXEL: u64 = 16;
+/// Bytes of the search for each other pixel: what was decoded, gradients, latents of two rounds, features.
+const BYTES_PER_KEPT_PIXEL: u64 = 18;
 /// Bytes of the search for each column: rows of activations that the gradients need again, of every band in work.
 const SEARCH_BYTES_PER_COLUMN: u64 = 36_000;
 

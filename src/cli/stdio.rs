@@ -91,12 +91,14 @@ pub fn read_input(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
                 let message = "refusing to read binary data from a terminal";
                 bail!(Complaint::failure(message, PIPE_OR_FILE));
             }
-            return read_bounded(stdin, limits);
+            return read_bounded(stdin, 0, limits);
         }
         if path.is_dir() {
             bail!("it is a folder");
         }
-        read_bounded(fs::File::open(path)?, limits)
+        let file = fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        read_bounded(file, length, limits)
     };
     read().with_context(|| format!("cannot read {}", input_name(path)))
 }
@@ -105,8 +107,9 @@ pub fn read_input(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
 const FIRST_BYTES: u64 = 1 << 16;
 
 /// Reads a picture or an `.aec` file: the whole, but not more than the most wasteful picture format could need. Of
-/// anything else it reads no more than the start, which is enough to say what it is not.
-fn read_bounded(mut source: impl Read, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+/// anything else it reads no more than the start, which is enough to say what it is not. `expected` is how long it
+/// says that it is, or 0.
+fn read_bounded(mut source: impl Read, expected: u64, limits: &Limits) -> anyhow::Result<Vec<u8>> {
     // A pixel of plain-text PPM with 16 bits: three numbers of five digits, three separators.
     const MOST_BYTES_PER_PIXEL: u64 = 18;
     let mut bytes = Vec::new();
@@ -123,6 +126,9 @@ fn read_bounded(mut source: impl Read, limits: &Limits) -> anyhow::Result<Vec<u8
         .saturating_add(limits.max_metadata_bytes.saturating_mul(4))
         .saturating_add(FIRST_BYTES);
     let more = limit.saturating_add(1) - bytes.len() as u64;
+    // Memory that grows while it is filled would be copied again and again. Where there is not enough, reading says so.
+    let rest = more.min(expected.saturating_sub(bytes.len() as u64));
+    let _ = bytes.try_reserve_exact(rest as usize);
     source.take(more).read_to_end(&mut bytes)?;
     let found = bytes.len() as u64;
     if found > limit {

@@ -23,7 +23,7 @@ const MEASURED: f32 = 0.5;
 const SIGN: f32 = 0.25;
 
 /// Curvatures below this are of channels that no symbol is worth.
-const LEAST: f32 = 1e-6;
+pub(super) const LEAST: f32 = 1e-6;
 
 /// Bits that a squared error of one quantization step is worth.
 pub(super) struct Curvature {
@@ -55,18 +55,19 @@ impl Curvature {
         }
     }
 
-    /// Of a channel at a position of the picture's latents; none where it is next to nothing or
-    /// the latent is not to be moved.
-    pub fn at(&self, position: usize, channel: usize) -> Option<f32> {
+    /// By channel, at an average position.
+    pub fn by_channel(&self) -> &[f32] {
+        &self.by_channel
+    }
+
+    /// How much more or less than the average at a position of the picture's latents; none where they are not to be
+    /// moved.
+    pub fn at(&self, position: usize) -> Option<f32> {
         if self.frozen.get(position).is_some_and(|frozen| *frozen) {
             return None;
         }
-        let local = self
-            .by_position
-            .as_ref()
-            .map_or(1.0, |grid| grid.values[position]);
-        let curvature = local * self.by_channel[channel];
-        (curvature > LEAST).then_some(curvature)
+        let local = self.by_position.as_ref();
+        Some(local.map_or(1.0, |grid| grid.values[position]))
     }
 
     /// Mixes in what the middle of the picture's latent `quantized` shows; gives the scales that gradients need there.

@@ -12,6 +12,7 @@ use super::encoder::PictureEncoder;
 use super::visual::VisualDistortion;
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
+use crate::kernels::search::{squared_error, squared_error_slopes, squared_errors};
 use crate::network::{GradientScales, Grid, QualityModel, Steepest};
 use crate::picture::CHANNELS;
 
@@ -389,44 +390,42 @@ impl PatchRow<'_> {
         })
     }
 
+    /// The number of patches from the first one on of which all counts, and the number of all.
+    fn whole(&self) -> (usize, usize) {
+        let patches = self.decoded.len() / PATCH8;
+        let whole = match self.height {
+            PATCH => (self.width / PATCH).min(patches),
+            _ => 0,
+        };
+        (whole, patches)
+    }
+
     /// The squared error of each patch's samples as they are shown.
     fn errors(&self) -> Vec<u32> {
-        let of_piece = |piece: Range<usize>| {
-            let pairs = self.decoded[piece.clone()]
-                .iter()
-                .zip(&self.original[piece]);
-            pairs.map(|(a, b)| squared(*a, *b)).sum::<u32>()
-        };
-        let patches = 0..self.decoded.len() / PATCH8;
-        patches
-            .map(|at| self.pieces(at).map(of_piece).sum())
-            .collect()
+        let (decoded, original) = (self.decoded, self.original);
+        let (whole, patches) = self.whole();
+        let mut errors = vec![0; patches];
+        let inside = ..whole * PATCH8;
+        squared_errors(&decoded[inside], &original[inside], &mut errors[..whole]);
+        let of_sample = |at: usize| squared_error(decoded[at], original[at]);
+        for (at, error) in errors.iter_mut().enumerate().skip(whole) {
+            *error = self.pieces(at).flatten().map(of_sample).sum();
+        }
+        errors
     }
 
     /// Writes `factor` times the difference; samples beyond the range are clipped, so they
     /// have no slope.
     fn gradient(&self, factor: f32, gradient: &mut [f32]) {
-        gradient.fill(0.0);
-        let patches = 0..self.decoded.len() / PATCH8;
-        for piece in patches.flat_map(|at| self.pieces(at)) {
-            let pairs = self.decoded[piece.clone()]
-                .iter()
-                .zip(&self.original[piece.clone()]);
-            for (gradient, (decoded, original)) in gradient[piece].iter_mut().zip(pairs) {
-                let inside = decoded.abs() <= 0.5;
-                *gradient = if inside {
-                    factor * (decoded - original)
-                } else {
-                    0.0
-                };
-            }
+        let (decoded, original) = (self.decoded, self.original);
+        let (whole, patches) = self.whole();
+        let (inside, edge) = gradient.split_at_mut(whole * PATCH8);
+        let first = inside.len();
+        squared_error_slopes(factor, &decoded[..first], &original[..first], inside);
+        edge.fill(0.0);
+        for piece in (whole..patches).flat_map(|at| self.pieces(at)) {
+            let to = &mut edge[piece.start - first..piece.end - first];
+            squared_error_slopes(factor, &decoded[piece.clone()], &original[piece], to);
         }
     }
-}
-
-/// The squared error of two samples as they are shown, from 0 to 255.
-fn squared(decoded: f32, original: f32) -> u32 {
-    let shown = |value: f32| (value.clamp(-0.5, 0.5) * 255.0 + 128.0) as i32;
-    let error = shown(decoded).abs_diff(shown(original));
-    error * error
 }

@@ -14,7 +14,7 @@ use super::effort::{Plan, Tune};
 use super::fill::fill_transparent;
 use super::price::Price;
 use super::rate_gradient::rate_gradient;
-use super::tile::{Recorder, code_tile};
+use super::tile::{HyperLatent, Recorder, code_tile};
 use super::{EncodeOptions, Model, Steps, model_id};
 use crate::bitstream::{Container, Header, Quality, TilePayload, TileRect};
 use crate::error::Result;
@@ -159,15 +159,23 @@ impl<'a> PictureEncoder<'a> {
         let mut latent = self.empty_latent(quality);
         let size = (latent.height, latent.width);
         quality.analysis(size, read, &mut |rows, values| {
-            latent.rows_mut(rows.clone()).copy_from_slice(values);
+            // In parallel: the memory is new.
+            let stride = latent.width * latent.channels;
+            let copies = latent.rows_mut(rows.clone()).par_chunks_mut(stride);
+            (copies.zip(values.par_chunks(stride))).for_each(|(to, from)| to.copy_from_slice(from));
             advance(rows.len())
         })?;
         Ok(latent)
     }
 
-    /// The hyper-latent, in quantization steps, of every tile of the normalized `latent`. This is to be what the analysis
-    /// transform gives: of what search makes of it training never shows the model one.
-    pub fn hyper_latents(&self, quality: &QualityModel, latent: &Grid) -> Result<Vec<Vec<f32>>> {
+    /// The hyper-latent of every tile of the normalized `latent`. This is to be what the analysis transform gives: of what
+    /// search makes of it training never shows the model one. `is_kept` says whether they are coded more than once.
+    pub fn hyper_latents(
+        &self,
+        quality: &QualityModel,
+        latent: &Grid,
+        is_kept: bool,
+    ) -> Result<Vec<HyperLatent>> {
         let of_tile = |rect: &TileRect| {
             let Area {
                 x,
@@ -176,9 +184,12 @@ impl<'a> PictureEncoder<'a> {
                 height,
             } = Area::from(*rect).in_latents();
             let hyper = quality.hyper_analysis(&latent.crop(y, x, height, width))?;
-            Ok(scaled(hyper, &quality.hyper_gain))
+            let size = [hyper.height, hyper.width];
+            let values = scaled(hyper, &quality.hyper_gain);
+            HyperLatent::new(quality, size, &values, is_kept)
         };
-        self.rects.par_iter().map(of_tile).collect()
+        let tiles = self.rects.par_iter().with_max_len(1);
+        tiles.map(of_tile).collect()
     }
 
     /// Codes every tile of `latent` beside these hyper-latents; `kept` gets what it asks for.
@@ -186,17 +197,19 @@ impl<'a> PictureEncoder<'a> {
         &self,
         quality: &QualityModel,
         latent: &Grid,
-        hyper: &[Vec<f32>],
+        hyper: &[HyperLatent],
         curvature: &Curvature,
         kept: &Kept,
         steps: &Steps,
     ) -> Result<Vec<EncodedTile>> {
-        let encode_one = |(rect, hyper): (&TileRect, &Vec<f32>)| {
+        let encode_one = |(rect, hyper): (&TileRect, &HyperLatent)| {
             let tile = self.code_tile(*rect, quality, latent, hyper, curvature, kept)?;
             steps.advance(self.tile_rows())?;
             Ok(tile)
         };
-        self.rects.par_iter().zip(hyper).map(encode_one).collect()
+        // One by one: runs of tiles would leave threads without work at the end.
+        let tiles = self.rects.par_iter().zip(hyper).with_max_len(1);
+        tiles.map(encode_one).collect()
     }
 
     /// Codes one tile of the picture's normalized `latent`.
@@ -205,7 +218,7 @@ impl<'a> PictureEncoder<'a> {
         rect: TileRect,
         quality: &QualityModel,
         latent: &Grid,
-        hyper: &[f32],
+        hyper: &HyperLatent,
         curvature: &Curvature,
         kept: &Kept,
     ) -> Result<EncodedTile> {

@@ -48,6 +48,7 @@ pub(super) fn observe<'a, T: Send>(
             let see = |symbol: &Symbol| see(&mut seen, symbol);
             let mut observer = Observer {
                 reader,
+                channels: model.config().latent_channels,
                 bits_left,
                 see,
             };
@@ -62,6 +63,8 @@ pub(super) fn observe<'a, T: Send>(
 /// Passes on the symbols of a reader and shows them.
 struct Observer<'a, 'r, F> {
     reader: &'a mut Reader<'r>,
+    /// Those of the latent.
+    channels: usize,
     /// Bits in the stream behind the symbols that were seen.
     bits_left: f64,
     see: F,
@@ -88,9 +91,10 @@ impl<F: FnMut(&Symbol)> SymbolCoder for Observer<'_, '_, F> {
         Ok(value)
     }
 
-    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let value = self.reader.latent(index, channel, mean, table)?;
+    fn latent(&mut self, position: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
+        let value = self.reader.latent(position, channel, mean, table)?;
         if self.reader.is_coded(channel) {
+            let index = position * self.channels + channel;
             self.show(index, Some(channel), table, value);
         }
         Ok(value)

@@ -19,11 +19,13 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::Steps;
-use super::curvature::Curvature;
+use super::curvature::{Curvature, LEAST};
 use super::distortion::Distortion;
 use super::effort::{Gradient, Plan, Round, Tune};
 use super::encoder::{EncodedTile, Kept, PictureEncoder, targets};
+use super::tile::HyperLatent;
 use crate::error::Result;
+use crate::kernels::search::{Latents, Stride, move_latents};
 use crate::metrics::psnr_from_error;
 use crate::network::worth::Strides;
 use crate::network::{Grid, QualityModel};
@@ -82,7 +84,7 @@ pub(super) fn single_pass(
         rate_gradient: None,
     };
     let curvature = Curvature::linear(&encoder.price(quality));
-    let hyper = encoder.hyper_latents(quality, latent)?;
+    let hyper = encoder.hyper_latents(quality, latent, false)?;
     let tiles = encoder.code(quality, latent, &hyper, &curvature, &kept, steps)?;
     Ok(Refined {
         tiles,
@@ -108,6 +110,8 @@ pub(super) fn refine(
     }
     let last = plan.rounds.len();
     let price = encoder.price(quality);
+    // They stay, whatever becomes of the latent.
+    let mut hyper = encoder.hyper_latents(quality, &latent, true)?;
     let mut search = Search {
         encoder,
         quality,
@@ -115,14 +119,14 @@ pub(super) fn refine(
         distortion: Distortion::new(encoder, quality, price.squared_sample),
         curvature: Curvature::linear(&price),
         factors: targets(quality, encoder.options.tune),
-        hyper: encoder.hyper_latents(quality, &latent)?,
         best: None,
+        spare: None,
         wants_quantized,
         steps,
     };
     let mut stale = 0;
     for number in 0..=last {
-        let coded = search.code(&latent, &search.hyper, number < last)?;
+        let coded = search.code(&latent, &hyper, number < last)?;
         if number == 0 {
             let scales = (search.curvature).measure(quality, &price, &coded.quantized)?;
             search.distortion.scales = Some(scales);
@@ -133,7 +137,7 @@ pub(super) fn refine(
             search.end(&coded)?
         };
         let gain = search.judge(number as u32, coded, squared_error);
-        if number == 0 && search.flatten(&mut latent)? {
+        if number == 0 && search.flatten(&mut latent, &mut hyper)? {
             continue;
         }
         stale = if gain < LEAST_GAIN { stale + 1 } else { 0 };
@@ -163,20 +167,20 @@ struct Search<'a> {
     curvature: Curvature,
     /// From the normalized latent to targets in quantization steps, by channel.
     factors: Vec<f32>,
-    /// The hyper-latents of the tiles, which stay.
-    hyper: Vec<Vec<f32>>,
     /// The least cost and what has it.
     best: Option<(f64, Refined)>,
+    /// The memory of a latent that the next round writes anew.
+    spare: Option<Grid>,
     wants_quantized: bool,
     steps: &'a Steps<'a>,
 }
 
 impl Search<'_> {
     /// What `latent` is coded as beside `hyper`; with the gradient of the rate if another round may follow it.
-    fn code(&self, latent: &Grid, hyper: &[Vec<f32>], is_followed: bool) -> Result<Coded> {
+    fn code(&mut self, latent: &Grid, hyper: &[HyperLatent], is_followed: bool) -> Result<Coded> {
         let grid = || Mutex::new(self.encoder.empty_latent(self.quality));
         let kept = Kept {
-            quantized: Some(grid()),
+            quantized: Some(self.spare.take().map_or_else(grid, Mutex::new)),
             rate_gradient: (is_followed && self.plan.follows_rate).then(grid),
         };
         let (encoder, quality) = (self.encoder, self.quality);
@@ -233,29 +237,31 @@ impl Search<'_> {
             cost,
             is_best,
         });
+        let mut unused = Some(coded.quantized);
         if is_best {
-            let quantized = self.wants_quantized.then_some(coded.quantized);
+            let quantized = unused.take_if(|_| self.wants_quantized);
             let tiles = coded.tiles;
             self.best = Some((cost, Refined { tiles, quantized }));
         }
+        self.spare = unused;
         1.0 - cost / least
     }
 
     /// Where coding the detail of blocks brought nothing, takes the latent of a picture without
     /// it instead, if that costs less; says whether it does.
-    fn flatten(&mut self, latent: &mut Grid) -> Result<bool> {
+    fn flatten(&mut self, latent: &mut Grid, hyper: &mut Vec<HyperLatent>) -> Result<bool> {
         let Some(marked) = self.distortion.hopeless_blocks() else {
             return Ok(false);
         };
         let mut flat = self.encoder.analyze_flattened(self.quality, &marked)?;
-        let hyper = self.encoder.hyper_latents(self.quality, &flat)?;
-        let coded = self.code(&flat, &hyper, true)?;
+        let flat_hyper = self.encoder.hyper_latents(self.quality, &flat, true)?;
+        let coded = self.code(&flat, &flat_hyper, true)?;
         self.curvature.frozen = marked;
         let squared_error = self.advance(0, &mut flat, &coded)?;
         let is_better = self.judge(0, coded, squared_error) > 0.0;
         if is_better {
             *latent = flat;
-            self.hyper = hyper;
+            *hyper = flat_hyper;
         } else {
             self.curvature.frozen.clear();
         }
@@ -292,21 +298,28 @@ impl Mover<'_> {
             .as_ref()
             .map(|grid| grid.rows(rows.clone()));
         let positions = latent.rows_mut(rows).par_chunks_exact_mut(channels);
-        positions.enumerate().for_each(|(position, latent)| {
-            for (channel, value) in latent.iter_mut().enumerate() {
-                let Some(curvature) = curvature.at(first + position, channel) else {
-                    continue;
-                };
-                let index = position * channels + channel;
-                let step = self.quality.latent_inverse_gain[channel];
-                let descent = |slope: f32| slope * step / (2.0 * curvature);
-                let of_rate = of_rate.map_or(0.0, |slopes| descent(slopes[index]));
-                let descent =
-                    descent(gradient[index]) + of_rate.clamp(-LARGEST_DETOUR, LARGEST_DETOUR);
-                let wanted = known[index] / step - self.overshoot * descent;
-                let target = *value * self.factors[channel];
-                *value = (target + self.stride * (wanted - target)) / self.factors[channel];
-            }
+        positions.enumerate().for_each(|(position, values)| {
+            let Some(worth) = curvature.at(first + position) else {
+                return;
+            };
+            let here = position * channels..(position + 1) * channels;
+            let latents = Latents {
+                values,
+                factors: self.factors,
+                known: &known[here.clone()],
+                steps: &self.quality.latent_inverse_gain,
+                slopes: &gradient[here.clone()],
+                of_rate: of_rate.map_or(&[], |slopes| &slopes[here]),
+                curvature: curvature.by_channel(),
+            };
+            let stride = Stride {
+                part: self.stride,
+                overshoot: self.overshoot,
+                largest_detour: LARGEST_DETOUR,
+                worth,
+                least: LEAST,
+            };
+            move_latents(latents, stride);
         });
     }
 }

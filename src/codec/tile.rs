@@ -9,6 +9,7 @@ use super::curvature::TileCurvature;
 use crate::entropy::{ScaleTables, SymbolChecksum, SymbolDecoder, SymbolEncoder, ZeroMap};
 use crate::error::Result;
 use crate::format::{CONTEXT_STEPS, HYPER_STRIDE, LATENT_STRIDE, MAX_SYMBOL};
+use crate::kernels::rounding::nearest;
 use crate::network::context::StepMask;
 use crate::network::infer::scale_index;
 use crate::network::{EntropyParams, Features, Grid, QualityModel};
@@ -20,8 +21,12 @@ const LATENTS_PER_HYPER: usize = HYPER_STRIDE / LATENT_STRIDE;
 pub(super) trait SymbolCoder {
     /// The hyper-latent symbol at `index` of the tile's `[h, w, Z]` grid.
     fn hyper(&mut self, index: usize, table: u8) -> Result<i32>;
-    /// The latent symbol at `index` of the tile's `[h, w, M]` grid.
-    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32>;
+    /// The latent symbol of a channel at `position` of the tile's `[h, w, M]` grid.
+    fn latent(&mut self, position: usize, channel: usize, mean: f32, table: u8) -> Result<i32>;
+    /// What hyper-synthesis makes of the hyper-latent of these symbols, normalized.
+    fn features(&mut self, model: &QualityModel, hyper_latent: &Grid) -> Features {
+        model.hyper_synthesis(hyper_latent)
+    }
 }
 
 /// What coding a tile yields on both sides.
@@ -43,7 +48,10 @@ pub(super) fn code_tile(
 ) -> Result<CodedTile> {
     let mut checksum = SymbolChecksum::new();
     let size = [height, width].map(|side| side / LATENTS_PER_HYPER);
-    let features = code_hyper_latent(model, size, coder, &mut checksum)?;
+    let (symbols, hyper_latent) =
+        code_hyper_latent(model, size, |index, table| coder.hyper(index, table))?;
+    checksum.update(&symbols);
+    let features = coder.features(model, &hyper_latent);
     let mut latent = Grid::zeros(height, width, model.config().latent_channels);
     let mut state = None;
     for step in 0..CONTEXT_STEPS {
@@ -58,25 +66,24 @@ pub(super) fn code_tile(
     })
 }
 
-/// Hyper-latent symbols in raster order, channels ascending; then hyper-synthesis.
+/// Hyper-latent symbols, which `code` gives of index and table, in raster order, channels ascending; and what they stand
+/// for, normalized.
 fn code_hyper_latent(
     model: &QualityModel,
     [height, width]: [usize; 2],
-    coder: &mut impl SymbolCoder,
-    checksum: &mut SymbolChecksum,
-) -> Result<Features> {
+    mut code: impl FnMut(usize, u8) -> Result<i32>,
+) -> Result<(Vec<i32>, Grid)> {
     let mut grid = Grid::zeros(height, width, model.config().hyper_channels);
     let mut symbols = vec![0; grid.values.len()];
     for (index, (symbol, value)) in symbols.iter_mut().zip(&mut grid.values).enumerate() {
         let channel = index % grid.channels;
         let table = model.hyper_indices[channel];
         if table >= model.config().skip_below {
-            *symbol = coder.hyper(index, table)?;
+            *symbol = code(index, table)?;
         }
         *value = exact_f32(*symbol) * model.hyper_inverse_gain[channel];
     }
-    checksum.update(&symbols);
-    Ok(model.hyper_synthesis(&grid))
+    Ok((symbols, grid))
 }
 
 /// The latents of one context step, rows, columns and channels ascending.
@@ -90,22 +97,33 @@ fn code_step(
     let mask = StepMask::new(step);
     let group = model.config().group_channels();
     let skip_below = model.config().skip_below;
-    let mut symbols = Vec::with_capacity(latent.values.len() / CONTEXT_STEPS);
-    for position in 0..latent.height * latent.width {
+    let mut symbols = vec![0; latent.values.len() / CONTEXT_STEPS];
+    let mut means = vec![0.0; group];
+    let mut tables = vec![0; group];
+    for (position, symbols) in symbols.chunks_exact_mut(group).enumerate() {
         let (y, x) = (position / latent.width, position % latent.width);
-        let channels = mask.group_at(y, x) * group..;
-        let (means, scales) = params.at(y, x);
-        for (channel, (mean, scale)) in channels.zip(means.iter().zip(scales)) {
-            let index = position * latent.channels + channel;
-            let mean = mean * model.latent_gain[channel];
-            let table = scale_index(8.0 * scale + model.latent_scale[channel]);
-            let symbol = if table < skip_below {
-                0
-            } else {
-                coder.latent(index, channel, mean, table)?
-            };
-            latent.values[index] = (exact_f32(symbol) + mean) * model.latent_inverse_gain[channel];
-            symbols.push(symbol);
+        let first = mask.group_at(y, x) * group;
+        let channels = first..first + group;
+        let (normalized, scales) = params.at(y, x);
+        let pairs = normalized.iter().zip(&model.latent_gain[channels.clone()]);
+        for (mean, (normalized, gain)) in means.iter_mut().zip(pairs) {
+            *mean = normalized * gain;
+        }
+        let pairs = scales.iter().zip(&model.latent_scale[channels.clone()]);
+        for (table, (scale, of_channel)) in tables.iter_mut().zip(pairs) {
+            *table = scale_index(8.0 * scale + of_channel);
+        }
+        let coded = channels.clone().zip(means.iter().zip(&tables));
+        for (symbol, (channel, (mean, table))) in symbols.iter_mut().zip(coded) {
+            if *table >= skip_below {
+                *symbol = coder.latent(position, channel, *mean, *table)?;
+            }
+        }
+        let values = &mut latent.values[position * latent.channels..][channels.clone()];
+        let decoded = symbols.iter().zip(&means);
+        let steps = &model.latent_inverse_gain[channels];
+        for ((value, step), (symbol, mean)) in values.iter_mut().zip(steps).zip(decoded) {
+            *value = (exact_f32(*symbol) + mean) * step;
         }
     }
     Ok(symbols)
@@ -118,7 +136,8 @@ fn exact_f32(symbol: i32) -> f32 {
 
 /// Rounds a value to a symbol, half to even.
 fn quantize(value: f32) -> i32 {
-    (value.round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+    let most = exact_f32(MAX_SYMBOL);
+    nearest(value.clamp(-most, most)) as i32
 }
 
 /// The symbol of a residual, and what it costs in bits: its rounding, or the next one towards
@@ -143,6 +162,32 @@ pub(super) fn choose(tables: &ScaleTables, residual: f32, table: u8, weight: f32
     }
 }
 
+/// A tile's hyper-latent, which stays while the encoder searches for its latent.
+pub(super) struct HyperLatent {
+    /// `[h, w, Z]`.
+    symbols: Vec<i32>,
+    /// What hyper-synthesis makes of it, if that is kept.
+    features: Option<Features>,
+}
+
+impl HyperLatent {
+    /// Of values in quantization steps, `[h, w, Z]`. What hyper-synthesis makes of them is kept if they are to be
+    /// coded more than once.
+    pub fn new(
+        model: &QualityModel,
+        size: [usize; 2],
+        values: &[f32],
+        is_kept: bool,
+    ) -> Result<Self> {
+        let round = |index: usize, _| Ok(quantize(values[index]));
+        let (symbols, normalized) = code_hyper_latent(model, size, round)?;
+        Ok(Self {
+            symbols,
+            features: is_kept.then(|| model.hyper_synthesis(&normalized)),
+        })
+    }
+}
+
 /// Marks hyper-latent symbols, which no zero map drops, among recorded symbols.
 const HYPER: u16 = u16::MAX;
 
@@ -151,8 +196,7 @@ pub(super) struct Recorder<'a> {
     tables: &'a ScaleTables,
     /// What errors cost.
     curvature: &'a TileCurvature<'a>,
-    /// The hyper-latent in quantization steps.
-    hyper: &'a [f32],
+    hyper: &'a HyperLatent,
     /// The latent in quantization steps.
     latent: Vec<f32>,
     /// Table, channel and symbol in coding order.
@@ -160,14 +204,14 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Records the symbols of a tile's hyper-latent and latent, both in quantization steps.
+    /// Records the symbols of a tile's hyper-latent, and of its latent in quantization steps.
     pub fn new(
         tables: &'a ScaleTables,
         curvature: &'a TileCurvature<'a>,
-        hyper: &'a [f32],
+        hyper: &'a HyperLatent,
         latent: Vec<f32>,
     ) -> Self {
-        let recorded = Vec::with_capacity(hyper.len() + latent.len() / 4);
+        let recorded = Vec::with_capacity(hyper.symbols.len() + latent.len() / 4);
         Self {
             tables,
             curvature,
@@ -216,19 +260,24 @@ impl<'a> Recorder<'a> {
 
 impl SymbolCoder for Recorder<'_> {
     fn hyper(&mut self, index: usize, table: u8) -> Result<i32> {
-        let symbol = quantize(self.hyper[index]);
+        let symbol = self.hyper.symbols[index];
         self.recorded.push((table, HYPER, symbol));
         Ok(symbol)
     }
 
-    fn latent(&mut self, index: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
-        let position = index / self.curvature.channels();
+    fn latent(&mut self, position: usize, channel: usize, mean: f32, table: u8) -> Result<i32> {
         let weight = self.curvature.choice_weight(position, channel);
-        let (symbol, _) = choose(self.tables, self.latent[index] - mean, table, weight);
+        let target = self.latent[position * self.curvature.channels() + channel];
+        let (symbol, _) = choose(self.tables, target - mean, table, weight);
         // At most 1024 latent channels (ModelConfig::validate).
         let channel = u16::try_from(channel).unwrap_or(HYPER);
         self.recorded.push((table, channel, symbol));
         Ok(symbol)
+    }
+
+    fn features(&mut self, model: &QualityModel, hyper_latent: &Grid) -> Features {
+        let kept = self.hyper.features.as_ref();
+        kept.map_or_else(|| model.hyper_synthesis(hyper_latent), Features::clone)
     }
 }
 

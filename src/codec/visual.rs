@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::encoder::PictureEncoder;
 use crate::format::{LATENT_STRIDE, PATCH};
+use crate::kernels::search::{Mixture, mixed_slopes};
 use crate::kernels::{patches_to_pixels, space_to_depth};
 use crate::metrics::visual::BandedComparison;
 use crate::network::worth::{LOCAL_WEIGHTS, squared_error_of_visual};
@@ -97,10 +98,10 @@ impl<'a> VisualDistortion<'a> {
         let stride = CHANNELS * self.width();
         let comparison = BandedComparison::new(original, decoded, self.width());
         let cost = self.worth(original.len(), squared, comparison.error());
-        let factors = Factors {
-            bits: self.bits,
+        let mixture = Mixture {
             squared: (1.0 - VISUAL_SHARE) as f32,
             visual: (VISUAL_SHARE * squared_error_of_visual(original.len())) as f32,
+            bits: self.bits,
         };
         let mut gradient = vec![bf16::ZERO; original.len()];
         // Of the mixture's gradient and of that of plain squared error: the sums of squares at each latent.
@@ -118,7 +119,7 @@ impl<'a> VisualDistortion<'a> {
                     .zip(original.chunks(LATENT_STRIDE * CHANNELS))
                     .zip(decoded.chunks(LATENT_STRIDE * CHANNELS));
                 for ((((gradient, visual), a), b), energy) in pixels.zip(&mut energies) {
-                    *energy = factors.mix(gradient, visual, a, b);
+                    *energy = mixed_slopes(mixture, visual, a, b, gradient);
                 }
                 energies
             });
@@ -166,40 +167,6 @@ impl VisualGradient {
         });
         let (height, width) = (rows.len() * PATCH, padded / CHANNELS);
         space_to_depth(&band, height, width, CHANNELS, PATCH, out);
-    }
-}
-
-/// What slopes count.
-#[derive(Clone, Copy)]
-struct Factors {
-    bits: f32,
-    squared: f32,
-    visual: f32,
-}
-
-impl Factors {
-    /// Mixes gradients of some samples; gives the sums of squares of the result and of the gradient of plain squared
-    /// error.
-    fn mix(
-        self,
-        gradient: &mut [bf16],
-        visual: &[f32],
-        original: &[u8],
-        decoded: &[u8],
-    ) -> [f32; 2] {
-        let mut energy = [0.0f32; 2];
-        let samples = gradient
-            .iter_mut()
-            .zip(visual)
-            .zip(original.iter().zip(decoded));
-        for ((to, visual), (a, b)) in samples {
-            let plain = 2.0 * (f32::from(*b) - f32::from(*a)) / 255.0;
-            let mixed = self.squared * plain + self.visual * visual;
-            energy[0] += mixed * mixed;
-            energy[1] += plain * plain;
-            *to = bf16::from_f32(self.bits * mixed);
-        }
-        energy
     }
 }
 

@@ -22,6 +22,8 @@ pub mod memory;
 pub(crate) mod opponent;
 pub mod pixels;
 pub mod rearrange;
+pub(crate) mod rounding;
+pub(crate) mod search;
 pub(crate) mod similarity;
 #[cfg(test)]
 mod tests;

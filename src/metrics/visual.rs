@@ -492,13 +492,13 @@ fn add_doubled(plane: &mut [f32], width: usize, coarser: &[f32], half: usize) {
             } else {
                 0.25
             };
-            for (x, to) in row.iter_mut().enumerate() {
-                let of_column = if x + 1 == width && x % 2 == 0 {
-                    2.0
-                } else {
-                    1.0
-                };
-                *to += of_row * of_column * slopes[x / 2];
+            let (pairs, last) = row.as_chunks_mut::<2>();
+            for (pair, slope) in pairs.iter_mut().zip(slopes) {
+                pair[0] += of_row * slope;
+                pair[1] += of_row * slope;
+            }
+            if let ([to], Some(slope)) = (last, slopes.last()) {
+                *to += of_row * 2.0 * slope;
             }
         });
 }

@@ -11,6 +11,7 @@ use super::signals::LATENT;
 use crate::error::Result;
 use crate::format::CONTEXT_STEPS;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Which latents one step codes (codec-spec.md, Coding order).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +46,9 @@ pub fn channel_group(channels: usize) -> usize {
     channels / CONTEXT_STEPS
 }
 
-/// Hyper-synthesis output: the features that every context step reads, `[h, w, F]`.
-pub struct Features(pub(super) Vec<i16>);
+/// Hyper-synthesis output: the features that every context step reads, `[h, w, F]`. Cheap to clone.
+#[derive(Clone)]
+pub struct Features(pub(super) Arc<[i16]>);
 
 /// One step's network.
 pub struct ContextStep {

@@ -97,6 +97,6 @@ impl HyperSynthesis {
         let x = to_space(&self.up1.of(&z), half);
         let x = self.block1.whole(&x, half);
         let x = to_space(&self.up2.with_gain(&gains.context).of(&x), whole);
-        Features(self.block2.whole(&x, whole))
+        Features(self.block2.whole(&x, whole).into())
     }
 }

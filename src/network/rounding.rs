@@ -13,6 +13,7 @@ use super::weights::Weights;
 use crate::error::Result;
 use crate::format::EXPONENTS;
 use crate::kernels::integer::sums_fit;
+use crate::kernels::rounding::nearest;
 
 /// Largest weight of 8 bits.
 const NARROW: f32 = 127.0;
@@ -138,11 +139,8 @@ fn is_depthwise(layer: &LayerSpec, index: usize) -> bool {
 
 /// The nearest number of steps to a value, half to even; 0 where the step is.
 fn in_steps(value: f32, step: f32) -> i16 {
-    /// Added to a number below 2^22, leaves no room for a fraction: `round_ties_even` is a call for every value, from
-    /// which no vectors come.
-    const MAGIC: f32 = 12_582_912.0;
     if step > 0.0 {
-        ((value / step + MAGIC) - MAGIC) as i16
+        nearest(value / step) as i16
     } else {
         0
     }

@@ -4,6 +4,7 @@
 //! As there, a value that exists proves that the CPU has the instructions.
 
 use crate::kernels::lanes::{Lanes, Plain4};
+use crate::kernels::rounding::WHOLE;
 
 /// The largest int16.
 pub(super) const MAX: f32 = 32_767.0;
@@ -56,12 +57,10 @@ pub(super) trait IntegerLanes: Lanes {
 /// The int16 of a value in steps: rounded half to even and saturated.
 #[inline(always)]
 pub(super) fn to_integer(value: f32) -> i16 {
-    /// Added to a value below `2^22`, leaves no bits for a fraction.
-    const MAGIC: f32 = 12_582_912.0;
     let value = if value < MAX { value } else { MAX };
     let value = if value > MIN { value } else { MIN };
     // The low bits of the sum are the integer.
-    ((value + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32) as i16
+    ((value + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32) as i16
 }
 
 /// `COUNT` int32 sums of products of int16.
