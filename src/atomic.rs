@@ -1,6 +1,5 @@
 //! Files that are written whole or not at all: beside their target, and renamed at the end.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -129,11 +128,11 @@ impl UnfinishedFile {
 
 /// The system's own error: the path of a temporary file tells nobody anything.
 fn without_path(error: io::Error) -> io::Error {
-    let code = error
-        .source()
-        .and_then(|inner| inner.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error);
-    code.map_or(error, io::Error::from_raw_os_error)
+    match error.raw_os_error() {
+        Some(_) => error,
+        // The path is in what the error wraps, from which the system's own does not come out.
+        None => error.kind().into(),
+    }
 }
 
 impl Drop for UnfinishedFile {
@@ -142,5 +141,19 @@ impl Drop for UnfinishedFile {
         // Removes the file if it was not renamed, while the handler has to wait.
         self.temporary = None;
         registered.retain(|path| *path != self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_do_not_name_temporary_files() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let found = write(&folder.path().join("none/x.aec"), b"");
+        let error = found.expect_err("there is no such folder");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!error.to_string().contains(PREFIX), "{error}");
     }
 }

@@ -15,7 +15,8 @@ use super::text;
 use crate::codec::{self, NoProgress};
 use crate::format::SIGNATURE;
 use crate::metrics::mse;
-use crate::picture::{Image, io};
+use crate::picture::Image;
+use crate::picture::io::{self, Warning};
 
 /// Arguments of `aec compare`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,8 @@ pub struct Args {
 struct Loaded {
     image: Image,
     bytes: u64,
+    /// Whether these are all its colors: those of more than 8 bits are rounded.
+    is_exact: bool,
 }
 
 /// Whether the alpha channels of two pictures are equal, in a word; none if neither has one.
@@ -69,7 +72,7 @@ type Outcome = (Metric, Result<f64, String>);
 /// # Errors
 /// When a picture cannot be read, the sizes differ, or no metric can be measured.
 pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    let (distorted, alpha, outcomes, error) = args.resources.install(|| {
+    let (distorted, is_exact, alpha, outcomes, error) = args.resources.install(|| {
         let mut reference = load(&args.reference, &args, global)?;
         let mut distorted = load(&args.distorted, &args, global)?;
         let alpha = alpha_match(&reference.image, &distorted.image);
@@ -83,11 +86,13 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
             (metric, value.map_err(|error| error.to_string()))
         };
         let outcomes: Vec<Outcome> = args.metric.iter().map(measure).collect();
-        Ok((distorted, alpha, outcomes, error))
+        let is_exact = reference.is_exact && distorted.is_exact;
+        Ok((distorted, is_exact, alpha, outcomes, error))
     })?;
     let mut out = stdio::stdout()?;
     if args.json {
-        let object = to_json(&args, &distorted, alpha, &outcomes, error);
+        let mut object = to_json(&args, &distorted, alpha, &outcomes, error);
+        object["identical"] = json!(error == 0.0 && is_exact);
         writeln!(out, "{object}")?;
     } else {
         out.write_all(to_text(&distorted, alpha, &outcomes).as_bytes())?;
@@ -107,14 +112,20 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
     let limits = args.resources.limits();
     let file = stdio::read_input(path, &limits)?;
     let name = stdio::input_name(path);
-    let image = if file.starts_with(&SIGNATURE) {
+    let (image, warnings) = if file.starts_with(&SIGNATURE) {
         let model = args.model.for_files(global)?.of_file(&file)?;
         codec::decode(&file, &model, &args.resources.decoding(), &NoProgress)
+            .map(|image| (image, Vec::new()))
             .with_context(|| format!("cannot decode {name}"))?
     } else {
-        io::read(&file, &limits).with_context(|| format!("cannot read {name}"))?
+        io::read_with_warnings(&file, &limits).with_context(|| format!("cannot read {name}"))?
     };
+    // Of metadata nothing is compared.
+    let of_colors = |warning: &Warning| !matches!(warning, Warning::NotKept(_));
+    let warnings: Vec<Warning> = warnings.into_iter().filter(of_colors).collect();
+    global.warn_about(&name, &warnings);
     Ok(Loaded {
+        is_exact: !warnings.contains(&Warning::Rounded),
         image: image.into_upright()?,
         bytes: file.len() as u64,
     })
@@ -143,7 +154,7 @@ fn to_text(distorted: &Loaded, alpha: Option<&str>, outcomes: &[Outcome]) -> Str
     text
 }
 
-/// One object. Of equal pictures the PSNR is null, as JSON has no infinity, and `identical` is true.
+/// One object. Of pictures equal in 8 bits the PSNR is null, as JSON has no infinity.
 fn to_json(
     args: &Args,
     distorted: &Loaded,
@@ -160,7 +171,6 @@ fn to_json(
         "size_bytes": distorted.bytes,
         "rate_bpp": distorted.bytes as f64 * 8.0 / image.pixels() as f64,
         "mse": error,
-        "identical": error == 0.0,
     });
     if let Some(word) = alpha {
         object["alpha"] = json!(word);

@@ -46,7 +46,8 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    let output = Output::prepare(&args.out, args.overwrite.existing(Kind::Data))?;
+    let existing = args.overwrite.existing(Kind::Data);
+    let output = Output::prepare(&args.out, existing)?.refuse_input(&args.weights)?;
     let weights = load_initial(&args.weights)?;
     let most = args.pictures.into();
     let pictures = load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;

@@ -1,5 +1,7 @@
 //! Files in folders that are named on the command line.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
@@ -10,7 +12,7 @@ use super::text;
 /// folder alone), by path. Hidden ones are left out, and links to folders are not followed: one to a parent would
 /// never end.
 ///
-/// A folder that cannot be read is an error among the files.
+/// A folder that cannot be read is an error among the files, and so is a file that cannot be looked at.
 pub(super) fn files<'a>(
     root: &'a Path,
     depth: usize,
@@ -24,7 +26,20 @@ pub(super) fn files<'a>(
     entries.filter_map(move |entry| match entry {
         Ok(entry) => {
             let path = entry.into_path();
-            (has_extension(&path, extensions) && path.is_file()).then_some(Ok(path))
+            if !has_extension(&path, extensions) {
+                return None;
+            }
+            match fs::metadata(&path) {
+                Ok(found) => found.is_file().then_some(Ok(path)),
+                // A link that leads nowhere is no file.
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    Some(Err(
+                        error.context(format!("cannot read {}", text::quoted(&path)))
+                    ))
+                }
+            }
         }
         Err(error) => {
             let folder = text::quoted(error.path().unwrap_or(root));

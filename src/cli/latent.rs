@@ -74,7 +74,8 @@ type Format = fn(&Header, &Grid) -> anyhow::Result<Vec<u8>>;
 
 fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
     let format = format_of(&args.output)?;
-    let target = Output::prepare(&args.output, args.overwrite.existing(Kind::Data))?;
+    let existing = args.overwrite.existing(Kind::Data);
+    let target = Output::prepare(&args.output, existing)?.refuse_input(&args.file)?;
     let options = args.resources.decoding();
     let bytes = stdio::read_input(&args.file, &options.limits)?;
     let latent = args.resources.install(|| {

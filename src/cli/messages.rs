@@ -17,7 +17,7 @@ pub struct GlobalOptions {
     #[arg(long, global = true)]
     pub quiet: bool,
 
-    /// Print more (repeat for more)
+    /// Print more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 

@@ -48,7 +48,7 @@ impl ModelOption {
         };
         let file = find(path);
         let built_in = || Model::embedded_named(path.to_str()?);
-        if !file.exists()
+        if !file.is_file()
             && let Some(model) = built_in()
         {
             return model.context(BUILT_IN);
@@ -83,7 +83,7 @@ fn find(path: &Path) -> PathBuf {
         file.push(EXTENSION);
         Some(PathBuf::from(file)).filter(|file| file.is_file())
     };
-    let found = if is_name && !path.exists() {
+    let found = if is_name && !path.is_file() {
         in_folder()
     } else {
         None

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Warning {
     /// Metadata that is left out, by name.
     NotKept(Vec<String>),
+    /// What else of a file is left out, such as further pages, by name.
+    LeftOut(Vec<String>),
     /// Samples of colors had more than 8 bits and were rounded.
     Rounded,
     /// What is damaged in a file that could be read all the same.
@@ -17,7 +19,9 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotKept(names) => write!(f, "not kept: {}", names.join(", ")),
+            Self::NotKept(names) | Self::LeftOut(names) => {
+                write!(f, "not kept: {}", names.join(", "))
+            }
             Self::Rounded => f.write_str("colors of more than 8 bits are rounded to 8"),
             Self::Damaged(what) => f.write_str(what),
         }
@@ -28,14 +32,20 @@ impl fmt::Display for Warning {
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     not_kept: Vec<String>,
+    left_out: Vec<String>,
     damaged: Vec<String>,
     is_rounded: bool,
 }
 
 impl Notes {
-    /// Notes that something is left out.
+    /// Notes that metadata is left out.
     pub(super) fn not_kept(&mut self, name: impl Into<String>) {
         add(&mut self.not_kept, name.into());
+    }
+
+    /// Notes that something else is left out.
+    pub(super) fn left_out(&mut self, name: impl Into<String>) {
+        add(&mut self.left_out, name.into());
     }
 
     /// Notes what is damaged.
@@ -53,6 +63,9 @@ impl Notes {
         let mut warnings: Vec<_> = self.damaged.into_iter().map(Warning::Damaged).collect();
         if self.is_rounded {
             warnings.push(Warning::Rounded);
+        }
+        if !self.left_out.is_empty() {
+            warnings.push(Warning::LeftOut(self.left_out));
         }
         if !self.not_kept.is_empty() {
             warnings.push(Warning::NotKept(self.not_kept));

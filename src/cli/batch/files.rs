@@ -12,6 +12,7 @@ use anyhow::bail;
 use super::super::messages::Complaint;
 use super::super::output::identity;
 use super::super::{folder, stdio, text};
+use crate::atomic::parent;
 
 /// What a command reads and writes.
 pub(in super::super) struct FileKinds {
@@ -107,7 +108,7 @@ fn refuse_collisions(tasks: &mut Vec<Task>) -> anyhow::Result<()> {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut by_output: HashMap<PathBuf, PathBuf> = HashMap::new();
     let mut collision = None;
-    tasks.retain(|task| match by_output.entry(folded(&task.output)) {
+    tasks.retain(|task| match by_output.entry(place(&task.output)) {
         Entry::Vacant(entry) => {
             entry.insert(task.input.clone());
             true
@@ -151,6 +152,16 @@ fn refuse_replaced_inputs(tasks: &[Task]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where what is written to `path` ends up: links, of the file or of its folder, are followed.
+fn place(path: &Path) -> PathBuf {
+    let through_folder = || {
+        let folder = fs::canonicalize(parent(path)).ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    let real = fs::canonicalize(path).ok().or_else(through_folder);
+    folded(&real.unwrap_or_else(|| path.to_path_buf()))
 }
 
 /// The path as the file system tells names apart.

@@ -63,14 +63,18 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     }
     let mut failed = 0;
     for path in &args.files {
-        let shown = show_file(path, &args, models.as_ref(), global);
-        match shown {
+        match describe_file(path, &args, models.as_ref(), global) {
             Err(error) if args.files.len() == 1 => return Err(error),
             Err(error) => {
                 global.error(&error);
                 failed += 1;
             }
-            Ok(()) => {}
+            // Nobody who reads on: then that is the end, and no fault of a file.
+            Ok(text) => {
+                let mut out = stdio::stdout()?;
+                out.write_all(&text)?;
+                out.flush()?;
+            }
         }
     }
     if failed > 0 {
@@ -120,13 +124,13 @@ fn model_json(lines: &[(String, String)]) -> String {
     Value::Object(object).to_string()
 }
 
-/// Parses, and on request decodes, one file, and prints what it contains.
-fn show_file(
+/// Parses, and on request decodes, one file: a text of what it contains.
+fn describe_file(
     path: &Path,
     args: &Args,
     models: Option<&Models>,
     global: &GlobalOptions,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<u8>> {
     let name = stdio::input_name(path);
     let limits = args.resources.limits();
     let bytes = stdio::read_input(path, &limits)?;
@@ -142,13 +146,13 @@ fn show_file(
         .map(|model| model.name().into());
     report.lists_sections = args.sections;
     report.is_verified = args.verify;
-    let mut out = std::io::BufWriter::new(stdio::stdout()?);
+    let mut text = Vec::new();
     if args.json {
-        report.write_json(&mut out)?;
+        report.write_json(&mut text)?;
     } else {
-        report.write_text(&mut out)?;
+        report.write_text(&mut text)?;
     }
-    Ok(out.flush()?)
+    Ok(text)
 }
 
 /// Decodes all latents, which checks every checksum on the way; names every tile that is damaged.

@@ -101,6 +101,11 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
         let hint = "name another folder or page, or replace it with --overwrite";
         check_folder(folder, files, "a page", hint)?;
     }
+    if let Some(out) = &args.out {
+        for input in args.inputs.iter().chain(&args.original) {
+            output::refuse_input(out, input)?;
+        }
+    }
     let exhibits = args.resources.install(|| exhibits(&args, global))?;
     if let Some(out) = &args.out {
         output::write(out, &exhibits, args.blocks)?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::exhibit::Exhibit;
-use super::{maps, page, report};
+use super::{MAX_FILES, maps, page, report};
 use crate::cli::html::write_rgb;
 use crate::cli::output::{Existing, Output, write_file};
 use crate::cli::sheet::sheet;
@@ -33,6 +33,37 @@ pub(super) fn page_path(out: &Path) -> PathBuf {
 /// Files of the folder that show that an earlier run left it.
 pub(super) const FILES: [&str; 3] = ["index.html", "overview.jpg", "inspect.json"];
 
+/// Refuses an input that writing would replace.
+pub(super) fn refuse_input(out: &Path, input: &Path) -> anyhow::Result<()> {
+    let page = page_path(out);
+    let mut names: Vec<String> = FILES.map(Into::into).into();
+    for kind in ["bits", "error"] {
+        names.push(map_name(kind, 0, 1));
+        names.extend((0..MAX_FILES).map(|at| map_name(kind, at, MAX_FILES)));
+    }
+    let in_folder = names.into_iter().map(|name| out.join(name));
+    let files: Vec<PathBuf> = if page == *out {
+        vec![page]
+    } else {
+        in_folder.collect()
+    };
+    // What cannot be written says so when it is: there may be no folder yet.
+    let written = files.iter().filter(|file| file.is_file());
+    for file in written {
+        Output::prepare(file, Existing::Replace)?.refuse_input(input)?;
+    }
+    Ok(())
+}
+
+/// The file of a map: `at` of so many exhibits.
+fn map_name(kind: &str, at: usize, exhibits: usize) -> String {
+    if exhibits > 1 {
+        format!("{kind}-{}.png", at + 1)
+    } else {
+        format!("{kind}.png")
+    }
+}
+
 /// Writes the page, and with a folder the maps and numbers beside it; files of the same name are
 /// replaced.
 pub(super) fn write(out: &Path, exhibits: &[Exhibit], blocks: usize) -> anyhow::Result<()> {
@@ -50,16 +81,12 @@ pub(super) fn write(out: &Path, exhibits: &[Exhibit], blocks: usize) -> anyhow::
 fn write_folder(out: &Path, exhibits: &[Exhibit], most: f64, blocks: usize) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (i, exhibit) in exhibits.iter().enumerate() {
-        let suffix = if exhibits.len() > 1 {
-            format!("-{}", i + 1)
-        } else {
-            String::new()
-        };
+        let file = |kind: &str| out.join(map_name(kind, i, exhibits.len()));
         let mut row = vec![maps::picture(exhibit)?, maps::bits(exhibit, most)?];
-        write_png(&out.join(format!("bits{suffix}.png")), &row[1])?;
+        write_png(&file("bits"), &row[1])?;
         if let Some(comparison) = &exhibit.comparison {
             row.push(maps::error(exhibit, comparison)?);
-            write_png(&out.join(format!("error{suffix}.png")), &row[2])?;
+            write_png(&file("error"), &row[2])?;
         }
         let small = row
             .into_iter()

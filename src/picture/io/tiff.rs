@@ -16,6 +16,7 @@ use crate::resolution::Resolution;
 const XMP: Tag = Tag::Unknown(700);
 const IPTC: Tag = Tag::Unknown(33_723);
 const PHOTOSHOP: Tag = Tag::Unknown(34_377);
+const GPS: Tag = Tag::Unknown(34_853);
 const DNG_VERSION: Tag = Tag::Unknown(50_706);
 
 /// Reads the samples and the metadata of the first page.
@@ -60,13 +61,19 @@ fn look_into(bytes: &[u8], found: &mut Findings) -> Result<()> {
         (Tag::ExifDirectory, "Exif"),
         (IPTC, "IPTC data"),
         (PHOTOSHOP, "Photoshop data"),
+        (Tag::ImageDescription, "the description"),
+        (Tag::Artist, "the artist"),
+        (Tag::Copyright, "the copyright notice"),
+        (Tag::DateTime, "the time"),
+        (Tag::Model, "the camera"),
+        (GPS, "GPS data"),
     ] {
         if is_there(&mut decoder, tag) {
             found.notes.not_kept(name);
         }
     }
     if decoder.more_images() {
-        found.notes.not_kept("further pages");
+        found.notes.left_out("further pages");
     }
     Ok(())
 }

@@ -328,3 +328,39 @@ fn links_to_folders_are_not_followed() {
         .stderr(contains("5 done, 0 failed: "));
     assert!(here.path("out/linked.aec").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn two_inputs_do_not_end_in_one_file_by_a_link() {
+    use std::os::unix::fs::symlink;
+    let here = Workspace::new();
+    for name in ["a.png", "b.png", "c.png"] {
+        here.write(name, &png(&gradient(40, 30)));
+    }
+    fs::create_dir_all(here.path("out/sub")).unwrap();
+    here.write("out/b.aec", b"");
+    symlink("b.aec", here.path("out/a.aec")).unwrap();
+    let run = many(&here, "encode", &["a.png", "b.png"]).assert().code(1);
+    run.stderr(contains("would both become"));
+    assert_eq!(here.read("out/b.aec"), b"");
+    // Through a link to a folder as well.
+    symlink("sub", here.path("out/link")).unwrap();
+    for folder in ["in/sub", "in/link"] {
+        fs::create_dir_all(here.path(folder)).unwrap();
+        fs::copy(here.path("c.png"), here.path(folder).join("c.png")).unwrap();
+    }
+    let run = many(&here, "encode", &["in"]).assert().code(1);
+    run.stderr(contains("would both become"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_looked_at_in_a_folder_is_a_failure() {
+    let here = Workspace::new();
+    fs::create_dir(here.path("in")).unwrap();
+    here.write("in/a.png", &png(&gradient(40, 30)));
+    // A link to itself: the error that a folder of somebody else's gives all but root.
+    std::os::unix::fs::symlink("b.png", here.path("in/b.png")).unwrap();
+    let run = many(&here, "encode", &["in"]).assert().code(1);
+    run.stderr(contains("cannot read 'in/b.png'").and(contains("1 done, 1 failed")));
+}

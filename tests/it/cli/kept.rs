@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use predicates::str::contains;
 
-use super::{AEC, TINY, Workspace, gradient, png};
+use super::{AEC, TINY, Workspace, gradient, jpeg, png};
 
 /// `one.png`, `two.png` and `two.aec`, encoded with the tests' model.
 fn pictures() -> Workspace {
@@ -320,4 +320,57 @@ fn names_and_errors_hold_no_codes_and_no_temporary_paths() {
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!stderr.contains(".tmp"), "{stderr}");
+}
+
+#[test]
+fn stripping_is_not_silent_about_more_than_metadata() {
+    let here = Workspace::new();
+    let mut file = jpeg(&gradient(40, 30));
+    file.extend([1; 300]);
+    here.write("a.jpg", &file);
+    for strip in [&[][..], &["--strip"]] {
+        let run = here
+            .aec(&["encode", "a.jpg", "a.aec", "--model", TINY])
+            .args(strip)
+            .assert();
+        run.success()
+            .stderr(contains("300 bytes behind the picture"));
+    }
+}
+
+#[test]
+fn pictures_that_differ_below_eight_bits_are_not_called_identical() {
+    let here = Workspace::new();
+    for (name, low) in [("a.ppm", 0), ("b.ppm", 1)] {
+        here.write(
+            name,
+            &[&b"P6\n1 1\n65535\n"[..], &[7, low, 8, 0, 9, 0]].concat(),
+        );
+    }
+    let output = here
+        .aec(&["compare", "--metric", "psnr", "--json", "a.ppm", "b.ppm"])
+        .output();
+    let output = output.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\"identical\":false"), "{text}");
+    let warnings = String::from_utf8(output.stderr).unwrap();
+    assert!(warnings.contains("rounded"), "{warnings}");
+    let run = here
+        .aec(&["compare", "--metric", "psnr", "--json", "a.ppm", "a.ppm"])
+        .assert();
+    run.success().stdout(contains("\"identical\":false"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_no_fault_of_files() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    let output = here.bash("$aec info a.aec a.aec a.aec > /dev/full");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.matches("error:").count(), 1, "{stderr}");
+    assert!(!stderr.contains("files failed"), "{stderr}");
+    let output = here.bash("set -o pipefail; $aec info a.aec a.aec a.aec | true");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.is_empty(), "{stderr}");
 }

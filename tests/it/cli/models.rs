@@ -166,3 +166,12 @@ fn a_model_of_the_folder_can_be_named() {
         .code(1)
         .stderr(contains("cannot load the model 'small': invalid weights"));
 }
+
+#[test]
+fn a_folder_does_not_hide_a_built_in_model() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    std::fs::create_dir(here.path("base")).unwrap();
+    here.aec(&["encode", "-e", "1", "--model", "base", "a.png", "b.aec"])
+        .assert()
+        .success();
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use predicates::str::contains;
 
-use super::{AEC, Workspace, gradient};
+use super::{AEC, TINY, Workspace, gradient};
 
 #[test]
 fn a_failed_run_keeps_the_old_output() {
@@ -107,4 +107,47 @@ fn ctrl_c_ends_with_130_and_leaves_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(input);
     assert!(here.names().is_empty());
+}
+
+#[test]
+fn no_command_replaces_its_input() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    fs::copy(here.path("a.aec"), here.path("in.npy")).unwrap();
+    fs::copy(here.path("a.png"), here.path("in.html")).unwrap();
+    fs::copy(TINY, here.path("in.safetensors")).unwrap();
+    fs::create_dir(here.path("maps")).unwrap();
+    fs::copy(here.path("a.png"), here.path("maps/bits.png")).unwrap();
+    for (input, args) in [
+        ("in.npy", &["latent", "export", "in.npy", "in.npy"][..]),
+        ("in.html", &["inspect", "in.html", "-o", "in.html"]),
+        ("maps/bits.png", &["inspect", "maps/bits.png", "-o", "maps"]),
+        (
+            "in.safetensors",
+            &[
+                "export",
+                "in.safetensors",
+                "--data",
+                ".",
+                "--out",
+                "./in.safetensors",
+            ],
+        ),
+        (
+            "in.safetensors",
+            &[
+                "fit-tables",
+                "--model",
+                "in.safetensors",
+                "--data",
+                ".",
+                "--out",
+                "in.safetensors",
+            ],
+        ),
+    ] {
+        let before = here.read(input);
+        let run = here.aec(args).arg("--overwrite").assert().code(1);
+        run.stderr(contains("it is the input"));
+        assert_eq!(here.read(input), before, "{args:?}");
+    }
 }

@@ -266,7 +266,7 @@ impl<'a, 'f> Segments<'a, 'f> {
             self.has_second_picture = true;
         } else if rest.iter().any(|&byte| byte != 0xff) && !self.has_second_picture {
             let what = format!("{} bytes behind the picture", rest.len());
-            self.found.notes.not_kept(what);
+            self.found.notes.left_out(what);
         }
     }
 
@@ -275,7 +275,7 @@ impl<'a, 'f> Segments<'a, 'f> {
         let long_xmp = std::mem::take(&mut self.long_xmp);
         long_xmp.merge_into(self.found);
         if self.has_second_picture {
-            self.found.notes.not_kept(SECOND_PICTURE);
+            self.found.notes.left_out(SECOND_PICTURE);
         }
         let frame = self.frame.as_ref();
         let frame = frame.filter(|frame| frame.has_all_components());
