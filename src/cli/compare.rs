@@ -64,6 +64,14 @@ fn alpha_match(a: &Image, b: &Image) -> Option<&'static str> {
     }
 }
 
+/// How far two pictures are apart.
+struct Difference {
+    /// Mean squared error of samples of 8 bits.
+    mse: f64,
+    /// Whether they are known to be identical, colors of more than 8 bits included.
+    is_none: bool,
+}
+
 /// A metric's value, or why it cannot be measured.
 type Outcome = (Metric, Result<f64, String>);
 
@@ -72,7 +80,7 @@ type Outcome = (Metric, Result<f64, String>);
 /// # Errors
 /// When a picture cannot be read, the sizes differ, or no metric can be measured.
 pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
-    let (distorted, is_exact, alpha, outcomes, error) = args.resources.install(|| {
+    let (distorted, alpha, outcomes, difference) = args.resources.install(|| {
         let mut reference = load(&args.reference, &args, global)?;
         let mut distorted = load(&args.distorted, &args, global)?;
         let alpha = alpha_match(&reference.image, &distorted.image);
@@ -86,13 +94,15 @@ pub fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
             (metric, value.map_err(|error| error.to_string()))
         };
         let outcomes: Vec<Outcome> = args.metric.iter().map(measure).collect();
-        let is_exact = reference.is_exact && distorted.is_exact;
-        Ok((distorted, is_exact, alpha, outcomes, error))
+        let difference = Difference {
+            mse: error,
+            is_none: error == 0.0 && reference.is_exact && distorted.is_exact,
+        };
+        Ok((distorted, alpha, outcomes, difference))
     })?;
     let mut out = stdio::stdout()?;
     if args.json {
-        let mut object = to_json(&args, &distorted, alpha, &outcomes, error);
-        object["identical"] = json!(error == 0.0 && is_exact);
+        let object = to_json(&args, &distorted, alpha, &outcomes, difference);
         writeln!(out, "{object}")?;
     } else {
         out.write_all(to_text(&distorted, alpha, &outcomes).as_bytes())?;
@@ -160,7 +170,7 @@ fn to_json(
     distorted: &Loaded,
     alpha: Option<&str>,
     outcomes: &[Outcome],
-    error: f64,
+    difference: Difference,
 ) -> Value {
     let image = &distorted.image;
     let mut object = json!({
@@ -170,7 +180,8 @@ fn to_json(
         "height_px": image.height,
         "size_bytes": distorted.bytes,
         "rate_bpp": distorted.bytes as f64 * 8.0 / image.pixels() as f64,
-        "mse": error,
+        "mse": difference.mse,
+        "identical": difference.is_none,
     });
     if let Some(word) = alpha {
         object["alpha"] = json!(word);
