@@ -131,16 +131,19 @@ impl Header {
                 return Err(format!("{name} {value} is not in 1..={MAX_DIMENSION}"));
             }
         }
-        let units = self.tile_size / TILE_UNIT;
-        if !self.tile_size.is_multiple_of(TILE_UNIT) || !(1..=MAX_TILE_UNITS).contains(&units) {
-            let largest = MAX_TILE_UNITS * TILE_UNIT;
-            return Err(format!(
-                "tile size {} is not a multiple of {TILE_UNIT} in {TILE_UNIT}..={largest}",
-                self.tile_size
-            ));
-        }
-        Ok(())
+        check_tile_size(self.tile_size)
     }
+}
+
+/// Says what sides a tile may have, if this is none of them.
+pub fn check_tile_size(size: u32) -> std::result::Result<(), String> {
+    if size.is_multiple_of(TILE_UNIT) && (1..=MAX_TILE_UNITS).contains(&(size / TILE_UNIT)) {
+        return Ok(());
+    }
+    let largest = MAX_TILE_UNITS * TILE_UNIT;
+    Err(format!(
+        "tile size {size} is not a multiple of {TILE_UNIT} in {TILE_UNIT}..={largest}"
+    ))
 }
 
 /// Reads the signature; a file that ends inside a right one is truncated, not foreign.

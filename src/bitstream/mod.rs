@@ -19,7 +19,7 @@ mod tests;
 
 pub use alpha::AlphaPayload;
 pub use container::Container;
-pub use header::Header;
+pub use header::{Header, check_tile_size};
 pub use model_id::ModelId;
 pub use parts::{DamagedPart, Parts};
 pub use quality::Quality;

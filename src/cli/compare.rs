@@ -7,14 +7,14 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::messages::GlobalOptions;
-use super::metric::{BACKGROUND, Metric, view};
+use super::metric::{Metric, view};
 use super::models::ModelOption;
 use super::options::Resources;
 use super::stdio;
 use super::text;
 use crate::codec::{self, NoProgress};
 use crate::format::SIGNATURE;
-use crate::metrics::mse;
+use crate::metrics::{BACKGROUND, mse};
 use crate::picture::Image;
 use crate::picture::io::{self, Warning};
 
@@ -123,10 +123,16 @@ fn load(path: &Path, args: &Args, global: &GlobalOptions) -> anyhow::Result<Load
     let file = stdio::read_input(path, &limits)?;
     let name = stdio::input_name(path);
     let (image, warnings) = if file.starts_with(&SIGNATURE) {
-        let model = args.model.for_files(global)?.of_file(&file)?;
-        codec::decode(&file, &model, &args.resources.decoding(), &NoProgress)
-            .map(|image| (image, Vec::new()))
-            .with_context(|| format!("cannot decode {name}"))?
+        let models = args.model.for_files(global)?;
+        let options = args.resources.decoding();
+        let decode = || {
+            let model = models.of_file(&file)?;
+            anyhow::Ok(codec::decode(&file, &model, &options, &NoProgress)?)
+        };
+        (
+            decode().with_context(|| format!("cannot decode {name}"))?,
+            Vec::new(),
+        )
     } else {
         io::read_with_warnings(&file, &limits).with_context(|| format!("cannot read {name}"))?
     };

@@ -114,17 +114,28 @@ impl OutputFormat {
     }
 
     /// Refuses a format that cannot hold what the file says it has, before any work is done.
-    fn check_alpha(self, bytes: &[u8]) -> Result<(), Complaint> {
+    fn check_content(self, bytes: &[u8], output: &Path) -> Result<(), Complaint> {
         // A header that cannot be read is reported when the file is decoded.
-        let header = Header::read(&mut Reader::new(bytes));
-        let has_alpha = header.is_ok_and(|header| header.alpha.is_some());
-        if self == Self::Ppm && has_alpha {
-            return Err(Complaint::failure(
-                "PPM cannot hold the alpha channel of this picture",
+        let Ok(header) = Header::read(&mut Reader::new(bytes)) else {
+            return Ok(());
+        };
+        let is_pgm = output
+            .extension()
+            .is_some_and(|name| name.eq_ignore_ascii_case("pgm"));
+        let (content, hint) = match self {
+            Self::Ppm if header.alpha.is_some() => (
+                "PPM cannot hold the alpha channel",
                 "write a .png, or use --format png",
-            ));
-        }
-        Ok(())
+            ),
+            Self::Ppm if is_pgm && !header.is_gray => {
+                ("PGM cannot hold the colors", "name it .ppm or .png")
+            }
+            Self::Ppm | Self::Png => return Ok(()),
+        };
+        Err(Complaint::failure(
+            format!("{content} of this picture"),
+            hint,
+        ))
     }
 }
 
@@ -160,13 +171,16 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let mut clock = StageClock::start(global);
     let format = OutputFormat::choose(args.format, output)?;
     let existing = args.overwrite.existing(Kind::Picture);
-    let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
+    let target = Output::prepare(output, existing)?
+        .refuse_input(&args.input)?
+        .with_time_of(&args.input, args.preserve)?;
     let bytes = stdio::read_input(&args.input, &args.resources.limits())?;
-    format.check_alpha(&bytes)?;
-    args.check_size(&bytes)
-        .with_context(|| format!("cannot decode {}", stdio::input_name(&args.input)))?;
+    format.check_content(&bytes, output)?;
+    let in_decoding = || cannot_decode(&args.input);
+    args.check_size(&bytes).with_context(in_decoding)?;
     let (image, damage) = args.resources.install(|| {
-        let model = args.model.for_files(global)?.of_file(&bytes)?;
+        let models = args.model.for_files(global)?;
+        let model = models.of_file(&bytes).with_context(in_decoding)?;
         clock.lap("load model");
         let bar = Bar::new("decoding", global);
         let image = args.decode(&args.input, &bytes, &model, &bar)?;
@@ -175,7 +189,6 @@ fn decode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     })?;
     let lost = io::not_kept(&image, format);
     target.commit(|out| io::write(&image, format, out))?;
-    stdio::keep_time(args.preserve, &args.input, output)?;
     clock.lap("write image");
     global.warn_about(&stdio::output_name(output), lost.as_slice());
     let route = stdio::route(&args.input, output);
@@ -194,7 +207,7 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
             output: format.extension(),
             keeps_extension: args.batch.keep_extension,
         },
-        size,
+        size: stdio::coded_size,
         writes: Kind::Picture,
         overwrite: args.overwrite,
         limits: args.resources.limits(),
@@ -205,18 +218,23 @@ fn decode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
     let models = pool.install(|| args.model.for_files(global))?;
     let decode = |task: &Task, bytes: &[u8]| {
         let started = Instant::now();
-        format.check_alpha(bytes)?;
-        let model = models.of_file(bytes)?;
+        format.check_content(bytes, &task.output)?;
+        let model = models
+            .of_file(bytes)
+            .with_context(|| cannot_decode(&task.input))?;
         let (image, damage) = args.decode(&task.input, bytes, &model, &NoProgress)?;
-        let output = batch.output(task)?;
+        let output = batch
+            .output(task)?
+            .with_time_of(&task.input, args.preserve)?;
         output.commit(|out| io::write(&image, format, out))?;
-        stdio::keep_time(args.preserve, &task.input, &task.output)?;
         let lost = io::not_kept(&image, format);
         global.warn_about(&stdio::output_name(&task.output), lost.as_slice());
         refuse_damage(&damage, &stdio::input_name(&task.input), global)?;
         let route = stdio::route(&task.input, &task.output);
+        let header = Header::read(&mut Reader::new(bytes))?;
         Ok(Done {
             pixels: image.pixels(),
+            whole_pixels: u64::from(header.width) * u64::from(header.height),
             bytes: bytes.len() as u64,
             line: summary(&route, &image, started),
             warning: None,
@@ -248,7 +266,7 @@ impl Args {
         };
         decoded
             .map_err(|error| self.explain(error, bytes))
-            .with_context(|| format!("cannot decode {}", stdio::input_name(input)))
+            .with_context(|| cannot_decode(input))
     }
 
     /// Refuses what is over the limits, or more than memory has room for, before a model is loaded for it.
@@ -259,7 +277,7 @@ impl Args {
             limits.check_coded_pixels(header.width, header.height)?;
         }
         if self.region.is_none() {
-            memory::check(size(bytes), Work::Pass, &limits)?;
+            memory::check(stdio::coded_size(bytes), Work::Pass, &limits)?;
         }
         Ok(())
     }
@@ -277,6 +295,10 @@ impl Args {
         };
         Complaint::failure(error.to_string(), hint).into()
     }
+}
+
+fn cannot_decode(input: &Path) -> String {
+    format!("cannot decode {}", stdio::input_name(input))
 }
 
 /// One line: from where to where, and how long it took.
@@ -297,14 +319,6 @@ fn refuse_damage(damage: &[Damage], name: &str, global: &GlobalOptions) -> anyho
     report_damage(damage, global);
     let message = format!("{name} is damaged; what is left of the picture was written");
     Err(Complaint::failure(message, "").into())
-}
-
-/// Width and height, padding included, that the file's header announces; 0 both when it cannot be told.
-fn size(bytes: &[u8]) -> (u32, u32) {
-    Header::read(&mut Reader::new(bytes)).map_or((0, 0), |header| {
-        let grid = header.tile_grid();
-        (grid.width, grid.height)
-    })
 }
 
 #[cfg(test)]

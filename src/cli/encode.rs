@@ -10,11 +10,12 @@ use super::batch::{self, Batch, BatchOptions, Done, FileKinds, Task};
 use super::memory::{self, Work};
 use super::messages::{Complaint, GlobalOptions};
 use super::models::ModelOption;
-use super::options::{PICTURE_EXTENSIONS, Resources, StageClock, named_format};
+use super::options::{PICTURE_EXTENSIONS, PICTURES, Resources, StageClock, named_format};
 use super::output::{Kind, Output, OverwriteOptions};
 use super::progress::Bar;
 use super::rate::{RateOptions, SearchOptions};
 use super::{stdio, text};
+use crate::bitstream::check_tile_size;
 use crate::codec::{self, EncodeOptions, Model, NoProgress, Progress, Round, Tune};
 use crate::error::Error;
 use crate::format::SIGNATURE;
@@ -65,12 +66,18 @@ pub(super) struct Args {
     ///
     /// Larger tiles make slightly smaller files; smaller ones need less memory and give more
     /// threads something to do.
-    #[arg(long, value_name = "N", default_value_t = EncodeOptions::default().tile_size,
+    #[arg(long, value_name = "N", default_value_t = EncodeOptions::default().tile_size, value_parser = parse_tile_size,
           help_heading = "Developer options", hide_short_help = true)]
     tile_size: u32,
 
     #[command(flatten)]
     resources: Resources,
+}
+
+/// Reads `--tile-size`.
+fn parse_tile_size(text: &str) -> Result<u32, String> {
+    let size = text.parse().map_err(|_| "not a whole number".to_string())?;
+    check_tile_size(size).map(|()| size)
 }
 
 /// Runs the command.
@@ -88,7 +95,9 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
     let mut clock = StageClock::start(global);
     refuse_picture_name(output)?;
     let existing = args.overwrite.existing(Kind::Encoded);
-    let target = Output::prepare(output, existing)?.refuse_input(&args.input)?;
+    let target = Output::prepare(output, existing)?
+        .refuse_input(&args.input)?
+        .with_time_of(&args.input, args.preserve)?;
     let limits = args.resources.limits();
     let bytes = stdio::read_input(&args.input, &limits)?;
     memory::check(io::size(&bytes), args.work(), &limits)
@@ -115,7 +124,6 @@ fn encode_one(args: &Args, output: &Path, global: &GlobalOptions) -> anyhow::Res
         global.warn(&warning);
     }
     target.commit(|out| Ok(out.write_all(&result.file)?))?;
-    stdio::keep_time(args.preserve, &args.input, output)?;
     let route = stdio::route(&args.input, output);
     global.say(&result.summary(&route, &image, &model, started));
     Ok(())
@@ -146,7 +154,7 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         label: "encoding",
         kinds: FileKinds {
             inputs: &PICTURE_EXTENSIONS,
-            inputs_name: "pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA)",
+            inputs_name: PICTURES,
             output: "aec",
             keeps_extension: args.batch.keep_extension,
         },
@@ -163,12 +171,14 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
         let started = Instant::now();
         let image = args.read_image(&task.input, bytes, global)?;
         let result = args.encode((&task.input, bytes.len()), &image, &model, &NoProgress)?;
-        let output = batch.output(task)?;
+        let output = batch
+            .output(task)?
+            .with_time_of(&task.input, args.preserve)?;
         output.commit(|out| Ok(out.write_all(&result.file)?))?;
-        stdio::keep_time(args.preserve, &task.input, &task.output)?;
         let route = stdio::route(&task.input, &task.output);
         Ok(Done {
             pixels: image.pixels(),
+            whole_pixels: image.pixels(),
             bytes: result.file.len() as u64,
             line: result.summary(&route, &image, &model, started),
             warning: result.warning(&task.input),
@@ -319,7 +329,9 @@ impl Encoding {
 
 /// The quality that a search for a target chose, and the PSNR if that was the target.
 fn chosen(found: &codec::Encoded) -> String {
-    let psnr = found.psnr.map(|psnr| format!(" ({psnr:.2} dB)"));
+    let psnr = found
+        .psnr
+        .map(|psnr| format!(" ({})", text::decibels(psnr)));
     format!("quality {}{}, ", found.quality, psnr.unwrap_or_default())
 }
 

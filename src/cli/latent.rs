@@ -80,8 +80,11 @@ fn export(args: &ExportArgs, global: &GlobalOptions) -> anyhow::Result<()> {
     let bytes = stdio::read_input(&args.file, &options.limits)?;
     let latent = args.resources.install(|| {
         let models = args.model.for_files(global)?;
-        codec::quantized_latent(&bytes, &*models.of_file(&bytes)?, &options)
-            .with_context(|| format!("cannot decode {}", stdio::input_name(&args.file)))
+        let decode = || {
+            let model = models.of_file(&bytes)?;
+            anyhow::Ok(codec::quantized_latent(&bytes, &model, &options)?)
+        };
+        decode().with_context(|| format!("cannot decode {}", stdio::input_name(&args.file)))
     })?;
     let header = Header::read(&mut Reader::new(&bytes))?;
     let array = format(&header, &latent)?;

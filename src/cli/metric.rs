@@ -9,10 +9,6 @@ use crate::metrics::{
 };
 use crate::picture::Image;
 
-/// Gray over which pictures with alpha are blended before they are measured: the metrics, and codecs
-/// such as JPEG, know opaque pictures only.
-pub(super) const BACKGROUND: u8 = 128;
-
 /// The picture's samples for the metrics.
 pub(super) fn view(image: &Image) -> Result<RgbView<'_>> {
     RgbView::new(&image.rgb, image.width, image.height)

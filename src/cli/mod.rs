@@ -42,7 +42,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub use messages::GlobalOptions;
 
-use crate::codec::{Model, model_id};
+use crate::codec::{Model, Tune, model_id};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -56,7 +56,7 @@ use crate::codec::{Model, model_id};
     infer_subcommands = false
 )]
 struct Cli {
-    /// Print version, format version and built-in model
+    /// Print version, format version and built-in models
     #[arg(short = 'V', long, action = ArgAction::SetTrue)]
     version: bool,
 
@@ -164,18 +164,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Version of the program, of the format it writes, and the built-in model.
+/// Version of the program, of the format it writes, and the built-in models with what they are for.
 fn print_version() -> anyhow::Result<()> {
-    let model = Model::embedded().context("cannot load the built-in model")?;
     let mut out = stdio::stdout()?;
     writeln!(out, "aec {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "format version {}", crate::format::VERSION)?;
-    writeln!(
-        out,
-        "built-in model {} ({})",
-        model.name(),
-        model_id(&model)
-    )?;
+    for tune in [Tune::Ssim, Tune::Psnr] {
+        let model = Model::embedded_for(tune).context(models::BUILT_IN)?;
+        let (name, id) = (model.name(), model_id(&model));
+        writeln!(out, "built-in model {name} ({id}), --tune {}", tune.name())?;
+    }
     Ok(())
 }
 

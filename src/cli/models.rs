@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
-use super::messages::GlobalOptions;
+use super::messages::{Complaint, GlobalOptions};
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, Tune, model_id};
@@ -22,8 +22,11 @@ const EXTENSION: &str = "safetensors";
 /// Most files of the folder that are looked at.
 const MAX_FILES: usize = 1000;
 
+/// What can be done where a model is missing.
+pub const MISSING: &str = "put the weights file in AEC_MODEL_DIR or pass --model PATH";
+
 /// What is said where a built-in model is broken.
-const BUILT_IN: &str = "cannot load the built-in model";
+pub const BUILT_IN: &str = "cannot load the built-in model";
 
 /// The option that names weights.
 #[derive(Debug, Clone, clap::Args)]
@@ -114,13 +117,25 @@ impl Models<'_> {
     /// tells them apart and says which is missing.
     ///
     /// # Errors
-    /// When a built-in model is broken.
+    /// When a built-in model is broken, and when the file names another model than `--model`.
     pub fn of_file(&self, bytes: &[u8]) -> anyhow::Result<Arc<Model>> {
+        let header = Header::read(&mut Reader::new(bytes)).ok();
+        let named = header.map(|header| header.model);
         if let Some(chosen) = &self.chosen {
+            let own = model_id(chosen);
+            if let Some(other) = named.filter(|named| *named != own) {
+                let (is_here, name) = (self.find(other).is_some(), chosen.name());
+                let message = format!("it was made with model {other}, not with {name} ({own})");
+                let hint = if is_here {
+                    "leave out --model"
+                } else {
+                    MISSING
+                };
+                bail!(Complaint::failure(message, hint));
+            }
             return Ok(chosen.clone());
         }
-        let header = Header::read(&mut Reader::new(bytes)).ok();
-        let named = header.and_then(|header| self.find(header.model));
+        let named = named.and_then(|named| self.find(named));
         named.map_or_else(|| self.first(), Ok)
     }
 

@@ -17,6 +17,9 @@ pub(super) const PICTURE_EXTENSIONS: [&str; 16] = [
     "gif", "qoi", "tga",
 ];
 
+/// How messages call these.
+pub(super) const PICTURES: &str = "pictures (PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI, TGA)";
+
 /// The picture format that a path's extension names, whether it can be read or not.
 pub(super) fn named_format(path: &Path) -> Option<&'static str> {
     let extension = path.extension().unwrap_or_default().to_string_lossy();

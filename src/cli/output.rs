@@ -6,6 +6,7 @@
 use std::fs::{self, Metadata};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
@@ -97,6 +98,8 @@ pub struct Output {
     path: PathBuf,
     target: Target,
     existing: Existing,
+    /// The time of its last change, where that is not the time of writing.
+    modified: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -121,6 +124,7 @@ impl Output {
             path: path.to_path_buf(),
             target,
             existing,
+            modified: None,
         })
     }
 
@@ -137,10 +141,7 @@ impl Output {
             return Ok(Target::Special);
         }
         let Some(found) = find(path)? else {
-            let folder = parent(path);
-            if !folder.is_dir() {
-                bail!("there is no folder {}", text::quoted(folder));
-            }
+            check_new(path)?;
             return Ok(Target::File(path.to_path_buf()));
         };
         if found.is_dir() {
@@ -150,10 +151,12 @@ impl Output {
             check_replaceable(path, &found, existing)?;
             // A dangling link is itself replaced.
             let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+            check_writable(parent(&real))?;
             return Ok(Target::File(real));
         }
         if found.is_symlink() {
             check_dangling(path, existing)?;
+            check_writable(parent(path))?;
             return Ok(Target::File(path.to_path_buf()));
         }
         Ok(Target::Special)
@@ -175,6 +178,19 @@ impl Output {
         Ok(self)
     }
 
+    /// Gives the file the modification time of `input` if `is_asked`, and both are files.
+    ///
+    /// # Errors
+    /// When the time cannot be read.
+    pub fn with_time_of(mut self, input: &Path, is_asked: bool) -> anyhow::Result<Self> {
+        if is_asked && !is_standard_stream(input) && input.is_file() {
+            let modified = fs::metadata(input).and_then(|found| found.modified());
+            let context = || format!("cannot read the time of {}", stdio::input_name(input));
+            self.modified = Some(modified.with_context(context)?);
+        }
+        Ok(self)
+    }
+
     /// Writes the result: all of it, or nothing.
     ///
     /// # Errors
@@ -191,7 +207,7 @@ impl Output {
                 let mut out = fs::OpenOptions::new().append(true).open(&self.path)?;
                 Ok(fill(&mut out)?)
             }
-            Target::File(path) => replace(path, self.existing, fill),
+            Target::File(path) => replace(path, &self, fill),
         };
         write().with_context(|| format!("cannot write {}", output_name(&self.path)))
     }
@@ -213,6 +229,7 @@ pub fn check_existing(path: &Path, existing: Existing) -> anyhow::Result<()> {
     let check = || match find(path)? {
         Some(found) if found.is_symlink() => check_dangling(path, existing),
         Some(found) if found.is_file() => check_replaceable(path, &found, existing),
+        None if parent(path).is_dir() => check_new(path),
         Some(_) | None => Ok(()),
     };
     check().with_context(|| format!("cannot write {}", output_name(path)))
@@ -269,6 +286,35 @@ fn check_replaceable(path: &Path, found: &Metadata, existing: Existing) -> anyho
     Err(refusal(kind.foreign()))
 }
 
+/// Checks that a file can be made at `path`, where there is none.
+fn check_new(path: &Path) -> anyhow::Result<()> {
+    if path.as_os_str().is_empty() {
+        bail!("it has no name");
+    }
+    let folder = parent(path);
+    if !folder.is_dir() {
+        bail!("there is no folder {}", text::quoted(folder));
+    }
+    let last = path.as_os_str().as_encoded_bytes().last();
+    if last.is_some_and(|&last| std::path::is_separator(last.into())) {
+        bail!("it has the name of a folder");
+    }
+    check_writable(folder)
+}
+
+/// Checks that files can be made in a folder, which is found out before any work is done.
+fn check_writable(folder: &Path) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Access, AtFlags, CWD, accessat};
+        let asked = Access::WRITE_OK | Access::EXEC_OK;
+        accessat(CWD, folder, asked, AtFlags::EACCESS)
+            .map_err(io::Error::from)
+            .with_context(|| format!("the folder {}", text::quoted(folder)))?;
+    }
+    Ok(())
+}
+
 fn check_dangling(path: &Path, existing: Existing) -> anyhow::Result<()> {
     match existing {
         Existing::Keep => Err(exists()),
@@ -293,7 +339,7 @@ fn exists() -> anyhow::Error {
 /// Fills a temporary file beside `path` and renames it.
 fn replace(
     path: &Path,
-    existing: Existing,
+    output: &Output,
     fill: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> anyhow::Result<()> {
     let mut unfinished = UnfinishedFile::create(parent(path))?;
@@ -302,6 +348,10 @@ fn replace(
         file.set_permissions(found.permissions())?;
     }
     fill(file)?;
+    if let Some(modified) = output.modified {
+        file.set_modified(modified)?;
+    }
+    let existing = output.existing;
     // Another program may have written it meanwhile.
     if let (Existing::ReplaceOwn(_), Ok(found)) = (existing, fs::metadata(path)) {
         check_replaceable(path, &found, existing)?;

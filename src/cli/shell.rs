@@ -17,8 +17,8 @@ pub(super) struct CompletionsArgs {
 /// Arguments of `aec man`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// The command to describe [default: aec itself]
-    command: Option<String>,
+    /// The command to describe, with those inside it: latent export [default: aec itself]
+    command: Vec<String>,
 }
 
 /// Prints a completion script.
@@ -34,13 +34,15 @@ pub(super) fn completions(
 /// Prints a manual page in roff.
 pub(super) fn man(args: &ManArgs, mut definition: clap::Command) -> anyhow::Result<()> {
     definition.build();
-    let described = match &args.command {
-        None => definition,
-        Some(name) => definition.find_subcommand(name).cloned().ok_or_else(|| {
-            Complaint::usage(format!("there is no command '{name}'"), "see 'aec --help'")
-        })?,
-    };
+    let mut described = &definition;
+    for name in &args.command {
+        let inside = described.find_subcommand(name);
+        described = inside.ok_or_else(|| {
+            let message = format!("there is no command '{}'", args.command.join(" "));
+            Complaint::usage(message, "see 'aec --help'")
+        })?;
+    }
     let mut page = Vec::new();
-    clap_mangen::Man::new(described).render(&mut page)?;
+    clap_mangen::Man::new(described.clone()).render(&mut page)?;
     Ok(stdio::stdout()?.write_all(&page)?)
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use super::messages::Complaint;
 use super::text;
+use crate::bitstream::{Header, Reader};
 use crate::error::Error;
 use crate::format::SIGNATURE;
 use crate::limits::Limits;
@@ -114,11 +115,17 @@ fn read_bounded(mut source: impl Read, expected: u64, limits: &Limits) -> anyhow
     const MOST_BYTES_PER_PIXEL: u64 = 18;
     let mut bytes = Vec::new();
     source.by_ref().take(FIRST_BYTES).read_to_end(&mut bytes)?;
-    if !pictures::is_picture(&bytes) && !bytes.starts_with(&SIGNATURE) {
+    let is_encoded = bytes.starts_with(&SIGNATURE);
+    if !pictures::is_picture(&bytes) && !is_encoded {
         return Ok(bytes);
     }
     // Most headers of pictures state the size within the first bytes.
-    let pixels = match pictures::pixels(&bytes) {
+    let (width, height) = if is_encoded {
+        coded_size(&bytes)
+    } else {
+        pictures::size(&bytes)
+    };
+    let pixels = match u64::from(width) * u64::from(height) {
         0 => limits.max_pixels,
         pixels => pixels.min(limits.max_pixels),
     };
@@ -132,24 +139,17 @@ fn read_bounded(mut source: impl Read, expected: u64, limits: &Limits) -> anyhow
     source.take(more).read_to_end(&mut bytes)?;
     let found = bytes.len() as u64;
     if found > limit {
-        let what = "number of input bytes allowed for that many pixels";
+        let what = "number of bytes in a file of this picture";
         return Err(Error::LimitExceeded { what, found, limit }.into());
     }
     Ok(bytes)
 }
 
-/// Gives `output` the modification time of `input` if `is_asked`, and both are files.
-///
-/// # Errors
-/// When the time cannot be read or set.
-pub fn keep_time(is_asked: bool, input: &Path, output: &Path) -> anyhow::Result<()> {
-    let is_file = |path: &Path| !is_standard_stream(path) && path.is_file();
-    if !is_asked || !is_file(input) || !is_file(output) {
-        return Ok(());
-    }
-    let set = || {
-        let output = fs::File::options().append(true).open(output)?;
-        output.set_modified(fs::metadata(input)?.modified()?)
-    };
-    set().with_context(|| format!("cannot keep the time of {}", input_name(input)))
+/// Width and height, padding included, that the header of the `.aec` file `bytes` announces; 0 both when it cannot be
+/// told.
+pub fn coded_size(bytes: &[u8]) -> (u32, u32) {
+    Header::read(&mut Reader::new(bytes)).map_or((0, 0), |header| {
+        let grid = header.tile_grid();
+        (grid.width, grid.height)
+    })
 }

@@ -10,6 +10,8 @@
 //! change a file's size and PSNR by a few percent, so a few files with all of them follow,
 //! beginning where the fast ones ended.
 
+use std::borrow::Cow;
+
 use super::encoder::{PictureEncoder, kept_metadata};
 use super::refine;
 use super::search::{MAX_PROBES, Point, Search, Side, TypicalCurve};
@@ -19,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::format::{LATENT_STRIDE, PATCH};
 use crate::kernels::patches_to_pixels;
 use crate::math;
-use crate::metrics::{RgbView, psnr_from_error, squared_error};
+use crate::metrics::{BACKGROUND, RgbView, psnr_from_error, squared_error};
 use crate::network::{Grid, QualityModel};
-use crate::picture::{CHANNELS, Image};
+use crate::picture::{Alpha, CHANNELS, Image};
 
 /// How far, in stored qualities, a latent is used from the quality of its analysis: 10 of the
 /// user's 100. With the shipped model a latent from that far changed size and PSNR together by at
@@ -56,7 +58,8 @@ pub enum Goal {
     Bytes(u64),
     /// At most this many bits per pixel, above 0; the whole file counts.
     BitsPerPixel(f64),
-    /// At least this PSNR in dB over the decoded RGB samples, at the lowest quality that does.
+    /// At least this PSNR in dB over the decoded RGB samples, at the lowest quality that does; of a picture with alpha,
+    /// over those that it has before a gray of 128.
     Psnr(f64),
 }
 
@@ -245,7 +248,8 @@ struct Prober<'a> {
     steps: Steps<'a>,
     /// The last latent, and the stored quality of its analysis.
     latent: Option<(u16, Grid)>,
-    wants_psnr: bool,
+    /// The colors that PSNR is measured against, if it is: those of the picture as it is seen.
+    visible: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Prober<'a> {
@@ -258,6 +262,7 @@ impl<'a> Prober<'a> {
     ) -> Result<Self> {
         let encoder = PictureEncoder::new(image, model, options)?;
         let wants_psnr = matches!(goal.goal, Goal::Psnr(_));
+        let visible = wants_psnr.then(|| visible_colors(image));
         // The synthesis transform counts rows of patches, two per row of latents.
         let transforms = if wants_psnr { 3 } else { 1 };
         let work = transforms * encoder.rows() + encoder.coding_work();
@@ -272,7 +277,7 @@ impl<'a> Prober<'a> {
             encoder,
             steps: Steps::new(progress, work * MAX_PROBES + full * full_probes),
             latent: None,
-            wants_psnr,
+            visible,
         })
     }
 
@@ -307,14 +312,15 @@ impl<'a> Prober<'a> {
             None => (stored, self.encoder.analyze(&quality, &self.steps)?),
         };
         let (encoder, steps) = (&self.encoder, &self.steps);
+        let wants_psnr = self.visible.is_some();
         let found = if with_rounds {
-            refine::refine(encoder, &quality, latent.1.clone(), self.wants_psnr, steps)?
+            refine::refine(encoder, &quality, latent.1.clone(), wants_psnr, steps)?
         } else {
-            refine::single_pass(encoder, &quality, &latent.1, self.wants_psnr, steps)?
+            refine::single_pass(encoder, &quality, &latent.1, wants_psnr, steps)?
         };
         self.latent = Some(latent);
-        let quantized = found.quantized;
-        let psnr = quantized.map(|quantized| self.psnr(&quality, &quantized));
+        let measured = found.quantized.as_ref().zip(self.visible.as_ref());
+        let psnr = measured.map(|(quantized, visible)| self.psnr(&quality, quantized, visible));
         let quality = Quality::from_raw(stored)?;
         Ok(Probe {
             file: self.encoder.write(quality, &found.tiles)?,
@@ -323,31 +329,42 @@ impl<'a> Prober<'a> {
         })
     }
 
-    /// PSNR of the samples that a decoder makes of `quantized`, without keeping them.
-    fn psnr(&self, quality: &QualityModel, quantized: &Grid) -> Result<f64> {
-        let (image, rgb) = (self.encoder.image, &self.encoder.rgb[..]);
+    /// PSNR of the samples that a decoder makes of `quantized`, without keeping them, against the colors `visible`.
+    fn psnr(&self, quality: &QualityModel, quantized: &Grid, visible: &[u8]) -> Result<f64> {
         let mut error = 0;
         quality.synthesis(quantized, &mut |rows, patches| {
             let mut coded = vec![0; patches.len()];
             let coded_width = quantized.width * LATENT_STRIDE;
             patches_to_pixels(patches, rows.len() * PATCH, coded_width, &mut coded);
-            error += band_error(image, rgb, rows.start * PATCH, (&coded, coded_width))?;
+            let band = (&coded[..], coded_width);
+            error += band_error(self.encoder.image, visible, rows.start * PATCH, band)?;
             self.steps.advance(rows.len())
         })?;
-        Ok(psnr_from_error(error, rgb.len() as u64))
+        Ok(psnr_from_error(error, visible.len() as u64))
     }
 }
 
-/// Squared error of decoded rows, from row `top` of the picture with the colors `rgb` on. They
+/// The colors of a picture as it is seen, and measured.
+fn visible_colors(image: &Image) -> Cow<'_, [u8]> {
+    if image.alpha.is_none() {
+        return Cow::Borrowed(&image.rgb);
+    }
+    let mut blended = image.clone();
+    blended.flatten(BACKGROUND);
+    Cow::Owned(blended.rgb)
+}
+
+/// Squared error of decoded rows, from row `top` of the picture with the colors `visible` on. They
 /// may go beyond its edges.
 fn band_error(
     image: &Image,
-    rgb: &[u8],
+    visible: &[u8],
     top: usize,
     (coded, coded_width): (&[u8], usize),
 ) -> Result<u64> {
-    let stride = image.width as usize * CHANNELS;
-    let original = rgb.get(top * stride..).unwrap_or_default();
+    let width = image.width as usize;
+    let stride = width * CHANNELS;
+    let original = visible.get(top * stride..).unwrap_or_default();
     let decoded: Vec<u8> = coded
         .chunks_exact(coded_width * CHANNELS)
         .take(original.len() / stride)
@@ -362,6 +379,11 @@ fn band_error(
     let mut decoded = Image::new(image.width, rows, decoded)?;
     if image.is_gray {
         decoded.make_gray();
+    }
+    if let Some(alpha) = &image.alpha {
+        let seen = &alpha.samples()[top * width..][..rows as usize * width];
+        decoded = decoded.with_alpha(Alpha::new(alpha.depth(), seen.to_vec())?)?;
+        decoded.flatten(BACKGROUND);
     }
     squared_error(
         &RgbView::new(original, image.width, rows)?,

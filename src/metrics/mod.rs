@@ -21,6 +21,10 @@ pub use psnr::{mse, psnr, psnr_from_error, squared_error};
 #[cfg(feature = "cli")]
 pub use ssimulacra2::{SSIMULACRA2_MIN_SIDE, ssimulacra2};
 
+/// Gray over which pictures with alpha are blended before they are measured: the measures, and codecs such as JPEG, know
+/// opaque pictures only.
+pub const BACKGROUND: u8 = 128;
+
 /// A borrowed picture: interleaved 8-bit RGB samples, row by row.
 #[derive(Debug, Clone, Copy)]
 pub struct RgbView<'a> {

@@ -77,7 +77,10 @@ pub(super) struct Batch<'a> {
 
 /// What became of one input.
 pub(super) struct Done {
+    /// Pixels that were worked on.
     pub pixels: u64,
+    /// Pixels of the whole picture that the `.aec` file holds.
+    pub whole_pixels: u64,
     /// Size of the `.aec` file.
     pub bytes: u64,
     /// Its summary, for `--verbose`.
@@ -95,6 +98,7 @@ struct Tally {
     failed: u64,
     lossy: u64,
     pixels: u64,
+    whole_pixels: u64,
     bytes: u64,
 }
 
@@ -188,6 +192,7 @@ impl Tally {
             Ok(Some(done)) => {
                 self.done += 1;
                 self.pixels += done.pixels;
+                self.whole_pixels += done.whole_pixels;
                 self.bytes += done.bytes;
                 self.lossy += u64::from(done.is_lossy);
                 if let Some(warning) = &done.warning {
@@ -214,7 +219,7 @@ impl Tally {
             line += &format!(
                 ": {} bytes, {}, {}",
                 text::thousands(self.bytes),
-                text::bits_per_pixel(self.bytes, self.pixels),
+                text::bits_per_pixel(self.bytes, self.whole_pixels),
                 text::speed(self.pixels, started.elapsed())
             );
         }

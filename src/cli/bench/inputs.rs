@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use super::super::options::PICTURE_EXTENSIONS;
+use super::super::options::{PICTURE_EXTENSIONS, PICTURES};
 use super::super::{folder, text};
 use super::codec::Source;
 use crate::limits::Limits;
@@ -46,7 +46,7 @@ pub(super) fn collect(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     found.dedup();
     if found.is_empty() {
         let named: Vec<String> = paths.iter().map(|path| text::quoted(path)).collect();
-        bail!("no pictures (PNG, JPEG, WebP, PPM) in {}", named.join(", "));
+        bail!("no {PICTURES} in {}", named.join(", "));
     }
     Ok(named(found))
 }

@@ -55,8 +55,9 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let inputs = inputs::collect(&args.images)?;
     let other_runs = other_runs(args)?;
     let (codecs, missing) = line_up(args)?;
-    let references = chosen_references(args, &codecs);
-    check_names(args, &codecs, &references, &other_runs)?;
+    let anchor = anchor(args, &codecs);
+    let references = chosen_references(args, &anchor, &codecs);
+    check_names(&anchor, &codecs, &references, &other_runs)?;
     let session = Session {
         args,
         global,
@@ -72,7 +73,8 @@ fn bench(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     curves.extend(other_runs);
     curves.extend(references.iter().map(Curve::published));
     let mut summary = summarize(args, &findings, missing, &codecs[0], complete);
-    summary.bd_rates = bd_rates(&curves, &args.anchor, &summary.metrics);
+    summary.anchor = anchor;
+    summary.bd_rates = bd_rates(&curves, &summary.anchor, &summary.metrics);
     summary.curves = curves;
     summary.remarks.extend(no_number_remarks(&summary));
     summary.remarks.extend(data_set_remark(&summary));
@@ -156,11 +158,22 @@ fn each_once<T: Copy + PartialEq>(list: &[T]) -> Vec<T> {
     once
 }
 
+/// The name of the curve that BD-rates are against.
+fn anchor(args: &Args, codecs: &[Codec]) -> String {
+    let jpeg = codecs.iter().find(|codec| codec.name == "jpeg");
+    let usual = jpeg.or(codecs.last());
+    let asked = args.anchor.as_ref();
+    asked
+        .or(usual.map(|codec| &codec.name))
+        .cloned()
+        .unwrap_or_default()
+}
+
 /// Published curves that the user asked for, with the anchor if it is none of the measured codecs.
-fn chosen_references(args: &Args, codecs: &[Codec]) -> Vec<Reference> {
-    let is_measured = codecs.iter().any(|codec| codec.name == args.anchor);
+fn chosen_references(args: &Args, anchor: &str, codecs: &[Codec]) -> Vec<Reference> {
+    let is_measured = codecs.iter().any(|codec| codec.name == anchor);
     let is_wanted = |name: &str| {
-        let is_anchor = args.anchor == name && !is_measured;
+        let is_anchor = anchor == name && !is_measured;
         let mut wanted = args.reference.iter();
         is_anchor || wanted.any(|wanted| wanted == name || wanted == "all")
     };
@@ -194,7 +207,7 @@ fn other_runs(args: &Args) -> anyhow::Result<Vec<Curve>> {
 
 /// Checks the names of all curves: each stands for one, and that which BD-rates are against is among them.
 fn check_names(
-    args: &Args,
+    anchor: &str,
     codecs: &[Codec],
     references: &[Reference],
     other_runs: &[Curve],
@@ -204,8 +217,8 @@ fn check_names(
     let published = references.iter().map(|reference| &reference.name);
     let known = measured.chain(others).chain(published);
     let known: Vec<&str> = known.map(String::as_str).collect();
-    if !known.contains(&args.anchor.as_str()) {
-        let (anchor, known) = (&args.anchor, known.join(", "));
+    if !known.contains(&anchor) {
+        let known = known.join(", ");
         let message = format!("there is no curve '{anchor}' to compare with, only {known}");
         return Err(Complaint::usage(message, "name one of these with --anchor"));
     }
@@ -247,7 +260,7 @@ fn summarize(
         pictures: complete.into_iter().collect(),
         metrics,
         curves: Vec::new(),
-        anchor: args.anchor.clone(),
+        anchor: String::new(),
         bd_rates: Vec::new(),
         remarks: [&missing[..], &findings.failures, &findings.remarks].concat(),
     }

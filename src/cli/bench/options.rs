@@ -51,16 +51,11 @@ pub struct Args {
           value_parser = PossibleValuesParser::new(["jpeg", "webp", "avif", "jxl", "mozjpeg", "libjpeg"]))]
     pub(super) peers: Option<Vec<String>>,
 
-    /// Curve that BD-rates are against
+    /// Curve that BD-rates are against [default: jpeg, or the last codec of a run without]
     ///
     /// A codec of this run, a name given by --with, or a published curve.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "jpeg",
-        help_heading = "Comparison"
-    )]
-    pub(super) anchor: String,
+    #[arg(long, value_name = "NAME", help_heading = "Comparison")]
+    pub(super) anchor: Option<String>,
 
     /// Add a published curve, or 'all' (repeatable)
     ///

@@ -14,11 +14,12 @@ use super::options::Args;
 use super::record::{self, Key, Recorder, Row, key};
 use super::viewer::{ViewerPicture, ViewerPlan};
 use crate::cli::messages::GlobalOptions;
-use crate::cli::metric::{BACKGROUND, Metric};
+use crate::cli::metric::Metric;
 use crate::cli::progress::Bar;
 use crate::cli::text;
 use crate::codec::Progress;
 use crate::limits::Limits;
+use crate::metrics::BACKGROUND;
 
 /// Everything a run needs to know.
 pub(super) struct Session<'a> {

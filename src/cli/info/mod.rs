@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 mod report;
 
@@ -48,6 +48,9 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
+    if let (Some(None), [path]) = (&args.model, &args.files[..]) {
+        refuse_separate_name(path)?;
+    }
     let option = ModelOption {
         model: args.model.clone().flatten(),
     };
@@ -56,7 +59,7 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     if let (Some(_), Some(models)) = (&args.model, &models) {
         let description = describe_model(&*models.first()?);
         print(&if args.json {
-            model_json(&description)
+            model_json(description)
         } else {
             model_text(&description)
         })?;
@@ -84,44 +87,60 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses `--model NAME`, which are two arguments: the built-in model, and a file to describe.
+fn refuse_separate_name(path: &Path) -> Result<(), Complaint> {
+    let is_model = path.extension().is_some_and(|name| name == "safetensors");
+    if is_model || !(path.exists() || stdio::is_standard_stream(path)) {
+        let message = format!(
+            "--model stands alone, and {} is no .aec file",
+            text::quoted(path)
+        );
+        return Err(Complaint::usage(message, "name a model as --model=NAME"));
+    }
+    Ok(())
+}
+
 fn print(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(stdio::stdout()?, "{text}")?)
 }
 
 /// What is shown of a model: key, value.
-fn describe_model(model: &Model) -> Vec<(String, String)> {
+fn describe_model(model: &Model) -> Vec<(&'static str, Value)> {
     let c = model.config();
-    let kmacs = |side| format!("{:.2}", c.macs_per_pixel(side) / 1e3);
-    let stage = |blocks, channels| format!("{blocks} blocks of {channels} channels");
-    let lines = [
-        ("model", model.name().into()),
-        ("id", model_id(model).to_string()),
-        ("parameters", text::thousands(c.parameters() as u64)),
-        ("weights bytes", text::thousands(model.bytes())),
+    // Two decimals.
+    let kmacs = |side| json!((c.macs_per_pixel(side) / 10.0).round() / 100.0);
+    let stage = |blocks, channels| json!(format!("{blocks} blocks of {channels} channels"));
+    vec![
+        ("model", json!(model.name())),
+        ("id", json!(model_id(model).to_string())),
+        ("parameters", json!(c.parameters())),
+        ("weights bytes", json!(model.bytes())),
         ("encoder kMAC/pixel", kmacs(Side::Encoder)),
         ("decoder kMAC/pixel", kmacs(Side::Decoder)),
-        ("latent channels", c.latent_channels.to_string()),
-        ("hyper-latent channels", c.hyper_channels.to_string()),
+        ("latent channels", json!(c.latent_channels)),
+        ("hyper-latent channels", json!(c.hyper_channels)),
         ("stage at 1/8", stage(c.stage8_blocks, c.stage8_channels)),
         ("stage at 1/16", stage(c.stage16_blocks, c.stage16_channels)),
-        ("context channels", c.context_channels.to_string()),
-        ("quality rows", c.quality_rows.to_string()),
-    ];
-    lines.map(|(key, value)| (key.into(), value)).into()
+        ("context channels", json!(c.context_channels)),
+        ("quality rows", json!(c.quality_rows)),
+    ]
 }
 
-fn model_text(lines: &[(String, String)]) -> String {
+fn model_text(lines: &[(&str, Value)]) -> String {
     let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-    let line = |(key, value): &(String, String)| format!("{key:width$}  {value}");
+    let text = |value: &Value| match (value.as_u64(), value.as_f64(), value.as_str()) {
+        (Some(whole), ..) => text::thousands(whole),
+        (None, Some(number), _) => format!("{number:.2}"),
+        (.., text) => text.unwrap_or_default().to_owned(),
+    };
+    let line = |(key, value): &(&str, Value)| format!("{key:width$}  {}", text(value));
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn model_json(lines: &[(String, String)]) -> String {
-    let object: Map<String, Value> = lines
-        .iter()
-        .map(|(key, value)| (key.replace([' ', '/'], "_").to_lowercase(), json!(value)))
-        .collect();
-    Value::Object(object).to_string()
+fn model_json(lines: Vec<(&str, Value)>) -> String {
+    let name = |key: &str| key.replace([' ', '/', '-'], "_").to_lowercase();
+    let object = lines.into_iter().map(|(key, value)| (name(key), value));
+    Value::Object(object.collect()).to_string()
 }
 
 /// Parses, and on request decodes, one file: a text of what it contains.
@@ -134,13 +153,18 @@ fn describe_file(
     let name = stdio::input_name(path);
     let limits = args.resources.limits();
     let bytes = stdio::read_input(path, &limits)?;
-    let model = models.map(|models| models.of_file(&bytes)).transpose()?;
+    let model = models.map(|models| models.of_file(&bytes));
+    // A file whose model is not here can be described without that model's name.
+    let model = model
+        .filter(|model| args.verify || model.is_ok())
+        .transpose()
+        .with_context(|| format!("cannot decode {name}"))?;
     if let Some(model) = model.as_ref().filter(|_| args.verify) {
         verify(&bytes, model, args, global).with_context(|| format!("cannot decode {name}"))?;
     }
     let container =
         Container::parse(&bytes, &limits).with_context(|| format!("cannot read {name}"))?;
-    let mut report = Report::new(&stdio::plain_name(path), &bytes, &container)?;
+    let mut report = Report::new(path, &bytes, &container)?;
     report.model_name = model
         .filter(|model| model_id(model) == container.header.model)
         .map(|model| model.name().into());

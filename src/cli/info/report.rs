@@ -1,11 +1,12 @@
 //! What `aec info` shows of one file, as text and as JSON.
 
 use std::io::Write;
+use std::path::Path;
 
 use serde_json::json;
 
 use crate::bitstream::{Container, Header};
-use crate::cli::text;
+use crate::cli::{stdio, text};
 use crate::depth::Depth;
 use crate::error::Result;
 use crate::format::VERSION;
@@ -13,7 +14,7 @@ use crate::orientation::{Orientation, upright};
 
 /// The facts about one file. Its sections are read again for every list of them: a file can have millions.
 pub(super) struct Report<'a> {
-    name: String,
+    path: &'a Path,
     file: &'a [u8],
     header: Header,
     /// Bytes by kind of section, in the order of the file; they add up to the file.
@@ -64,9 +65,9 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// Those of [`Container::sections`]; none when `container` was parsed from `file`.
-    pub(super) fn new(name: &str, file: &'a [u8], container: &Container) -> Result<Self> {
+    pub(super) fn new(path: &'a Path, file: &'a [u8], container: &Container) -> Result<Self> {
         Ok(Self {
-            name: name.into(),
+            path,
             file,
             header: container.header,
             shares: shares(file)?,
@@ -122,7 +123,9 @@ impl<'a> Report<'a> {
         writeln!(
             out,
             "{}: AEC {VERSION}, {width}x{height}, {color} 8-bit{alpha}, quality {}, {orientation}tiles of {}, model {model}",
-            self.name, header.quality, header.tile_size
+            stdio::plain_name(self.path),
+            header.quality,
+            header.tile_size
         )?;
         let shares: Vec<String> = self
             .shares
@@ -164,7 +167,7 @@ impl<'a> Report<'a> {
         let header = &self.header;
         let (width, height) = self.upright_size();
         let object = json!({
-            "file": self.name,
+            "file": self.path.to_string_lossy(),
             "format_version": VERSION,
             "bytes": self.bytes(),
             "rate_bpp": self.bytes() as f64 * 8.0 / self.pixels() as f64,

@@ -1,9 +1,10 @@
 //! One file under inspection: what its bits bought, block by block.
 
-use crate::cli::metric::{BACKGROUND, view};
+use crate::cli::metric::view;
 use crate::codec::{self, BitUsage, DecodeOptions, Model, NoProgress};
 use crate::error::Result;
 use crate::format::LATENT_STRIDE;
+use crate::metrics::BACKGROUND;
 use crate::metrics::psnr;
 use crate::orientation::{Orientation, inverse};
 use crate::picture::{CHANNELS, Image};

@@ -3,8 +3,14 @@
 use super::findings::Findings;
 use crate::resolution::Resolution;
 
-/// Places in the file of the header's length, of the resolution and of the kind of color space.
+/// Places in the file of what the header says: where the pixels are, its own length, sides, bits of a pixel, how they are
+/// coded, resolution, kind of color space.
+const PIXELS: usize = 10;
 const HEADER_LENGTH: usize = 14;
+const WIDTH: usize = 18;
+const HEIGHT: usize = 22;
+const BITS: usize = 28;
+const CODING: usize = 30;
 const RESOLUTION: usize = 38;
 const COLOR_SPACE: usize = 70;
 
@@ -20,5 +26,24 @@ pub(super) fn look_into(bytes: &[u8], found: &mut Findings) {
     }
     if header >= 124 && field(COLOR_SPACE) == Some(b"DEBM") {
         found.notes.not_kept("the ICC profile");
+    } else if header >= 40 {
+        let sides = (word(WIDTH).unwrap_or(0), word(HEIGHT).unwrap_or(0));
+        let (bits, coding) = (word(BITS).unwrap_or(0) & 0xffff, word(CODING).unwrap_or(0));
+        let end = u64::from(word(PIXELS).unwrap_or(0)) + pixel_bytes(sides, bits);
+        if [RAW, MASKED].contains(&coding)
+            && let Some(rest) = usize::try_from(end).ok().and_then(|end| bytes.get(end..))
+        {
+            found.behind(rest);
+        }
     }
+}
+
+/// Codings that store every pixel as it is.
+const RAW: u32 = 0;
+const MASKED: u32 = 3;
+
+/// Bytes that such pixels take, in rows of whole words; a negative height is that of a picture stored from its top.
+fn pixel_bytes((width, height): (u32, u32), bits: u32) -> u64 {
+    let row = (u64::from(width) * u64::from(bits)).div_ceil(32) * 4;
+    row.saturating_mul(height.cast_signed().unsigned_abs().into())
 }

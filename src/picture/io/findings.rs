@@ -70,6 +70,17 @@ impl<'a> Findings<'a> {
         Ok(())
     }
 
+    /// Notes what follows the picture in its file, unless it is padding of zeros.
+    pub(super) fn behind(&mut self, rest: &[u8]) {
+        let padding = rest.iter().take_while(|&&byte| byte == 0).count();
+        let count = rest.len() - padding;
+        if count > 0 {
+            let unit = if count == 1 { "byte" } else { "bytes" };
+            self.notes
+                .left_out(format!("{count} {unit} behind the picture"));
+        }
+    }
+
     fn check(&self, what: &'static str, block: &[u8]) -> Result<()> {
         at_most(what, block.len() as u64, self.limits.max_metadata_bytes)
     }

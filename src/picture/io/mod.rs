@@ -9,6 +9,7 @@ mod findings;
 mod gif;
 mod jpeg;
 mod png;
+mod pnm;
 mod sniff;
 mod tiff;
 mod webp;
@@ -71,9 +72,10 @@ pub fn read_with_warnings(bytes: &[u8], limits: &Limits) -> Result<(Image, Vec<W
             decode(format, bytes, limits)?
         }
         ImageFormat::Gif => {
-            gif::check(bytes, limits)?;
+            gif::look_into(bytes, &mut found)?;
             decode(format, bytes, limits)?
         }
+        ImageFormat::Pnm => pnm::read(bytes, &mut found)?,
         // QOI's byte about its color space is informative, and writers do not agree on it.
         _ => decode(format, bytes, limits)?,
     };
@@ -89,9 +91,7 @@ fn unknown(bytes: &[u8]) -> Error {
         return Error::Image("the file is empty".into());
     }
     match name_of_other(bytes) {
-        Some(name) => Error::Unsupported(format!(
-            "{name} pictures are not read; convert it to PNG first"
-        )),
+        Some(name) => unsupported(&format!("{name} pictures")),
         None => {
             Error::Image("not a PNG, JPEG, WebP, PPM, TIFF, BMP, GIF, QOI or TGA picture".into())
         }
@@ -218,13 +218,25 @@ fn refuse_animation(is_animated: bool) -> Result<()> {
 
 /// The samples of a picture within `limits`, as the `image` crate gives them.
 fn decode(format: ImageFormat, bytes: &[u8], limits: &Limits) -> Result<DynamicImage> {
-    let wrap = |error| from_image_error(format, error);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(allocation_limits(limits));
-    let decoder = reader.into_decoder().map_err(wrap)?;
+    let decoder = reader.into_decoder();
+    samples(
+        decoder.map_err(|error| from_image_error(format, error))?,
+        format,
+        limits,
+    )
+}
+
+/// The samples that a decoder gives, which has read the header.
+fn samples(
+    decoder: impl ImageDecoder,
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<DynamicImage> {
     let (width, height) = decoder.dimensions();
     limits.check_pixels(width, height)?;
-    DynamicImage::from_decoder(decoder).map_err(wrap)
+    DynamicImage::from_decoder(decoder).map_err(|error| from_image_error(format, error))
 }
 
 /// Our error for one of the `image` crate, on one line.
@@ -234,9 +246,16 @@ fn from_image_error(format: ImageFormat, error: ImageError) -> Error {
             truncated(format)
         }
         ImageError::IoError(error) => Error::Io(error),
-        ImageError::Unsupported(error) => Error::Unsupported(plain(&error.to_string(), format)),
+        ImageError::Unsupported(_) => {
+            unsupported(&format!("{} pictures of this kind", name(format)))
+        }
         other => Error::Image(plain(&other.to_string(), format)),
     }
+}
+
+/// The error for pictures that are not read, and that other programs can convert.
+fn unsupported(pictures: &str) -> Error {
+    Error::Unsupported(format!("{pictures} are not read; convert it to PNG first"))
 }
 
 /// A decoder's message on one line, or a plain one where it holds debug text.

@@ -405,3 +405,117 @@ fn a_profile_of_cmyk_does_not_apply_to_what_is_read() {
     let colors = read(&with_profile(colors, b"RGB "), &Limits::default()).unwrap();
     assert_eq!(colors.metadata.icc.map(|profile| profile.len()), Some(128));
 }
+
+/// Everything that is said about a file whose picture is the same as that of `alone`.
+fn said(alone: &[u8], file: &[u8]) -> Vec<String> {
+    let limits = Limits::default();
+    let (image, warnings) = read_with_warnings(file, &limits).unwrap();
+    assert!(image == read(alone, &limits).unwrap());
+    warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_follows_a_picture_is_not_kept_in_silence() {
+    let seeds: [(&str, &[u8]); 6] = [
+        ("png", include_bytes!("../../../fuzz/seeds/picture/rgb.png")),
+        (
+            "gif",
+            include_bytes!("../../../fuzz/seeds/picture/small.gif"),
+        ),
+        (
+            "webp",
+            include_bytes!("../../../fuzz/seeds/picture/lossy.webp"),
+        ),
+        (
+            "bmp",
+            include_bytes!("../../../fuzz/seeds/picture/small.bmp"),
+        ),
+        ("ppm", include_bytes!("../../../fuzz/seeds/picture/rgb.ppm")),
+        (
+            "jpg",
+            include_bytes!("../../../fuzz/seeds/picture/baseline.jpg"),
+        ),
+    ];
+    for (name, file) in seeds {
+        let none = said(file, file);
+        assert!(!none.iter().any(|text| text.contains("behind")), "{name}");
+        assert_eq!(said(file, &[file, &[0; 9]].concat()), none, "{name}");
+        let more = said(file, &[file, b"\0more"].concat());
+        let expected = "not kept: 4 bytes behind the picture".to_owned();
+        assert!(more.contains(&expected), "{name}: {more:?}");
+    }
+    let ppm = seeds[4].1;
+    let two = [ppm, b"\n", ppm].concat();
+    assert_eq!(said(ppm, &two), ["not kept: further pictures"]);
+    assert_eq!(said(ppm, &[ppm, b"\n"].concat()), [""; 0]);
+}
+
+#[test]
+fn metadata_of_gif_is_kept_or_named() {
+    let gif = include_bytes!("../../../fuzz/seeds/picture/small.gif");
+    // Behind the header and a palette of two to the power of its flags plus one.
+    let start = 13 + (3 << ((gif[10] & 7) + 1)) * usize::from(gif[10] >> 7);
+    let with = |block: &[u8]| [&gif[..start], block, &gif[start..]].concat();
+    let comment = with(b"\x21\xfe\x05hello\0");
+    assert_eq!(said(gif, &comment), ["not kept: comments"]);
+    let ramp: Vec<u8> = [1].into_iter().chain((0..=255).rev()).chain([0]).collect();
+    let xmp = with(&[b"\x21\xff\x0bXMP DataXMP<x:xmpmeta/>", &ramp[..]].concat());
+    let image = read_default(&xmp).unwrap();
+    assert_eq!(image.metadata.xmp.as_deref(), Some(&b"<x:xmpmeta/>"[..]));
+}
+
+#[test]
+fn a_png_cut_in_its_only_data_ends_too_early() {
+    let file = png(ExtendedColorType::Rgb8, &samples(3));
+    for left in 20..30 {
+        let error = read_default(&file[..file.len() - left]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid image: the PNG data ends too early"
+        );
+    }
+}
+
+/// A TIFF of one pixel of zeros with these values of tags.
+fn tiff(tags: &[(u16, u16)]) -> Vec<u8> {
+    let mut all = vec![(256, 1), (257, 1), (273, 8), (278, 1), (279, 4)];
+    all.extend(tags);
+    all.sort_unstable();
+    let mut file = b"II*\0\x0c\0\0\0\0\0\0\0".to_vec();
+    file.extend((all.len() as u16).to_le_bytes());
+    for (tag, value) in all {
+        file.extend(tag.to_le_bytes());
+        file.extend(b"\x03\0\x01\0\0\0");
+        file.extend(u32::from(value).to_le_bytes());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+#[test]
+fn kinds_of_tiff_that_are_not_read_are_named() {
+    const BITS: u16 = 258;
+    const COLOR: u16 = 262;
+    const SAMPLES: u16 = 277;
+    const FORMAT: u16 = 339;
+    let cases: [(&[(u16, u16)], &str); 4] = [
+        (
+            &[(BITS, 32), (COLOR, 1), (FORMAT, 3)],
+            "with floating-point samples",
+        ),
+        (&[(BITS, 8), (COLOR, 3)], "with a palette"),
+        (
+            &[(BITS, 8), (COLOR, 1), (SAMPLES, 2)],
+            "with gray and alpha",
+        ),
+        (&[(BITS, 32), (COLOR, 1), (FORMAT, 2)], "of this kind"),
+    ];
+    for (tags, kind) in cases {
+        let error = read_default(&tiff(tags)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("unsupported: TIFF pictures {kind} are not read; convert it to PNG first")
+        );
+    }
+    assert!(read_default(&tiff(&[(BITS, 8), (COLOR, 1)])).is_ok());
+}

@@ -7,8 +7,8 @@ use tiff::decoder::Decoder;
 use tiff::decoder::ifd::Value;
 use tiff::tags::Tag;
 
-use super::decode;
 use super::findings::Findings;
+use super::{decode, unsupported};
 use crate::error::{Error, Result};
 use crate::orientation::Orientation;
 use crate::resolution::Resolution;
@@ -47,6 +47,9 @@ fn look_into(bytes: &[u8], found: &mut Findings) -> Result<()> {
             "a TIFF whose colors are multiplied by alpha".into(),
         ));
     }
+    if let Some(kind) = kind_not_read(&mut decoder) {
+        return Err(unsupported(&format!("TIFF pictures with {kind}")));
+    }
     if let Ok(icc) = decoder.get_tag_u8_vec(Tag::IccProfile) {
         found.add_icc(icc)?;
     }
@@ -76,6 +79,18 @@ fn look_into(bytes: &[u8], found: &mut Findings) -> Result<()> {
         found.notes.left_out("further pages");
     }
     Ok(())
+}
+
+/// What the samples are, where that is nothing that the decoder knows.
+fn kind_not_read(decoder: &mut Decoder<Cursor<&[u8]>>) -> Option<&'static str> {
+    let is_float = first(decoder, Tag::SampleFormat) == Some(3);
+    match first(decoder, Tag::PhotometricInterpretation) {
+        _ if is_float => Some("floating-point samples"),
+        Some(0 | 1) if first(decoder, Tag::SamplesPerPixel) > Some(1) => Some("gray and alpha"),
+        Some(3) => Some("a palette"),
+        Some(8..=10) => Some("colors of CIE L*a*b*"),
+        _ => None,
+    }
 }
 
 /// The first number of a tag.

@@ -20,18 +20,22 @@ struct Chunk<'a> {
     is_complete: bool,
 }
 
-/// The chunks, as far as the file says that it goes. What follows is not part of it.
-fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
+/// Where the file says that it ends.
+fn end(bytes: &[u8]) -> usize {
     let length = bytes
         .get(4..8)
         .and_then(|length| length.try_into().ok())
         .map_or(0, u32::from_le_bytes);
-    let end = usize::try_from(length)
+    usize::try_from(length)
         .unwrap_or(usize::MAX)
         .saturating_add(8)
-        .min(bytes.len());
+        .min(bytes.len())
+}
+
+/// The chunks, as far as the file says that it goes. What follows is not part of it.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     // "RIFF", size, "WEBP", then chunks of tag, size, payload padded to an even length.
-    let mut rest = bytes.get(12..end).unwrap_or_default();
+    let mut rest = bytes.get(12..end(bytes)).unwrap_or_default();
     std::iter::from_fn(move || {
         let (header, tail) = rest.split_first_chunk::<8>()?;
         let [a, b, c, d, s0, s1, s2, s3] = *header;
@@ -79,6 +83,7 @@ pub(super) fn is_lossy(bytes: &[u8]) -> bool {
 /// [`LimitExceeded`](crate::Error::LimitExceeded) for what the limits forbid.
 pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<DynamicImage> {
     let picture = picture(bytes, found)?;
+    found.behind(&bytes[end(bytes)..]);
     decode(ImageFormat::WebP, &picture, found.limits)
 }
 

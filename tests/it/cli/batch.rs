@@ -364,3 +364,16 @@ fn what_cannot_be_looked_at_in_a_folder_is_a_failure() {
     let run = many(&here, "encode", &["in"]).assert().code(1);
     run.stderr(contains("cannot read 'in/b.png'").and(contains("1 done, 1 failed")));
 }
+
+#[test]
+fn rates_are_of_whole_pictures_where_a_region_is_decoded() {
+    let here = Workspace::new();
+    here.write("a.png", &png(&gradient(320, 200)));
+    many(&here, "encode", &["a.png"]).assert().success();
+    let bytes = here.read("out/a.aec").len() as f64;
+    let rate = format!(" {:.3} bpp", bytes * 8.0 / (320.0 * 200.0));
+    many(&here, "decode", &["out/a.aec", "--region", "8,8,16,16"])
+        .assert()
+        .success()
+        .stderr(contains(rate));
+}

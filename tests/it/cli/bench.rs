@@ -527,3 +527,20 @@ fn the_page_works_in_a_browser() {
         .collect();
     assert_eq!(complaints, Vec::<&str>::new());
 }
+
+#[test]
+fn efforts_can_be_compared_with_each_other_alone() {
+    let (pictures, _) = folders();
+    // Whether the peer is installed or not, there is a curve to be compared with.
+    let output = aec()
+        .arg("bench")
+        .arg(pictures.path().join(PICTURES[0]))
+        .args(["-q", "15,45,75,90", "-e", "1,2", "--peers", "webp"])
+        .args(["--no-timing", "--json"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let anchor = summary["anchor"].as_str().unwrap();
+    assert!(["aec-e2", "webp"].contains(&anchor), "{anchor}");
+}

@@ -62,7 +62,15 @@ fn a_file_is_decoded_with_the_model_that_it_names() {
         .args(["--model", "least.safetensors"])
         .assert()
         .code(1)
-        .stderr(missing());
+        .stderr(
+            contains("error: cannot decode 'a.aec': it was made with model ")
+                .and(contains("hint: leave out --model")),
+        );
+    here.aec(&decode)
+        .args(["--model", "base"])
+        .assert()
+        .code(1)
+        .stderr(contains("not with base (").and(contains("hint: put the weights file in")));
 }
 
 #[test]

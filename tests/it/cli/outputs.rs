@@ -151,3 +151,56 @@ fn no_command_replaces_its_input() {
         assert_eq!(here.read(input), before, "{args:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_a_file_is_refused_before_any_work() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    // The input is read only when the output is known to be possible.
+    here.aec(&["encode", "none.png", "b.aec/"])
+        .assert()
+        .code(1)
+        .stderr(contains(
+            "cannot write 'b.aec/': it has the name of a folder",
+        ));
+    here.aec(&["encode", "none.png", "none/b.aec"])
+        .assert()
+        .code(1)
+        .stderr(contains("there is no folder 'none'"));
+    here.aec(&["decode", "a.aec", "a.pgm"])
+        .assert()
+        .code(1)
+        .stderr(contains("PGM cannot hold the colors"));
+    assert_eq!(here.names(), ["a.aec", "a.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_time_is_kept_in_read_only_files_too() {
+    use std::os::unix::fs::PermissionsExt;
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    let time = |name: &str| fs::metadata(here.path(name)).unwrap().modified().unwrap();
+    let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let input = fs::File::options().append(true).open(here.path("a.aec"));
+    input.unwrap().set_modified(then).unwrap();
+    fs::set_permissions(here.path("a.png"), fs::Permissions::from_mode(0o444)).unwrap();
+    here.aec(&["decode", "a.aec", "a.png", "--overwrite", "--preserve"])
+        .assert()
+        .success();
+    assert_eq!(time("a.png"), then);
+    let mode = fs::metadata(here.path("a.png")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o444);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_is_no_fault_of_the_picture() {
+    let here = Workspace::with_encoded(&gradient(40, 30));
+    for format in ["png", "ppm"] {
+        here.aec(&["decode", "a.aec", "/dev/full", "--format", format])
+            .assert()
+            .code(1)
+            .stderr(contains(
+                "cannot write '/dev/full': No space left on device",
+            ));
+    }
+}

@@ -178,6 +178,15 @@ fn info_describes_files_and_the_model() {
         .assert()
         .success()
         .stdout(contains("decoder kMAC/pixel").and(contains("parameters")));
+    let model = here.aec(&["info", "--model=base-ssim", "--json"]).output();
+    let model: serde_json::Value = serde_json::from_slice(&model.unwrap().stdout).unwrap();
+    assert_eq!(model["model"], "base-ssim");
+    assert!(model["parameters"].as_u64() > Some(10_000_000));
+    assert!(model["decoder_kmac_pixel"].as_f64() > Some(10.0));
+    here.aec(&["info", "--model", "base"])
+        .assert()
+        .code(2)
+        .stderr(contains("hint: name a model as --model=NAME"));
     // A bad file among good ones: the others are shown, the status is 1.
     here.aec(&["info", "a.png", "a.aec"])
         .assert()
@@ -197,7 +206,8 @@ fn help_version_completions_and_manual() {
     here.aec(&["-V"])
         .assert()
         .success()
-        .stdout(contains("aec 0.").and(contains("format version 1")));
+        .stdout(contains("aec 0.").and(contains("format version 1")))
+        .stdout(contains("built-in model base-ssim (").and(contains("built-in model base (")));
     here.aec(&["completions", "bash"])
         .assert()
         .success()
@@ -210,6 +220,11 @@ fn help_version_completions_and_manual() {
         .assert()
         .success()
         .stdout(contains("quality"));
+    here.aec(&["man", "latent", "export"])
+        .assert()
+        .success()
+        .stdout(contains(".npy"));
+    here.aec(&["man", "latent", "import"]).assert().code(2);
     assert!(here.names().is_empty());
 }
 

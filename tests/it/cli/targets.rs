@@ -1,5 +1,7 @@
 //! Files of a given size, rate or PSNR.
 
+use aec::unstable::Depth;
+use aec::unstable::picture::Alpha;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -197,4 +199,28 @@ fn efforts_and_tunes() {
             .assert()
             .code(2);
     }
+}
+
+#[test]
+fn a_target_psnr_is_that_of_the_picture_as_it_is_seen() {
+    let here = Workspace::new();
+    let mut image = gradient(160, 120);
+    let opacity = (0..160 * 120).map(|i| (i % 160) as u16).collect();
+    image.alpha = Some(Alpha::new(Depth::Eight, opacity).unwrap());
+    here.write("scene.png", &png(&image));
+    encode(&here, &["--target-psnr", "38"]);
+    let output = here
+        .aec(&[
+            "compare",
+            "scene.png",
+            "a.aec",
+            "--metric",
+            "psnr",
+            "--json",
+        ])
+        .output()
+        .unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reached = found["psnr_db"].as_f64().unwrap();
+    assert!((38.0..38.2).contains(&reached), "{reached} dB");
 }

@@ -15,7 +15,7 @@ pub(super) use aec::aec;
 pub(super) use jpeg::jpeg;
 pub(super) use tool::installed_tools;
 
-use crate::cli::metric::BACKGROUND;
+use crate::metrics::BACKGROUND;
 use crate::picture::{Image, io};
 
 /// A codec with its settings fixed, all but the quality.

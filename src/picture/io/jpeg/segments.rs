@@ -265,8 +265,7 @@ impl<'a, 'f> Segments<'a, 'f> {
         if rest.starts_with(&[0xff, 0xd8]) {
             self.has_second_picture = true;
         } else if rest.iter().any(|&byte| byte != 0xff) && !self.has_second_picture {
-            let what = format!("{} bytes behind the picture", rest.len());
-            self.found.notes.left_out(what);
+            self.found.behind(rest);
         }
     }
 

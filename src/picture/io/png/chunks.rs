@@ -23,6 +23,8 @@ struct Chunk<'a> {
     /// Whether the whole chunk lies within the file.
     is_complete: bool,
     is_intact: bool,
+    /// What follows it in the file.
+    rest: &'a [u8],
 }
 
 impl Chunk<'_> {
@@ -55,6 +57,7 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
             data,
             is_complete: crc.is_some(),
             is_intact: crc.is_some_and(|crc| own.finalize() == u32::from_be_bytes(*crc)),
+            rest,
         })
     })
 }
@@ -71,9 +74,13 @@ pub(super) fn read(bytes: &[u8], found: &mut Findings) -> Result<PngColor> {
         match &chunk.tag {
             b"IEND" => {
                 has_end = true;
+                found.behind(chunk.rest);
                 break;
             }
-            _ if !chunk.is_complete => break,
+            tag if !chunk.is_complete => {
+                has_data |= tag == b"IDAT";
+                break;
+            }
             _ if !chunk.is_intact && chunk.is_critical() => {
                 let what = format!("the PNG is damaged in its {} chunk", chunk.name());
                 return Err(Error::Image(what));

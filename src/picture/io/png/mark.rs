@@ -49,18 +49,24 @@ impl<W: Write> Marking<W> {
         }
         Ok(written)
     }
-}
 
-impl<W: Write> Write for Marking<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pass(bytes).map_err(|error| {
+    fn keep_failure<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
             let kind = error.kind();
             self.failure.get_or_insert(error);
             kind.into()
         })
     }
+}
+
+impl<W: Write> Write for Marking<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let passed = self.pass(bytes);
+        self.keep_failure(passed)
+    }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        let flushed = self.inner.flush();
+        self.keep_failure(flushed)
     }
 }
