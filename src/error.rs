@@ -23,6 +23,14 @@ pub enum Error {
     /// The file names a model that is not available here.
     #[error("model {0} is not installed")]
     UnknownModel(String),
+    /// The file names another model than the one that was given to decode it with.
+    #[error("the file was made with model {needed}, not with {given}")]
+    WrongModel {
+        /// The id of the model in the file.
+        needed: String,
+        /// The id of the model that was given.
+        given: String,
+    },
     /// The bytes end before the structure they describe does.
     #[error("file is truncated ({what} needs {needed} bytes, {left} left)")]
     Truncated {

@@ -9,9 +9,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The `image` crate's pictures have no metadata: ICC profile, Exif and orientation of a file go into
+//! [`Image::metadata`].
+//!
 //! [`Encoder`] and [`Decoder`] take options: effort, targets and metadata; limits, a region of the
 //! picture, a closure that is told the progress. Both are also an encoder and a decoder of the
 //! `image` crate, and [`register_image_hooks`] makes `image::open` read `.aec` files.
+//!
+//! # As a dependency
+//!
+//! ```toml
+//! [dependencies]
+//! aec = { version = "0.1", default-features = false }
+//!
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
+//!
+//! Without the last two lines, debug builds take a minute for what takes a second. The types of the `image` crate in
+//! this interface are those of its version 0.25.
+//!
+//! # Threads
+//!
+//! Work is spread over the threads of the current `rayon` pool: `rayon::ThreadPool::install` bounds it. Progress
+//! closures are called from any of these threads, and must not wait for other work of the same pool.
+//!
+//! # The path of a picture
 //!
 //! A picture's path reads like the papers it comes from: the analysis transform
 //! maps pixels to latents, which are quantized; a hyperprior and a four-step

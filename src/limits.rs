@@ -47,6 +47,19 @@ impl Limits {
         self.check(what, width.max(TILE_UNIT), height.max(TILE_UNIT))
     }
 
+    /// Most bytes that a file with so many pixels can need, whatever its format: what is longer need not be read.
+    pub(crate) fn most_file_bytes(&self, pixels: u64) -> u64 {
+        // A pixel of plain-text PPM with 16 bits: three numbers of five digits, three separators.
+        const MOST_PER_PIXEL: u64 = 18;
+        // ICC, Exif, XMP, and as much of what is not kept.
+        const MOST_BLOCKS: u64 = 4;
+        const STRUCTURE: u64 = 1 << 16;
+        let blocks = self.max_metadata_bytes.saturating_mul(MOST_BLOCKS);
+        (pixels.saturating_mul(MOST_PER_PIXEL))
+            .saturating_add(blocks)
+            .saturating_add(STRUCTURE)
+    }
+
     fn check(&self, what: &'static str, width: u32, height: u32) -> Result<()> {
         at_most(what, u64::from(width) * u64::from(height), self.max_pixels)
     }

@@ -15,7 +15,8 @@ use crate::resolution::Resolution;
 pub struct Metadata {
     /// ICC color profile.
     pub icc: Option<Vec<u8>>,
-    /// Exif block, starting at its TIFF header (`II` or `MM`).
+    /// Exif block, starting at its TIFF header (`II` or `MM`). An orientation in it does not count until
+    /// [`read_orientation`](Self::read_orientation) is called.
     pub exif: Option<Vec<u8>>,
     /// XMP packet, UTF-8 XML as a rule.
     pub xmp: Option<Vec<u8>>,
@@ -38,8 +39,11 @@ impl Default for Metadata {
 }
 
 impl Metadata {
-    /// Finds the orientation in Exif, or in XMP if Exif has none.
-    pub(crate) fn read_orientation(&mut self) {
+    /// Sets the orientation to that which the Exif block states, or the XMP packet if Exif states none, or to none.
+    ///
+    /// For blocks of a picture whose samples are as they were stored: what counts in coding is
+    /// [`orientation`](Self::orientation) alone, and the blocks are made to agree with it when the picture is decoded.
+    pub fn read_orientation(&mut self) {
         let exif = self.exif.as_deref().and_then(Orientation::from_exif_chunk);
         let xmp = || xmp_orientations(self.xmp.as_deref()?).find_map(|(_, value)| value);
         self.orientation = exif.or_else(xmp).unwrap_or(Orientation::NoTransforms);

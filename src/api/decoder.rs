@@ -9,16 +9,13 @@ use ::image::ColorType;
 use super::Model;
 use super::progress::Watch;
 use crate::bitstream::{self, Container, Header, Quality};
-use crate::codec::{self, Damage, DecodeOptions, Region};
+use crate::codec::{self, Damage, DecodeOptions, Region, model_id};
 use crate::depth::Depth;
 use crate::error::{Error, Result};
 use crate::limits::{Limits, at_most};
 use crate::orientation::upright;
 use crate::picture::samples::{color_type, samples as samples_of};
 use crate::picture::{Image, Metadata};
-
-/// Most bytes that are read of a file. A picture within any limits on pixels needs less.
-const MAX_BYTES: u64 = 1 << 32;
 
 /// No header is longer.
 const HEADER_BYTES: u64 = 64;
@@ -39,7 +36,7 @@ pub fn decode(bytes: &[u8]) -> Result<Image> {
     Decoder::new(bytes)?.decode()
 }
 
-/// An `.aec` file whose header was read.
+/// An `.aec` file in memory, of which the header was looked at. [`Info::read`] reads no more than that.
 ///
 /// ```no_run
 /// use aec::{Decoder, Limits, Region};
@@ -80,13 +77,43 @@ pub struct Info {
     pub model: String,
 }
 
+impl Info {
+    /// Reads the header of a file, and no more than a few bytes behind it.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`], but for limits.
+    pub fn read(mut reader: impl Read) -> Result<Self> {
+        let header = read_header(&mut reader, &mut Vec::new())?;
+        Ok(Self::of_header(&header))
+    }
+
+    fn of_header(header: &Header) -> Self {
+        let (width, height) = upright(header.orientation, (header.width, header.height));
+        Self {
+            width,
+            height,
+            is_gray: header.is_gray,
+            alpha: header.alpha,
+            quality: header.quality,
+            model: header.model.to_string(),
+        }
+    }
+}
+
+/// Reads the start of a file, which is kept in `bytes`, and the header in it.
+fn read_header(reader: &mut impl Read, bytes: &mut Vec<u8>) -> Result<Header> {
+    reader.take(HEADER_BYTES).read_to_end(bytes)?;
+    Header::read(&mut bitstream::Reader::new(bytes))
+}
+
 impl<'a> Decoder<'a> {
-    /// Reads a file, and its header, within the default [`Limits`].
+    /// Reads a file whole, and of it the header, within the default [`Limits`]. Of what is longer than a picture of its
+    /// size can be, it reads no more than that.
     ///
     /// # Errors
     /// [`Error::Io`] from `reader`; [`Error::NotAec`], [`Error::UnsupportedVersion`], [`Error::Unsupported`],
     /// [`Error::Truncated`] and [`Error::Corrupt`] for a header that is none; [`Error::LimitExceeded`] for a
-    /// picture over the limits and for files of more than 4 GiB.
+    /// picture over the limits and for files longer than a picture of their size can be.
     pub fn new(reader: impl Read) -> Result<Self> {
         Self::with_limits(reader, Limits::default())
     }
@@ -97,11 +124,12 @@ impl<'a> Decoder<'a> {
     /// As [`new`](Self::new).
     pub fn with_limits(mut reader: impl Read, limits: Limits) -> Result<Self> {
         let mut bytes = Vec::new();
-        reader.by_ref().take(HEADER_BYTES).read_to_end(&mut bytes)?;
-        let header = Header::read(&mut bitstream::Reader::new(&bytes))?;
+        let header = read_header(&mut reader, &mut bytes)?;
         limits.check_coded_pixels(header.width, header.height)?;
-        reader.take(MAX_BYTES).read_to_end(&mut bytes)?;
-        at_most("number of bytes", bytes.len() as u64, MAX_BYTES)?;
+        let grid = header.tile_grid();
+        let most = limits.most_file_bytes(u64::from(grid.width) * u64::from(grid.height));
+        reader.take(most).read_to_end(&mut bytes)?;
+        at_most("number of bytes", bytes.len() as u64, most)?;
         Ok(Self {
             bytes,
             header,
@@ -114,7 +142,9 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Decodes this part of the upright picture only; its pixels are those of the whole one.
+    /// Decodes this part of the upright picture only; its pixels are those of the whole one. The limits are for the whole
+    /// picture all the same. Tiles on which the region depends are decoded whole, so small parts of large pictures come
+    /// fastest from files of small [tiles](crate::Encoder::tile_size).
     ///
     /// # Errors
     /// [`Error::InvalidOption`] when it is empty or does not lie within the picture.
@@ -145,16 +175,7 @@ impl<'a> Decoder<'a> {
     /// What the header says; nothing is decoded.
     #[must_use]
     pub fn info(&self) -> Info {
-        let header = &self.header;
-        let (width, height) = upright(header.orientation, (header.width, header.height));
-        Info {
-            width,
-            height,
-            is_gray: header.is_gray,
-            alpha: header.alpha,
-            quality: header.quality,
-            model: header.model.to_string(),
-        }
+        Info::of_header(&self.header)
     }
 
     /// The metadata that the decoded picture will have; pixels are not decoded.
@@ -173,8 +194,9 @@ impl<'a> Decoder<'a> {
     /// Decodes the picture, or the region of it.
     ///
     /// # Errors
-    /// [`Error::UnknownModel`] when the file needs a model that is not there; [`Error::Truncated`] and
-    /// [`Error::Corrupt`] for damaged files; [`Error::Cancelled`] when the progress closure says so.
+    /// [`Error::UnknownModel`] when the file needs a model that is not there, [`Error::WrongModel`] when another was
+    /// given; [`Error::Truncated`] and [`Error::Corrupt`] for damaged files; [`Error::LimitExceeded`] for metadata over
+    /// the limits; [`Error::Cancelled`] when the progress closure says so.
     pub fn decode(&self) -> Result<Image> {
         let model = self.needed_model()?;
         codec::decode(&self.bytes, model.inner(), &self.options, &self.progress)
@@ -241,16 +263,23 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The kind of the samples.
-    pub(super) fn color_type(&self) -> ColorType {
+    /// The kind of the samples that [`decode_into`](Self::decode_into) writes: `L8`, `La8`, `Rgb8` or `Rgba8`, or with
+    /// an alpha channel of 16 bits `La16` or `Rgba16`.
+    #[must_use]
+    pub fn color_type(&self) -> ColorType {
         color_type(self.header.is_gray, self.header.alpha)
     }
 
     /// The model of the file, or the one that was given.
     fn needed_model(&self) -> Result<Model> {
+        let needed = self.header.model;
         match &self.model {
-            Some(model) => Ok(model.clone()),
-            None => Model::of_id(self.header.model),
+            None => Model::of_id(needed),
+            Some(model) if model_id(model.inner()) == needed => Ok(model.clone()),
+            Some(model) => Err(Error::WrongModel {
+                needed: needed.to_string(),
+                given: model.id(),
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use super::Model;
 use super::progress::Watch;
 use crate::bitstream::Quality;
-use crate::codec::{self, Effort, EncodeOptions, Goal, Tune};
+use crate::codec::{self, Effort, EncodeOptions, Goal, Target, Tune};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::picture::{Image, Metadata};
@@ -45,6 +45,7 @@ pub struct Encoder<'a, W> {
     out: W,
     options: EncodeOptions,
     goal: Option<Goal>,
+    best_effort: bool,
     tune: Option<Tune>,
     model: Option<Model>,
     metadata: Option<Metadata>,
@@ -59,6 +60,7 @@ impl<'a, W: Write> Encoder<'a, W> {
             out,
             options: EncodeOptions::default(),
             goal: None,
+            best_effort: false,
             tune: None,
             model: None,
             metadata: None,
@@ -74,19 +76,22 @@ impl<'a, W: Write> Encoder<'a, W> {
         self
     }
 
-    /// Finds the best quality whose file has at most so many bytes, metadata included, in a few trial encodings.
+    /// Finds the best quality whose file has at most so many bytes, metadata included, in a few trial encodings (16 at
+    /// most). The file may differ from that of the same [`quality`](Self::quality) given at once. [`Tune::Psnr`] reaches
+    /// smaller files.
     #[must_use]
     pub fn max_bytes(self, bytes: u64) -> Self {
         self.goal(Goal::Bytes(bytes))
     }
 
-    /// As [`max_bytes`](Self::max_bytes), per pixel and in bits.
+    /// As [`max_bytes`](Self::max_bytes), per pixel and in bits: above 0.
     #[must_use]
     pub fn max_bits_per_pixel(self, bits: f64) -> Self {
         self.goal(Goal::BitsPerPixel(bits))
     }
 
-    /// Finds the lowest quality whose decoded samples have at least this PSNR in dB.
+    /// Finds the lowest quality whose decoded samples of red, green and blue have at least this PSNR in dB; those of a
+    /// picture with alpha as they are before a gray of 128.
     #[must_use]
     pub fn min_psnr(self, psnr: f64) -> Self {
         self.goal(Goal::Psnr(psnr))
@@ -97,7 +102,15 @@ impl<'a, W: Write> Encoder<'a, W> {
         self
     }
 
-    /// How much time to take for a smaller file.
+    /// Writes the closest file where no quality meets the goal, instead of
+    /// [`TargetOutOfReach`](crate::Error::TargetOutOfReach).
+    #[must_use]
+    pub fn best_effort(mut self, is_wanted: bool) -> Self {
+        self.best_effort = is_wanted;
+        self
+    }
+
+    /// How much time to take for a better picture at the same number of bits; at the same quality, both may grow.
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {
         self.options.effort = effort;
@@ -112,7 +125,8 @@ impl<'a, W: Write> Encoder<'a, W> {
         self
     }
 
-    /// Side of a tile in pixels: a multiple of 64, 64..=4096; 1024 unless told.
+    /// Side of a tile in pixels: a multiple of 64, 64..=4096; 1024 unless told. Smaller ones make files a little larger,
+    /// and parts of the picture faster to decode: regions, progress, cancellation and damage all go by tiles.
     #[must_use]
     pub fn tile_size(mut self, pixels: u32) -> Self {
         self.options.tile_size = pixels;
@@ -175,12 +189,16 @@ impl<'a, W: Write> Encoder<'a, W> {
             tune,
             ..self.options
         };
-        let model = self.model.map_or_else(|| Model::of_tune(tune), Ok)?;
+        let model = self.model.map_or_else(|| Model::built_in(tune), Ok)?;
         let (model, progress) = (model.inner(), &self.progress);
         let file = match self.goal {
             None => codec::encode(image, model, &options, progress)?,
             Some(goal) => {
-                codec::encode_to_target(image, model, &goal.into(), &options, progress)?.file
+                let target = Target {
+                    goal,
+                    best_effort: self.best_effort,
+                };
+                codec::encode_to_target(image, model, &target, &options, progress)?.file
             }
         };
         self.out.write_all(&file)?;
@@ -207,6 +225,7 @@ impl<W> fmt::Debug for Encoder<'_, W> {
         f.debug_struct("Encoder")
             .field("options", &self.options)
             .field("goal", &self.goal)
+            .field("best_effort", &self.best_effort)
             .field("tune", &self.tune)
             .field("model", &self.model)
             .finish_non_exhaustive()

@@ -1,10 +1,10 @@
 //! The `image` crate's traits for decoder and encoder, and its readers made to know `.aec` files.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 
 use ::image::error::{
-    DecodingError, EncodingError, ImageFormatHint, ParameterError, ParameterErrorKind,
-    UnsupportedError, UnsupportedErrorKind,
+    DecodingError, EncodingError, ImageFormatHint, LimitError, LimitErrorKind, ParameterError,
+    ParameterErrorKind, UnsupportedError, UnsupportedErrorKind,
 };
 use ::image::hooks::{register_decoding_hook, register_format_detection_hook};
 use ::image::metadata::Orientation;
@@ -20,8 +20,8 @@ use crate::picture::samples::{to_dynamic, to_image};
 const EXTENSION: &str = "aec";
 
 /// Makes `image::open` and the readers of the `image` crate decode `.aec` files, by extension
-/// and by content, with the models that the library carries. Returns false when somebody registered the extension
-/// before.
+/// and by content, with the models that the library carries and the default [`Limits`](crate::Limits). Returns false
+/// when somebody registered the extension before.
 ///
 /// ```no_run
 /// aec::register_image_hooks();
@@ -105,11 +105,13 @@ impl<W: Write> ImageEncoder for Encoder<'_, W> {
         Ok(())
     }
 
-    /// Takes the block, and the orientation that it states.
+    /// Takes the block, and the orientation that it states, if it states one.
     fn set_exif_metadata(&mut self, exif: Vec<u8>) -> Result<(), UnsupportedError> {
         let metadata = self.metadata_mut();
+        if let Some(orientation) = Orientation::from_exif_chunk(&exif) {
+            metadata.orientation = orientation;
+        }
         metadata.exif = Some(exif);
-        metadata.read_orientation();
         Ok(())
     }
 }
@@ -130,12 +132,20 @@ fn unsupported(kind: UnsupportedErrorKind) -> ImageError {
     ImageError::Unsupported(UnsupportedError::from_format_and_kind(hint(), kind))
 }
 
+fn limits_exceeded() -> ImageError {
+    ImageError::Limits(LimitError::from_kind(LimitErrorKind::DimensionError))
+}
+
 fn decoding_error(error: Error) -> ImageError {
     match error {
         Error::Io(error) => ImageError::IoError(error),
-        Error::UnknownModel(_) | Error::Unsupported(_) => {
+        Error::UnknownModel(_) | Error::WrongModel { .. } | Error::Unsupported(_) => {
             unsupported(UnsupportedErrorKind::GenericFeature(error.to_string()))
         }
+        Error::Truncated { .. } => {
+            ImageError::IoError(io::Error::new(ErrorKind::UnexpectedEof, error))
+        }
+        Error::LimitExceeded { .. } => limits_exceeded(),
         other => ImageError::Decoding(DecodingError::new(hint(), other)),
     }
 }
@@ -143,6 +153,7 @@ fn decoding_error(error: Error) -> ImageError {
 fn encoding_error(error: Error) -> ImageError {
     match error {
         Error::Io(error) => ImageError::IoError(error),
+        Error::LimitExceeded { .. } => limits_exceeded(),
         other => ImageError::Encoding(EncodingError::new(hint(), other)),
     }
 }

@@ -45,8 +45,12 @@ impl Model {
         self.0.name()
     }
 
-    /// The carried model of a tune.
-    pub(super) fn of_tune(tune: Tune) -> Result<Self> {
+    /// The model that the library carries for a tune. The first who asks for it, by coding a picture or here, loads it,
+    /// which takes a tenth of a second; it is then kept.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] when the library was built with a broken model file.
+    pub fn built_in(tune: Tune) -> Result<Self> {
         codec::Model::embedded_for(tune).map(Self)
     }
 

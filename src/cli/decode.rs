@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// .aec file ('-' for stdin)
     input: PathBuf,
 
-    /// Image to write: .png or .ppm ('-' for stdout)
+    /// Image to write: .png, .ppm, .pgm or .pnm ('-' for stdout)
     #[arg(required_unless_present = "out_dir")]
     output: Option<PathBuf>,
 
@@ -36,9 +36,9 @@ pub(super) struct Args {
     #[arg(value_name = "INPUT", requires = "out_dir")]
     more: Vec<PathBuf>,
 
-    /// Output format when OUTPUT does not tell
+    /// Output format, whatever OUTPUT is called [default: by its name]
     ///
-    /// For '-' and --out-dir, where it names the files too, the default is png.
+    /// For '-' and --out-dir, where it names the files too, the default is png. 'ppm' is PGM for gray pictures.
     #[arg(long, value_name = "F")]
     format: Option<OutputFormat>,
 
@@ -52,7 +52,8 @@ pub(super) struct Args {
     /// Write what is left of a damaged file; exit status 1
     ///
     /// Damaged tiles are named and become an even gray, their alpha opaque; damaged metadata is
-    /// left out. A damaged header, or no tile left, is an error all the same.
+    /// left out. A damaged header, or no tile left, is an error all the same: pictures of up to
+    /// 1024x1024 pixels are one tile, unless they were encoded with a smaller --tile-size.
     #[arg(long)]
     keep_going: bool,
 
@@ -289,7 +290,7 @@ impl Args {
             Error::Corrupt(_) | Error::Truncated { .. }
                 if !self.keep_going && Header::read(&mut Reader::new(bytes)).is_ok() =>
             {
-                "--keep-going writes what is left of a damaged file"
+                "--keep-going writes what is left of a damaged file, if anything is"
             }
             other => return other.into(),
         };

@@ -190,10 +190,11 @@ fn encode_many(args: &Args, folder: &Path, global: &GlobalOptions) -> anyhow::Re
 }
 
 impl Args {
-    /// What to encode for: what is asked for, or what people see, unless a PSNR is the target.
+    /// What to encode for: what is asked for, or what the built-in model is for that is, or what people see, unless a
+    /// PSNR is the target.
     fn tune(&self) -> Tune {
-        let usual = || Tune::usual(self.rate.has_target_psnr());
-        self.search.tune.unwrap_or_else(usual)
+        let asked = self.search.tune.or_else(|| self.model.built_in_tune());
+        asked.unwrap_or_else(|| Tune::usual(self.rate.has_target_psnr()))
     }
 
     /// Reads a picture; says what is not kept of it.
@@ -216,7 +217,7 @@ impl Args {
 
     /// What is done with each picture.
     fn work(&self) -> Work {
-        Work::encoding(self.search.effort)
+        Work::encoding(self.search.effort, self.resources.thread_count())
     }
 
     /// The file of one picture, at the quality or for the target that is asked for.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::messages::GlobalOptions;
+use super::models;
 use super::output::{Kind, Output, OverwriteOptions};
 use super::rate::parse_tune;
 use super::text;
@@ -28,9 +29,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
-    /// The model to start from ('base': the built-in one)
-    #[arg(long, value_name = "MODEL", default_value = "base")]
-    model: PathBuf,
+    /// The model to start from [default: the built-in one for --tune]
+    #[arg(long, value_name = "PATH|NAME")]
+    model: Option<PathBuf>,
 
     /// Where to write the model (.safetensors)
     #[arg(long, value_name = "FILE")]
@@ -44,7 +45,7 @@ pub(super) struct Args {
           value_parser = clap::value_parser!(u16).range(1..))]
     pictures: u16,
 
-    /// What the model's files are tuned for
+    /// What files are encoded for (search and built-in model): ssim, for the eye, or psnr
     #[arg(long, value_name = "METRIC", value_parser = parse_tune, default_value_t)]
     tune: Tune,
 
@@ -57,8 +58,10 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     let existing = args.overwrite.existing(Kind::Data);
-    let output = Output::prepare(&args.out, existing)?.refuse_input(&args.model)?;
-    let weights = load(&args.model)?;
+    let usual = Path::new(Model::embedded_name(args.tune));
+    let model = args.model.as_deref().unwrap_or(usual);
+    let output = Output::prepare(&args.out, existing)?.refuse_input(model)?;
+    let weights = load(model)?;
     let most = args.pictures.into();
     let pictures = super::train::load_folder(&args.data, MIN_SIDE, MAX_PIXELS, most, global)?;
     global.say(&format!("counting in {} pictures", pictures.count()));
@@ -76,12 +79,12 @@ pub(super) fn run(args: &Args, global: &GlobalOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The model in a file, or the built-in one ('base').
+/// The model in a file, or a built-in one by its name.
 fn load(path: &Path) -> anyhow::Result<IntegerWeights> {
     if let Some(model) = super::train::built_in(path)? {
         return Ok(model);
     }
-    let read = || IntegerWeights::from_bytes(&read_file(path)?);
+    let read = || IntegerWeights::from_bytes(&read_file(&models::find(path))?);
     read().with_context(|| format!("cannot load the model {}", text::quoted(path)))
 }
 

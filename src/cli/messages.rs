@@ -5,7 +5,6 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use clap::ColorChoice;
 
-use super::models::MISSING;
 use super::text::printable;
 use crate::error::Error;
 use crate::picture::io::{Warning, one_line};
@@ -162,7 +161,10 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
                 what: "width" | "height",
                 ..
             } => Some("raise it with --max-side"),
-            Error::UnknownModel(_) => Some(MISSING),
+            Error::UnknownModel(_) => {
+                Some("put the weights file in AEC_MODEL_DIR or pass --model PATH")
+            }
+            Error::WrongModel { .. } => Some("leave out --model: files say which one they need"),
             Error::TargetOutOfReach { .. } => Some("write the closest file with --best-effort"),
             _ => None,
         }

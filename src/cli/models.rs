@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context, bail};
 
-use super::messages::{Complaint, GlobalOptions};
+use super::messages::GlobalOptions;
 use super::text;
 use crate::bitstream::{Header, ModelId, Reader};
 use crate::codec::{Model, Tune, model_id};
+use crate::error::Error;
 use crate::network::{file, integer};
 use crate::sync;
 
@@ -22,9 +23,6 @@ const EXTENSION: &str = "safetensors";
 /// Most files of the folder that are looked at.
 const MAX_FILES: usize = 1000;
 
-/// What can be done where a model is missing.
-pub const MISSING: &str = "put the weights file in AEC_MODEL_DIR or pass --model PATH";
-
 /// What is said where a built-in model is broken.
 pub const BUILT_IN: &str = "cannot load the built-in model";
 
@@ -33,8 +31,8 @@ pub const BUILT_IN: &str = "cannot load the built-in model";
 pub struct ModelOption {
     /// Weights to use [default: built-in]
     ///
-    /// A model file, the name of a built-in model, or that of one in the folder AEC_MODEL_DIR, without
-    /// '.safetensors'. Without this option, encoding takes the built-in model for its tune, and a file is
+    /// A model file, the name of a built-in model (base-ssim, base), or that of one in the folder AEC_MODEL_DIR,
+    /// without '.safetensors'. Without this option, encoding takes the built-in model for its tune, and a file is
     /// decoded with the model that it was made with: a built-in one, or one of that folder.
     #[arg(long, value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,
@@ -49,16 +47,19 @@ impl ModelOption {
         let Some(path) = &self.model else {
             return Model::embedded_for(tune).context(BUILT_IN);
         };
-        let file = find(path);
-        let built_in = || Model::embedded_named(path.to_str()?);
-        if !file.is_file()
-            && let Some(model) = built_in()
-        {
-            return model.context(BUILT_IN);
+        if let Some(tune) = self.built_in_tune() {
+            return Model::embedded_for(tune).context(BUILT_IN);
         }
-        let model = Model::load(&file)
+        let model = Model::load(&find(path))
             .with_context(|| format!("cannot load the model {}", text::quoted(path)))?;
         Ok(Arc::new(model))
+    }
+
+    /// What the built-in model is for that the option names, if it names one and no file is called so.
+    pub fn built_in_tune(&self) -> Option<Tune> {
+        let path = self.model.as_ref().filter(|path| !find(path).is_file())?;
+        let is_named = |tune: &Tune| path.as_os_str() == Model::embedded_name(*tune);
+        [Tune::Psnr, Tune::Ssim].into_iter().find(is_named)
     }
 
     /// The models for files: the one that the option names, or else the built-in ones and those of the folder, each
@@ -78,7 +79,7 @@ impl ModelOption {
 }
 
 /// The file that `--model` means: a path, or a name in the folder where there is no such file.
-fn find(path: &Path) -> PathBuf {
+pub fn find(path: &Path) -> PathBuf {
     let is_name = path.file_name() == Some(path.as_os_str());
     let in_folder = || {
         let mut file = folder()?.join(path).into_os_string();
@@ -122,16 +123,10 @@ impl Models<'_> {
         let header = Header::read(&mut Reader::new(bytes)).ok();
         let named = header.map(|header| header.model);
         if let Some(chosen) = &self.chosen {
-            let own = model_id(chosen);
-            if let Some(other) = named.filter(|named| *named != own) {
-                let (is_here, name) = (self.find(other).is_some(), chosen.name());
-                let message = format!("it was made with model {other}, not with {name} ({own})");
-                let hint = if is_here {
-                    "leave out --model"
-                } else {
-                    MISSING
-                };
-                bail!(Complaint::failure(message, hint));
+            let given = model_id(chosen);
+            if let Some(needed) = named.filter(|named| *named != given) {
+                let [needed, given] = [needed, given].map(|id| id.to_string());
+                bail!(Error::WrongModel { needed, given });
             }
             return Ok(chosen.clone());
         }

@@ -15,7 +15,7 @@ pub(super) struct RateOptions {
     /// Best quality that fits into N bytes (accepts k, M)
     ///
     /// The file never has a byte more; metadata counts. k is 1000 bytes and M is 1,000,000. Takes
-    /// about three times as long as a given quality.
+    /// two to six times as long as a given quality.
     #[arg(long, value_name = "N", value_parser = parse_size, allow_negative_numbers = true,
           groups = ["rate", "target"])]
     target_size: Option<u64>,
@@ -30,7 +30,7 @@ pub(super) struct RateOptions {
     /// Lowest quality that reaches a PSNR
     ///
     /// Over the red, green and blue samples of the decoded picture, as 'aec compare' measures it.
-    /// Takes about four times as long as a given quality.
+    /// Takes three to seven times as long as a given quality.
     #[arg(long, value_name = "DB", value_parser = parse_positive, allow_negative_numbers = true,
           groups = ["rate", "target"])]
     target_psnr: Option<f64>,
@@ -52,7 +52,7 @@ pub(super) struct SearchOptions {
     #[arg(short, long, value_name = "N", default_value_t = Effort::DEFAULT, value_parser = parse_effort)]
     pub effort: Effort,
 
-    /// What to encode for: ssim or psnr [default: ssim; psnr with --target-psnr]
+    /// What to encode for: ssim or psnr [default: ssim; psnr with --target-psnr and --model base]
     ///
     /// 'ssim' is for the eye: its model is trained for what SSIMULACRA2 sees beside squared error,
     /// and the search looks for the same. 'psnr' is for the squared error of red, green and blue

@@ -111,8 +111,6 @@ const FIRST_BYTES: u64 = 1 << 16;
 /// anything else it reads no more than the start, which is enough to say what it is not. `expected` is how long it
 /// says that it is, or 0.
 fn read_bounded(mut source: impl Read, expected: u64, limits: &Limits) -> anyhow::Result<Vec<u8>> {
-    // A pixel of plain-text PPM with 16 bits: three numbers of five digits, three separators.
-    const MOST_BYTES_PER_PIXEL: u64 = 18;
     let mut bytes = Vec::new();
     source.by_ref().take(FIRST_BYTES).read_to_end(&mut bytes)?;
     let is_encoded = bytes.starts_with(&SIGNATURE);
@@ -129,10 +127,8 @@ fn read_bounded(mut source: impl Read, expected: u64, limits: &Limits) -> anyhow
         0 => limits.max_pixels,
         pixels => pixels.min(limits.max_pixels),
     };
-    let limit = (pixels.saturating_mul(MOST_BYTES_PER_PIXEL))
-        .saturating_add(limits.max_metadata_bytes.saturating_mul(4))
-        .saturating_add(FIRST_BYTES);
-    let more = limit.saturating_add(1) - bytes.len() as u64;
+    let limit = limits.most_file_bytes(pixels);
+    let more = limit.saturating_add(1).saturating_sub(bytes.len() as u64);
     // Memory that grows while it is filled would be copied again and again. Where there is not enough, reading says so.
     let rest = more.min(expected.saturating_sub(bytes.len() as u64));
     let _ = bytes.try_reserve_exact(rest as usize);

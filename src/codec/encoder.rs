@@ -20,6 +20,7 @@ use crate::bitstream::{Container, Header, Quality, TilePayload, TileRect};
 use crate::error::Result;
 use crate::format::{LATENT_STRIDE, PATCH, PATCH8};
 use crate::kernels::pixels_to_patches;
+use crate::limits::at_most;
 use crate::network::{Grid, QualityModel, Source};
 use crate::picture::{Alpha, CHANNELS, Image, Metadata};
 use crate::sync;
@@ -61,6 +62,7 @@ impl<'a> PictureEncoder<'a> {
         image.check()?;
         let limits = &options.limits;
         limits.check_coded_pixels(image.width, image.height)?;
+        check_metadata(image, options)?;
         let alpha = image.alpha.as_ref().filter(|alpha| !alpha.is_opaque());
         let header = Header {
             width: image.width,
@@ -361,4 +363,19 @@ pub(super) fn kept_metadata(image: &Image, options: &EncodeOptions) -> Metadata 
         metadata.strip();
     }
     metadata
+}
+
+/// Checks that no block of metadata is longer than the limits of whoever decodes with the same allow.
+fn check_metadata(image: &Image, options: &EncodeOptions) -> Result<()> {
+    let Metadata { icc, exif, xmp, .. } = &image.metadata;
+    let kept = [
+        ("ICC profile size", icc, true),
+        ("Exif size", exif, !options.strip),
+        ("XMP size", xmp, !options.strip),
+    ];
+    for (what, block, is_kept) in kept {
+        let bytes = block.as_ref().filter(|_| is_kept).map_or(0, Vec::len);
+        at_most(what, bytes as u64, options.limits.max_metadata_bytes)?;
+    }
+    Ok(())
 }

@@ -25,6 +25,20 @@ pub struct Model {
     patch_norms: OnceLock<Vec<f32>>,
 }
 
+/// The place of the carried model for a tune.
+fn place_for(tune: Tune) -> usize {
+    match tune {
+        Tune::Psnr => embedded::BASE,
+        Tune::Ssim => embedded::BASE_SSIM,
+    }
+}
+
+/// The place of the carried model with an id.
+fn place_of(id: ModelId) -> Option<usize> {
+    let mut all = embedded::ALL.iter();
+    all.position(|model| ModelId::of_digest(&model.digest) == id)
+}
+
 impl Model {
     /// The model that the library carries for [`Tune::Psnr`]. Here and below, the first who asks for a
     /// model loads it; it is then kept.
@@ -40,10 +54,19 @@ impl Model {
     /// # Errors
     /// As [`embedded`](Self::embedded).
     pub fn embedded_for(tune: Tune) -> Result<Arc<Self>> {
-        Self::carried(match tune {
-            Tune::Psnr => embedded::BASE,
-            Tune::Ssim => embedded::BASE_SSIM,
-        })
+        Self::carried(place_for(tune))
+    }
+
+    /// The name of that model.
+    #[cfg(feature = "cli")]
+    pub(crate) fn embedded_name(tune: Tune) -> &'static str {
+        embedded::ALL[place_for(tune)].name
+    }
+
+    /// The name of the model that the library carries under an id, if it does; nothing is loaded.
+    #[cfg(feature = "cli")]
+    pub(crate) fn name_of_embedded(id: ModelId) -> Option<&'static str> {
+        place_of(id).map(|place| embedded::ALL[place].name)
     }
 
     /// The model that the library carries under an id, if it does.
@@ -51,19 +74,7 @@ impl Model {
     /// # Errors
     /// As [`embedded`](Self::embedded).
     pub fn embedded_with_id(id: ModelId) -> Option<Result<Arc<Self>>> {
-        let place = embedded::ALL
-            .iter()
-            .position(|model| ModelId::of_digest(&model.digest) == id);
-        place.map(Self::carried)
-    }
-
-    /// The model that the library carries under a name, if it does.
-    ///
-    /// # Errors
-    /// As [`embedded`](Self::embedded).
-    pub fn embedded_named(name: &str) -> Option<Result<Arc<Self>>> {
-        let place = embedded::ALL.iter().position(|model| model.name == name);
-        place.map(Self::carried)
+        place_of(id).map(Self::carried)
     }
 
     fn carried(place: usize) -> Result<Arc<Self>> {
@@ -171,15 +182,10 @@ mod tests {
     fn a_carried_model_is_loaded_once_however_it_is_asked_for() {
         for tune in [Tune::Psnr, Tune::Ssim] {
             let model = Model::embedded_for(tune).unwrap();
-            for same in [
-                Model::embedded_with_id(model_id(&model)),
-                Model::embedded_named(model.name()),
-            ] {
-                assert!(Arc::ptr_eq(&model, &same.unwrap().unwrap()));
-            }
+            let same = Model::embedded_with_id(model_id(&model));
+            assert!(Arc::ptr_eq(&model, &same.unwrap().unwrap()));
         }
         assert!(Model::embedded_with_id(ModelId([0; 8])).is_none());
-        assert!(Model::embedded_named("none").is_none());
     }
 
     #[test]

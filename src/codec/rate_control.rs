@@ -138,6 +138,7 @@ pub fn encode_to_target(
     if !point.is_met && !target.best_effort {
         return Err(goal.out_of_reach(&probe));
     }
+    prober.steps.finish()?;
     Ok(Encoded {
         file: probe.file,
         quality: probe.quality,

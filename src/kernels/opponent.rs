@@ -87,7 +87,7 @@ fn light_of_bytes() -> &'static [(f32, f32); 256] {
     static TABLE: OnceLock<[(f32, f32); 256]> = OnceLock::new();
     TABLE.get_or_init(|| {
         let mut table = [(0.0, 0.0); 256];
-        for (byte, entry) in (0u8..).zip(&mut table) {
+        for (byte, entry) in (0..=u8::MAX).zip(&mut table) {
             *entry = light(f32::from(byte) / 255.0 - 0.5);
         }
         table

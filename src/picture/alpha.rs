@@ -57,6 +57,14 @@ impl Alpha {
         &self.samples
     }
 
+    /// The sample of a pixel in 8 bits, rounded; opaque if there is none.
+    #[allow(clippy::cast_possible_truncation)] // at most 255
+    pub(super) fn narrow(&self, at: usize) -> u8 {
+        let max = u32::from(self.depth.max());
+        let wide = self.samples.get(at).copied().map_or(max, u32::from);
+        ((wide * 255 + max / 2) / max) as u8
+    }
+
     /// Whether no pixel is transparent to any degree.
     #[must_use]
     pub fn is_opaque(&self) -> bool {

@@ -14,9 +14,11 @@ pub use alpha::Alpha;
 
 use ::image::{DynamicImage, ImageBuffer, Pixel, Rgb};
 
+use crate::depth::Depth;
 use crate::error::{Error, Result};
 pub(crate) use crate::format::CHANNELS;
 use crate::orientation::{Orientation, upright};
+use crate::resolution::Resolution;
 
 /// A picture: 8-bit RGB samples in raster order, as stored (not rotated).
 ///
@@ -56,6 +58,19 @@ impl Image {
         })
     }
 
+    /// A picture from interleaved samples of red, green, blue and 8-bit alpha, by which the colors are not multiplied.
+    ///
+    /// # Errors
+    /// As [`Image::new`], for `width * height * 4` bytes.
+    pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<Self> {
+        let (pixels, rest) = rgba.as_chunks::<4>();
+        // A part of a pixel too many is one too many.
+        let rgb = pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]);
+        let image = Self::new(width, height, rgb.chain(rest.iter().copied()).collect())?;
+        let opacity = pixels.iter().map(|pixel| pixel[3].into()).collect();
+        image.with_alpha(Alpha::new(Depth::Eight, opacity)?)
+    }
+
     /// A gray picture from one sample per pixel.
     ///
     /// # Errors
@@ -78,16 +93,21 @@ impl Image {
     }
 
     /// Checks what the public fields must keep to: that the samples and the alpha channel are those of a picture of
-    /// this size. What takes a picture calls it first.
+    /// this size, and that no side of the resolution is 0. What takes a picture calls it first.
     ///
     /// # Errors
-    /// [`Error::Image`] when they disagree.
+    /// [`Error::Image`] when they do not.
     pub fn check(&self) -> Result<()> {
         check_size(self.width, self.height, self.rgb.len())?;
         if let Some(alpha) = &self.alpha {
             alpha.check_size(self.width, self.height)?;
         }
-        Ok(())
+        match self.metadata.resolution {
+            Some(Resolution { x: 0, .. } | Resolution { y: 0, .. }) => {
+                Err(Error::Image("a side of the resolution is 0".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Blends the picture over a uniform gray, which leaves it opaque.
@@ -116,6 +136,19 @@ impl Image {
     pub(crate) fn colors(&self) -> Result<ImageBuffer<Rgb<u8>, &[u8]>> {
         let colors = ImageBuffer::from_raw(self.width, self.height, &self.rgb[..]);
         colors.ok_or_else(misfit)
+    }
+
+    /// Interleaved samples of red, green, blue and alpha, 8 bits each: `width * height * 4` bytes. Alpha of 16 bits is
+    /// rounded.
+    #[must_use]
+    pub fn to_rgba(&self) -> Vec<u8> {
+        let alpha = self.alpha.as_ref();
+        let opacity = |at: usize| alpha.map_or(u8::MAX, |alpha| alpha.narrow(at));
+        let (pixels, _) = self.rgb.as_chunks::<CHANNELS>();
+        let pixels = pixels.iter().enumerate();
+        pixels
+            .flat_map(|(at, &[r, g, b])| [r, g, b, opacity(at)])
+            .collect()
     }
 
     /// Number of pixels.

@@ -306,3 +306,132 @@ fn files_open_by_name_and_by_content() {
     assert!(matches!(refused, ImageError::Unsupported(_)));
     assert!(refused.to_string().contains(&model.id()), "{refused}");
 }
+
+#[test]
+fn an_endless_file_is_not_read_to_its_end() {
+    let file = encoded(&picture(40, 30));
+    let limits = Limits {
+        max_metadata_bytes: 1 << 10,
+        ..Limits::default()
+    };
+    let decoder = Decoder::with_limits(std::io::Read::chain(&file[..], std::io::repeat(0)), limits);
+    assert!(matches!(decoder, Err(Error::LimitExceeded { .. })));
+}
+
+#[test]
+fn a_header_is_read_alone() {
+    struct Counting<'a>(&'a [u8], usize);
+    impl std::io::Read for Counting<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1 += count;
+            Ok(count)
+        }
+    }
+    let file = encoded(&picture(300, 200));
+    let mut reader = Counting(&file, 0);
+    let info = Info::read(&mut reader).unwrap();
+    assert_eq!(info, Decoder::new(&file[..]).unwrap().info());
+    assert!(reader.1 <= 64 && file.len() > 64);
+}
+
+#[test]
+fn samples_of_four_channels_go_in_and_out() {
+    let rgba: Vec<u8> = (0..30 * 20 * 4).map(|i| (i * 7 % 256) as u8).collect();
+    let image = Image::from_rgba(30, 20, &rgba).unwrap();
+    assert_eq!(image.to_rgba(), rgba);
+    for wrong in [&rgba[1..], &rgba[4..], &[]] {
+        assert!(matches!(
+            Image::from_rgba(30, 20, wrong),
+            Err(Error::Image(_))
+        ));
+    }
+    let opaque = Image::from_rgba(1, 1, &[1, 2, 3, 255]).unwrap();
+    assert!(opaque.alpha.is_none() && opaque.to_rgba() == [1, 2, 3, 255]);
+    let wide = Alpha::new(Depth::Sixteen, vec![0x8000]).unwrap();
+    let image = Image::new(1, 1, vec![1, 2, 3])
+        .unwrap()
+        .with_alpha(wide)
+        .unwrap();
+    assert_eq!(image.to_rgba(), [1, 2, 3, 128]);
+}
+
+#[test]
+fn what_could_not_be_decoded_is_not_encoded() {
+    let mut image = picture(20, 10);
+    image.metadata.icc = Some(vec![1; 2000]);
+    let limits = Limits {
+        max_metadata_bytes: 1999,
+        ..Limits::default()
+    };
+    let tight = Encoder::new(Vec::new()).effort(FASTEST).limits(limits);
+    assert!(matches!(
+        tight.encode(&image),
+        Err(Error::LimitExceeded { found: 2000, .. })
+    ));
+    image.metadata.resolution = Some(Resolution {
+        x: 0,
+        y: 5,
+        is_per_meter: true,
+    });
+    let malformed = Encoder::new(Vec::new()).effort(FASTEST).encode(&image);
+    assert!(matches!(malformed, Err(Error::Image(_))));
+}
+
+#[test]
+fn an_orientation_counts_where_it_is_said_to() {
+    // A TIFF header and one entry: orientation 6, a quarter turn.
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+    let silent = b"II*\0\x08\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut image = picture(40, 20);
+    image.metadata.exif = Some(exif.clone());
+    image.metadata.read_orientation();
+    assert_eq!(image.metadata.orientation, Orientation::Rotate90);
+    let back = aec::decode(&encoded(&image)).unwrap();
+    assert_eq!((back.width, back.height), (20, 40));
+    let turned = |orientation, exif: &[u8]| {
+        let mut file = Vec::new();
+        let mut metadata = Metadata::default();
+        metadata.orientation = orientation;
+        let mut encoder = Encoder::new(&mut file).effort(FASTEST).metadata(metadata);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.encode(&picture(40, 20)).unwrap();
+        let info = Decoder::new(&file[..]).unwrap().info();
+        (info.width, info.height)
+    };
+    assert_eq!(turned(Orientation::NoTransforms, &exif), (20, 40));
+    assert_eq!(turned(Orientation::Rotate270, &silent), (20, 40));
+}
+
+#[test]
+fn progress_ends_at_its_total_and_the_closest_file_is_written_on_request() {
+    let image = picture(120, 90);
+    for goal in [20_000, 1] {
+        let last = AtomicU64::new(0);
+        let mut file = Vec::new();
+        let encoder = Encoder::new(&mut file).effort(FASTEST).max_bytes(goal);
+        let encoder = encoder.best_effort(true).progress(|done, total| {
+            last.store(u64::from(done == total), Ordering::Relaxed);
+            ControlFlow::Continue(())
+        });
+        encoder.encode(&image).unwrap();
+        assert_eq!(last.into_inner(), 1);
+        assert!(aec::decode(&file).is_ok());
+    }
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_named() {
+    let file = encoded(&picture(40, 30));
+    let (ssim, psnr) = (
+        Model::built_in(Tune::Ssim).unwrap(),
+        Model::built_in(Tune::Psnr).unwrap(),
+    );
+    let decode = |model| Decoder::new(&file[..]).unwrap().model(model).decode();
+    assert!(decode(&ssim).is_ok());
+    let error = decode(&psnr).unwrap_err();
+    let Error::WrongModel { needed, given } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((needed, given), (ssim.id(), psnr.id()));
+}

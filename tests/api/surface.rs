@@ -8,7 +8,7 @@ use aec::{
     Alpha, Damage, Decoder, Depth, Effort, Encoder, Error, Image, Info, Limits, Metadata, Model,
     Orientation, Quality, Region, Resolution, Result, Tune,
 };
-use image::{DynamicImage, ImageDecoder, ImageEncoder};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageEncoder};
 
 /// Every name of the crate's root.
 const NAMES: [&str; 21] = [
@@ -73,6 +73,8 @@ fn decoder() {
     let _: fn(D, &Model) -> D = D::model;
     let _: fn(D, Watcher) -> D = D::progress;
     let _: fn(&D) -> Info = D::info;
+    let _: fn(&D) -> ColorType = D::color_type;
+    let _: fn(Bytes) -> Result<Info> = Info::read;
     let _: fn(&D) -> Result<Metadata> = D::metadata;
     let _: fn(&D) -> Result<Image> = D::decode;
     let _: fn(&D, &mut [u8]) -> Result<()> = D::decode_into;
@@ -105,6 +107,7 @@ fn encoder() {
     let _: fn(E, u64) -> E = E::max_bytes;
     let _: fn(E, f64) -> E = E::max_bits_per_pixel;
     let _: fn(E, f64) -> E = E::min_psnr;
+    let _: fn(E, bool) -> E = E::best_effort;
     let _: fn(E, Effort) -> E = E::effort;
     let _: fn(E, Tune) -> E = E::tune;
     let _: fn(E, u32) -> E = E::tile_size;
@@ -119,6 +122,8 @@ fn encoder() {
 fn pictures() {
     let _: fn(u32, u32, Vec<u8>) -> Result<Image> = Image::new;
     let _: fn(u32, u32, &[u8]) -> Result<Image> = Image::from_gray;
+    let _: fn(u32, u32, &[u8]) -> Result<Image> = Image::from_rgba;
+    let _: fn(&Image) -> Vec<u8> = Image::to_rgba;
     let _: fn(Image, Alpha) -> Result<Image> = Image::with_alpha;
     let _: fn(Image) -> Result<Image> = Image::into_upright;
     let _: fn(&Image) -> Result<()> = Image::check;
@@ -150,6 +155,7 @@ fn pictures() {
     let _: fn() -> Metadata = Metadata::default;
     let _: fn(&mut Metadata) = Metadata::strip;
     let _: fn(&mut Metadata) = Metadata::reset_orientation;
+    let _: fn(&mut Metadata) = Metadata::read_orientation;
     let _ = |metadata: Metadata| -> ([Option<Vec<u8>>; 3], Option<Resolution>, Orientation) {
         (
             [metadata.icc, metadata.exif, metadata.xmp],
@@ -196,6 +202,7 @@ fn choices() {
     };
     let _: fn(&'static Path) -> Result<Model> = Model::load;
     let _: fn(&[u8]) -> Result<Model> = Model::from_bytes;
+    let _: fn(Tune) -> Result<Model> = Model::built_in;
     let _: fn(&Model) -> String = Model::id;
     let _: fn(&Model) -> &str = Model::name;
     let _: fn(&Model) -> Model = Clone::clone;
@@ -215,6 +222,7 @@ fn errors() {
             closest,
             quality,
         } => (quality as u64, wanted + &closest),
+        Error::WrongModel { needed, given } => (0, needed + &given),
         Error::UnknownModel(text)
         | Error::Corrupt(text)
         | Error::Unsupported(text)

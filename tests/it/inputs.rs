@@ -171,7 +171,8 @@ fn what_is_not_read_is_said_in_plain_words() {
         refused(&damaged),
         "invalid image: the PNG is damaged in its IDAT chunk"
     );
-    assert!(refused(&damaged[..at + 50]).contains("no picture data"));
+    assert!(refused(&damaged[..at + 50]).contains("ends too early"));
+    assert!(refused(&damaged[..at - 4]).contains("no picture data"));
 }
 
 /// Changes the content of a PNG chunk, and its checksum.
@@ -499,8 +500,9 @@ fn what_is_dropped_is_named() {
 
 #[test]
 fn webp_is_read_as_dwebp_does() {
-    let tail = plain("tail.webp");
+    let (tail, warning) = warned("tail.webp");
     assert_eq!((tail.width, tail.height), (200, 120));
+    assert_eq!(warning, "not kept: 8 bytes behind the picture");
     assert_eq!(plain("wx_exifflag_nochunk.webp"), tail);
 }
 

@@ -29,7 +29,9 @@ pub struct Args {
           default_values_t = [Effort::DEFAULT])]
     pub(super) effort: Vec<Effort>,
 
-    /// What aec's search minimises besides bits, separated by commas: psnr, ssim
+    /// What to encode for, separated by commas: psnr, ssim
+    ///
+    /// A curve each, with its search and its built-in model.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_tune,
           default_values_t = [Tune::Psnr])]
     pub(super) tune: Vec<Tune>,

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use super::models::{ModelOption, Models};
 use super::options::{Resources, StageClock};
 use super::{stdio, text};
 use crate::bitstream::Container;
-use crate::codec::{self, Model, model_id};
+use crate::codec::{self, Model, Tune, model_id};
 use crate::network::Side;
 
 /// Arguments of `aec info`.
@@ -26,7 +27,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE", required_unless_present = "model")]
     files: Vec<PathBuf>,
 
-    /// Describe the built-in model, or the weights of that file or name
+    /// Describe the built-in models, or the one of that file or name
     #[arg(long, value_name = "PATH|NAME", num_args = 0..=1, require_equals = true)]
     model: Option<Option<PathBuf>>,
 
@@ -56,12 +57,13 @@ pub(super) fn run(args: Args, global: &GlobalOptions) -> anyhow::Result<()> {
     };
     let needs_models = args.model.is_some() || args.verify;
     let models = needs_models.then(|| option.for_files(global)).transpose()?;
-    if let (Some(_), Some(models)) = (&args.model, &models) {
-        let description = describe_model(&*models.first()?);
-        print(&if args.json {
-            model_json(description)
-        } else {
-            model_text(&description)
+    let described = described_models(&args, &option)?;
+    for (i, model) in described.iter().enumerate() {
+        let lines = describe_model(model);
+        print(&match (args.json, i) {
+            (true, _) => model_json(lines),
+            (false, 0) => model_text(&lines),
+            (false, _) => format!("\n{}", model_text(&lines)),
         })?;
     }
     let mut failed = 0;
@@ -98,6 +100,16 @@ fn refuse_separate_name(path: &Path) -> Result<(), Complaint> {
         return Err(Complaint::usage(message, "name a model as --model=NAME"));
     }
     Ok(())
+}
+
+/// The models to describe: the one that is named, or all built-in ones.
+fn described_models(args: &Args, option: &ModelOption) -> anyhow::Result<Vec<Arc<Model>>> {
+    let tunes = match &args.model {
+        None => &[][..],
+        Some(Some(_)) => &[Tune::default()],
+        Some(None) => &[Tune::Ssim, Tune::Psnr],
+    };
+    tunes.iter().map(|&tune| option.load(tune)).collect()
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -165,9 +177,10 @@ fn describe_file(
     let container =
         Container::parse(&bytes, &limits).with_context(|| format!("cannot read {name}"))?;
     let mut report = Report::new(path, &bytes, &container)?;
-    report.model_name = model
-        .filter(|model| model_id(model) == container.header.model)
-        .map(|model| model.name().into());
+    let id = container.header.model;
+    let at_hand = model.as_ref().filter(|model| model_id(model) == id);
+    let name = at_hand.map(|model| model.name());
+    report.model_name = name.or_else(|| Model::name_of_embedded(id)).map(Into::into);
     report.lists_sections = args.sections;
     report.is_verified = args.verify;
     let mut text = Vec::new();
@@ -196,7 +209,7 @@ fn verify(bytes: &[u8], model: &Model, args: &Args, global: &GlobalOptions) -> a
                 text::thousands(parts as u64),
                 if parts == 1 { "is" } else { "are" }
             ),
-            "'aec decode --keep-going' writes what is left of the picture",
+            "'aec decode --keep-going' writes what is left of the picture, if anything is",
         )
         .into()),
     }

@@ -179,6 +179,7 @@ impl<'a> Report<'a> {
             "quality": header.quality.percent(),
             "tile_size": header.tile_size,
             "model_id": header.model.to_string(),
+            "model_name": self.model_name,
             "verified": self.is_verified,
         })
         .to_string();

@@ -34,7 +34,7 @@ const MAX_FILES: usize = 4;
                   what side information costs is shared evenly by the 16 blocks that it is about."
 )]
 pub(super) struct Args {
-    /// A picture, or .aec files
+    /// A picture, or up to four .aec files
     #[arg(value_name = "PICTURE|FILE", required = true, num_args = 1..=MAX_FILES)]
     inputs: Vec<PathBuf>,
 
@@ -43,7 +43,7 @@ pub(super) struct Args {
           conflicts_with = "original")]
     quality: Vec<Quality>,
 
-    /// What to search for in encoding: psnr, ssim, or both, separated by commas [default: ssim]
+    /// What to encode for: ssim, psnr, or both, separated by commas [default: ssim]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_tune,
           conflicts_with = "original")]
     tune: Vec<Tune>,

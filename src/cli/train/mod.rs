@@ -10,6 +10,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::messages::GlobalOptions;
+use super::models;
 use super::output::{RESUME_OR_OVERWRITE, check_folder, write_file};
 use super::progress::style;
 use super::{interrupt, text};
@@ -46,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
 
-    /// Start from these weights ('base': the built-in ones)
+    /// Start from these weights: a file, or the name of a built-in model (base, base-ssim)
     ///
     /// The weights.safetensors of a run, or a model: its integers are the weights rounded. The
     /// optimizer starts afresh, with a warm-up.
@@ -202,7 +203,7 @@ pub(super) fn load_initial(path: &Path) -> anyhow::Result<Weights> {
     if let Some(model) = built_in(path)? {
         return Ok(model.to_real());
     }
-    let read = || Weights::of_any(&read_file(path)?);
+    let read = || Weights::of_any(&read_file(&models::find(path))?);
     read().with_context(|| format!("cannot load the model {}", text::quoted(path)))
 }
 

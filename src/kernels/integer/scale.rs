@@ -14,10 +14,8 @@ impl Scale {
     /// `2^exponent`, or `None` beyond [`Scale::MAX_EXPONENT`].
     pub fn from_exponent(exponent: i32) -> Option<Self> {
         let range = -Self::MAX_EXPONENT..=Self::MAX_EXPONENT;
-        let bits = (exponent + 127) as u32;
-        range
-            .contains(&exponent)
-            .then(|| Self(f32::from_bits(bits << 23)))
+        let of_exponent = || f32::from_bits(((exponent + 127) as u32) << 23);
+        range.contains(&exponent).then(|| Self(of_exponent()))
     }
 
     /// The scale that has this value, or `None` when it is no power of two in the range.

@@ -189,7 +189,7 @@ fn a_picture_without_memory_does_not_end_the_batch() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        stderr.contains("large.pbm': it takes about 2.84 GB of memory"),
+        stderr.contains("large.pbm': it takes about 2.66 GB of memory"),
         "{stderr}"
     );
     assert!(stderr.contains("1 done, 1 failed"), "{stderr}");

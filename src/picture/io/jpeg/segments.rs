@@ -293,7 +293,7 @@ impl<'a, 'f> Segments<'a, 'f> {
         };
         self.icc.sort_by_key(|&(number, ..)| number);
         let is_whole = self.icc.len() == usize::from(count)
-            && (1..)
+            && (1..=u8::MAX)
                 .zip(&self.icc)
                 .all(|(wanted, part)| part.0 == wanted && part.1 == count);
         if !is_whole {
