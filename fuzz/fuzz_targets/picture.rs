@@ -1,4 +1,4 @@
-//! Pictures as the encoder reads them: PNG, JPEG, WebP, PNM.
+//! Pictures as the encoder reads them, of every format.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use super::Model;
 use super::progress::Watch;
 use crate::bitstream::Quality;
-use crate::codec::{self, Effort, EncodeOptions, Goal, Target, Tune};
+use crate::codec::{self, Effort, EncodeOptions, Goal, Target, Tune, model_id};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::picture::{Image, Metadata};
@@ -117,8 +117,8 @@ impl<'a, W: Write> Encoder<'a, W> {
         self
     }
 
-    /// What to be good at; unless told, [`Tune::Ssim`], or [`Tune::Psnr`] where that is what
-    /// [`min_psnr`](Self::min_psnr) asks for.
+    /// What to be good at; unless told, what the [model](Self::model) that was given is for, if the library carries it,
+    /// else [`Tune::Ssim`], or [`Tune::Psnr`] where that is what [`min_psnr`](Self::min_psnr) asks for.
     #[must_use]
     pub fn tune(mut self, tune: Tune) -> Self {
         self.tune = Some(tune);
@@ -184,7 +184,9 @@ impl<'a, W: Write> Encoder<'a, W> {
 
     fn write(mut self, image: &Image) -> Result<()> {
         let psnr_is_goal = matches!(self.goal, Some(Goal::Psnr(_)));
-        let tune = self.tune.unwrap_or_else(|| Tune::usual(psnr_is_goal));
+        let given = self.model.as_ref().map(|model| model_id(model.inner()));
+        let asked = self.tune.or_else(|| codec::Model::tune_of_embedded(given?));
+        let tune = asked.unwrap_or_else(|| Tune::usual(psnr_is_goal));
         let options = EncodeOptions {
             tune,
             ..self.options

@@ -108,7 +108,10 @@ impl Header {
         };
         let orientation = Orientation::from_exif(orientation)
             .ok_or_else(|| Error::Corrupt(format!("orientation {orientation} is not in 1..=8")))?;
-        let quality = Quality::from_raw(quality)?;
+        let quality = Quality::from_raw(quality).map_err(|_| {
+            let most = Quality::MAX_RAW;
+            Error::Corrupt(format!("quality {quality} is not in 0..={most}"))
+        })?;
         let tile_size = u32::from(tile_units) * TILE_UNIT;
         let header = Self {
             width,

@@ -32,10 +32,10 @@ impl Quality {
     /// The quality with a stored value, in `0..=50000`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] above that.
+    /// [`Error::InvalidOption`] above that.
     pub fn from_raw(raw: u16) -> Result<Self> {
         if raw > Self::MAX_RAW {
-            return Err(Error::Corrupt(format!(
+            return Err(Error::InvalidOption(format!(
                 "quality {raw} is not in 0..={}",
                 Self::MAX_RAW
             )));
@@ -90,6 +90,9 @@ mod tests {
                 Err(Error::InvalidOption(_))
             ));
         }
-        assert!(matches!(Quality::from_raw(50_001), Err(Error::Corrupt(_))));
+        assert!(matches!(
+            Quality::from_raw(50_001),
+            Err(Error::InvalidOption(_))
+        ));
     }
 }

@@ -21,7 +21,7 @@ pub struct GlobalOptions {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Use color
+    /// Use color: 'auto' where stderr is a terminal and NO_COLOR is not set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 }

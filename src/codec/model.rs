@@ -63,6 +63,14 @@ impl Model {
         embedded::ALL[place_for(tune)].name
     }
 
+    /// What the model that the library carries under an id is for, if it carries one; nothing is loaded.
+    pub(crate) fn tune_of_embedded(id: ModelId) -> Option<Tune> {
+        let place = place_of(id)?;
+        [Tune::Psnr, Tune::Ssim]
+            .into_iter()
+            .find(|tune| place_for(*tune) == place)
+    }
+
     /// The name of the model that the library carries under an id, if it does; nothing is loaded.
     #[cfg(feature = "cli")]
     pub(crate) fn name_of_embedded(id: ModelId) -> Option<&'static str> {

@@ -421,6 +421,22 @@ fn progress_ends_at_its_total_and_the_closest_file_is_written_on_request() {
 }
 
 #[test]
+fn a_built_in_model_is_used_with_its_own_search() {
+    let image = picture(60, 50);
+    let model = Model::built_in(Tune::Psnr).unwrap();
+    let (mut by_model, mut by_tune) = (Vec::new(), Vec::new());
+    Encoder::new(&mut by_model)
+        .model(&model)
+        .encode(&image)
+        .unwrap();
+    Encoder::new(&mut by_tune)
+        .tune(Tune::Psnr)
+        .encode(&image)
+        .unwrap();
+    assert!(by_model == by_tune);
+}
+
+#[test]
 fn a_model_that_does_not_fit_is_named() {
     let file = encoded(&picture(40, 30));
     let (ssim, psnr) = (

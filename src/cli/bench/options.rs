@@ -48,7 +48,7 @@ pub struct Args {
     /// Other codecs to run, separated by commas [default: all]
     ///
     /// JPEG is built in. WebP needs 'cwebp' and 'dwebp' on the PATH, AVIF 'avifenc' and 'avifdec', JPEG XL
-    /// 'cjxl' and 'djxl', mozjpeg 'cjpeg'; what is missing is left out and named.
+    /// 'cjxl' and 'djxl', mozjpeg or libjpeg a 'cjpeg' of theirs; what is missing is left out and named.
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Comparison",
           value_parser = PossibleValuesParser::new(["jpeg", "webp", "avif", "jxl", "mozjpeg", "libjpeg"]))]
     pub(super) peers: Option<Vec<String>>,
@@ -91,6 +91,8 @@ pub struct Args {
     pub(super) out: Option<PathBuf>,
 
     /// Keep the results in --out and measure only what is missing
+    ///
+    /// Pictures are told by their names: one whose content has changed is not measured anew.
     #[arg(long, requires = "out", help_heading = "Output")]
     pub(super) resume: bool,
 
