@@ -29,7 +29,8 @@ pub(super) fn look_into(bytes: &[u8], found: &mut Findings) {
     } else if header >= 40 {
         let sides = (word(WIDTH).unwrap_or(0), word(HEIGHT).unwrap_or(0));
         let (bits, coding) = (word(BITS).unwrap_or(0) & 0xffff, word(CODING).unwrap_or(0));
-        let end = u64::from(word(PIXELS).unwrap_or(0)) + pixel_bytes(sides, bits);
+        let start = u64::from(word(PIXELS).unwrap_or(0));
+        let end = start.saturating_add(pixel_bytes(sides, bits));
         if [RAW, MASKED].contains(&coding)
             && let Some(rest) = usize::try_from(end).ok().and_then(|end| bytes.get(end..))
         {
@@ -46,4 +47,26 @@ const MASKED: u32 = 3;
 fn pixel_bytes((width, height): (u32, u32), bits: u32) -> u64 {
     let row = (u64::from(width) * u64::from(bits)).div_ceil(32) * 4;
     row.saturating_mul(height.cast_signed().unsigned_abs().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn pixels_that_end_beyond_all_numbers_are_followed_by_nothing() {
+        let mut file = vec![1; 80];
+        let mut put = |at: usize, value: &[u8]| file[at..at + value.len()].copy_from_slice(value);
+        put(PIXELS, &[54, 0, 0, 0]);
+        put(HEADER_LENGTH, &[40, 0, 0, 0]);
+        put(WIDTH, &[0xff; 4]);
+        put(HEIGHT, &[0, 0, 0, 0x80]);
+        put(BITS, &[0xff; 2]);
+        put(CODING, &[0; 4]);
+        let limits = Limits::default();
+        let mut found = Findings::new(&limits);
+        look_into(&file, &mut found);
+        assert!(found.finish(true).1.is_empty());
+    }
 }
